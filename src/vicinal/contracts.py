@@ -1,0 +1,34 @@
+"""The two contracts, and the words they are written in."""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vicinal.draws import Rng
+
+Inputs = Float[Tensor, "n ..."]  # images in [0, 1], or feature vectors: whatever the network takes
+Images = Float[Tensor, "n c h w"]  # where a vicinity needs pixels
+Targets = Float[Tensor, "n k"]  # rows of probabilities
+Logits = Float[Tensor, "n k"]
+PerSample = Float[Tensor, "n"]
+Loss = Float[Tensor, ""]
+
+
+@runtime_checkable
+class Vicinity(Protocol):
+    """Draws (x', y') from the distribution around each (x, y); pure: returns new tensors."""
+
+    def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]: ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """What is minimised: yields its loss in terms, which the loop backpropagates as they arrive."""
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Change the network once, before the optimizer exists."""
+        ...
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]: ...

@@ -1,0 +1,3 @@
+from vicinal.train import main
+
+main()
