@@ -28,7 +28,7 @@ class Method(Protocol):
     """What is minimised: yields its loss in terms, which the loop backpropagates as they arrive."""
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Change the network once, before the optimizer exists."""
-        ...
+        """Change the network once, before the optimizer exists; by default leave it as it is."""
+        return model
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]: ...

@@ -70,3 +70,8 @@ def permutation(count: int, rng: Rng, device: torch.device) -> Int64[Tensor, "co
 def coins(probability: float, count: int, rng: Rng) -> Bool[Tensor, "count"]:
     """`count` independent flips that come up True with the given probability."""
     return torch.rand(count, generator=rng.cpu) < probability
+
+
+def integer(high: int, rng: Rng) -> int:
+    """One uniform draw from 0 .. high - 1."""
+    return int(torch.randint(high, (), generator=rng.cpu))

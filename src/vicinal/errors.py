@@ -1,0 +1,5 @@
+"""What ends a run with a clear message instead of a traceback."""
+
+
+class RunError(Exception):
+    """The run cannot go on, and the message says why and what to do; it may have several lines."""

@@ -1,0 +1,94 @@
+"""Optimizers: torch's, with what the papers differ in: where decay applies, clipping, averaging."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """What SGD, Adam and AdamW share. The schedule scales `lr`."""
+
+    lr: float
+    weight_decay: float = 0.0
+    decay_norms: bool = True  # False: biases and normalisation layers are not decayed
+    clip_norm: float | None = None  # the gradient's largest L2 norm
+    ema_decay: float | None = None  # evaluate an exponential average of the weights
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm must be above 0, got {self.clip_norm} (null: no clipping)")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be between 0 and 1, got {self.ema_decay}")
+
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The trained parameters, in one group or, where norms are spared, two."""
+        spared = set() if self.decay_norms else _biases_and_norms(model)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        decayed = {"params": [p for p in trained if p not in spared]}
+        rest = {"params": [p for p in trained if p in spared], "weight_decay": 0.0}
+        return [group for group in (decayed, rest) if group["params"]]
+
+    def common(self, model: nn.Module) -> dict[str, Any]:
+        """Arguments that torch's constructors share; fused kernels where there is a GPU."""
+        fused = all(p.is_cuda for p in model.parameters())
+        return {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sgd(Optimizer):
+    """SGD with momentum, as every CIFAR and ImageNet table of the five papers."""
+
+    momentum: float = 0.9
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov must be false without momentum, got true")
+
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            self.groups(model),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            **self.common(model),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam, its decay added to the gradient."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            self.groups(model), betas=self.betas, eps=self.eps, **self.common(model)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Adam):
+    """Adam, its decay applied to the weights."""
+
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            self.groups(model), betas=self.betas, eps=self.eps, **self.common(model)
+        )
+
+
+def _biases_and_norms(model: nn.Module) -> set[nn.Parameter]:
+    norms = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+    spared = {p for m in model.modules() if isinstance(m, norms) for p in m.parameters()}
+    return spared | {p for name, p in model.named_parameters() if name.endswith("bias")}

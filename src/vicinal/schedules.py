@@ -1,0 +1,104 @@
+"""How a run unfolds: its length, its batches, its learning rate, and which method it starts with."""
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal, Protocol, runtime_checkable
+
+from vicinal.contracts import Method
+
+
+@runtime_checkable
+class Curve(Protocol):
+    """The learning rate after `epoch` (fractional) of `epochs`, as a share of its base."""
+
+    def __call__(self, epoch: float, epochs: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class Constant(Curve):
+    """The base rate throughout."""
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Step(Curve):
+    """Times `factor` at each milestone.
+
+    Milestones are shares of the run, so that a shorter run keeps its shape: 0.5 and 0.75 of 200
+    epochs are the papers' 100 and 150. They fall on whole epochs.
+    """
+
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not all(0 < m < 1 for m in self.milestones):
+            raise ValueError(
+                f"milestones must be between 0 and 1, got {list(self.milestones)} "
+                "(shares of the run, not epochs: 100 of 200 epochs is 0.5)"
+            )
+        if self.factor <= 0:
+            raise ValueError(f"factor must be above 0, got {self.factor}")
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        return self.factor ** sum(epoch >= round(m * epochs) for m in self.milestones)
+
+
+@dataclass(frozen=True)
+class Cosine(Curve):
+    """Half a cosine from 1 down to 0, moving every step or at every epoch."""
+
+    per: Literal["step", "epoch"] = "step"
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        position = epoch if self.per == "step" else int(epoch)
+        return (1 + cos(pi * position / epochs)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Epochs and batches, the learning rate's curve and its linear warm-up.
+
+    The first `warmup_method_epochs` train by `warmup_method` (MaxUp §4: standard augmentation for
+    five epochs); they count inside `epochs`, and nothing is reset after them.
+    """
+
+    epochs: int
+    batch_size: int
+    curve: Curve
+    warmup_epochs: int = 0
+    warmup_from: float = 0.0  # the share of the rate at which the warm-up begins
+    warmup_method: Method | None = None
+    warmup_method_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        for key in ("warmup_epochs", "warmup_method_epochs"):
+            if not 0 <= getattr(self, key) <= self.epochs:
+                raise ValueError(f"{key} must be in 0 .. epochs, got {getattr(self, key)}")
+        if not 0 <= self.warmup_from <= 1:
+            raise ValueError(f"warmup_from must be between 0 and 1, got {self.warmup_from}")
+        if (self.warmup_method is None) != (self.warmup_method_epochs == 0):
+            raise ValueError(
+                f"warmup_method_epochs must be above 0 with a warmup_method and 0 without one, "
+                f"got {self.warmup_method_epochs} (choose with method@schedule.warmup_method=NAME)"
+            )
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """The factor on the base learning rate at a step of the run."""
+        epoch = step / steps_per_epoch
+        return self._warmup(epoch) * self.curve(epoch, self.epochs)
+
+    def _warmup(self, epoch: float) -> float:
+        if epoch >= self.warmup_epochs:
+            return 1.0
+        return self.warmup_from + (1 - self.warmup_from) * epoch / self.warmup_epochs
+
+    def method(self, epoch: int, method: Method) -> Method:
+        """What trains in this epoch."""
+        return self.warmup_method if epoch < self.warmup_method_epochs else method  # pyright: ignore[reportReturnType]

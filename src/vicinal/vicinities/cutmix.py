@@ -1,0 +1,46 @@
+"""A rectangle pasted from a partner: x' = x_i outside the box, x_j inside; y' by the areas.
+
+Paper:    Yun et al., CutMix, ICCV 2019, arXiv 1905.04899; Eq. 1-2; as MaxUp §4.1 uses it
+Code:     clovaai/CutMix-PyTorch train.py: λ ~ Beta(α, α), box sides √(1 - λ), centre uniform,
+          box clipped at the border and λ recomputed from the area that is left
+Differs:  nothing known
+Cost:     nothing beyond its method
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+from vicinal.contracts import Images, Targets, Vicinity
+from vicinal.draws import Rng, beta, coins, integer, permutation
+
+
+@dataclass(frozen=True)
+class CutMix(Vicinity):
+    """One box, λ and permutation a batch, applied with probability `prob`."""
+
+    alpha: float = 1.0
+    prob: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.alpha <= 0:
+            raise ValueError(f"alpha must be above 0, got {self.alpha} (λ is Beta(alpha, alpha))")
+        if not 0 <= self.prob <= 1:
+            raise ValueError(f"prob must be between 0 and 1, got {self.prob}")
+
+    def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Images, Targets]:
+        if not coins(self.prob, 1, rng).item():
+            return x, y
+        height, width = x.shape[-2:]
+        side = sqrt(1 - beta(self.alpha, 1, rng).item())
+        top, bottom = _clipped(integer(height, rng), int(height * side), height)
+        left, right = _clipped(integer(width, rng), int(width * side), width)
+        partner = permutation(len(x), rng, x.device)
+        mixed = x.clone()
+        mixed[:, :, top:bottom, left:right] = x[partner, :, top:bottom, left:right]
+        # The label follows the pixels: what clipping and truncation left of the box, not λ.
+        lam = 1 - (bottom - top) * (right - left) / (height * width)
+        return mixed, lam * y + (1 - lam) * y[partner]
+
+
+def _clipped(centre: int, length: int, limit: int) -> tuple[int, int]:
+    return max(centre - length // 2, 0), min(centre + length // 2, limit)

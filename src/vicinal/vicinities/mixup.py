@@ -1,0 +1,35 @@
+"""Convex combinations of pairs: x' = λ x_i + (1 - λ) x_j, y' = λ y_i + (1 - λ) y_j.
+
+Paper:    Zhang, Cisse, Dauphin, Lopez-Paz, mixup, ICLR 2018, arXiv 1710.09412; §1-2, Fig. 1a
+Code:     facebookresearch/mixup-cifar10 train.py; hongyi-zhang/mixup cifar/utils.py (λ, partner)
+Differs:  pixels are mixed before the network normalises them; both are affine, so they commute.
+          The soft-target cross-entropy replaces the two weighted ones; it is linear in the target.
+Cost:     nothing beyond its method
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vicinal.contracts import Inputs, Targets, Vicinity
+from vicinal.draws import Rng, beta, permutation
+
+
+@dataclass(frozen=True)
+class Mixup(Vicinity):
+    """λ ~ Beta(α, α), one a batch (as both codes) or one a sample; partners by permutation."""
+
+    alpha: float = 1.0
+    per: Literal["batch", "sample"] = "batch"
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0:
+            raise ValueError(f"alpha must be at least 0, got {self.alpha} (0 leaves clean pairs)")
+
+    def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]:
+        if self.alpha == 0:
+            return x, y
+        lam = beta(self.alpha, len(x) if self.per == "sample" else 1, rng)
+        partner = permutation(len(x), rng, x.device)
+        lam_x = lam.to(x).view(-1, *[1] * (x.ndim - 1))
+        lam_y = lam.to(y).view(-1, 1)
+        return lam_x * x + (1 - lam_x) * x[partner], lam_y * y + (1 - lam_y) * y[partner]
