@@ -1,11 +1,14 @@
 """What every dataset delivers: tensors in memory, and the contract of what reads them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
+
+from vicinal.contracts import Vicinity
 
 
 @dataclass(frozen=True)
@@ -13,13 +16,13 @@ class Split:
     """Samples and labels: images as uint8 (n, c, h, w), feature vectors as float32 (n, d)."""
 
     x: Shaped[Tensor, "n ..."]
-    y: Int64[Tensor, "n"]
-    redrawn: Bool[Tensor, "n"] | None = None  # which labels noise replaced, where there is noise
+    y: Int64[Tensor, " n"]
+    redrawn: Bool[Tensor, " n"] | None = None  # which labels noise replaced, where there is noise
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, rows: Shaped[Tensor, "m"]) -> "Split":
+    def __getitem__(self, rows: Shaped[Tensor, " m"]) -> "Split":
         redrawn = None if self.redrawn is None else self.redrawn[rows]
         return Split(self.x[rows], self.y[rows], redrawn)
 
@@ -37,7 +40,45 @@ class Data:
     test: Split
     valid: Split | None  # held out of train, never trained on
     num_classes: int
-    fingerprint: dict[str, str]  # of the content of train and test, whatever its order
+    mean: tuple[float, ...]  # of the network's first layer, one value a channel or a feature
+    std: tuple[float, ...]
+    fingerprint: dict[str, str]  # of the content before any option, whatever its order
+    canonical: bool | None  # False: not, or not known to be, the original; None: nothing to doubt
+
+    def to(self, device: str) -> "Data":
+        """The same data on another device."""
+        valid = None if self.valid is None else self.valid.to(device)
+        return replace(self, train=self.train.to(device), test=self.test.to(device), valid=valid)
+
+    def summary(self) -> dict[str, Any]:
+        """What a record says of the data."""
+        splits = {"train": self.train, "test": self.test, "valid": self.valid}
+        return {
+            "samples": {name: len(split) for name, split in splits.items() if split is not None},
+            "num_classes": self.num_classes,
+            "shape": list(self.train.x.shape[1:]),
+            "fingerprint": self.fingerprint,
+            "canonical": self.canonical,
+        }
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """What a run asks of a dataset."""
+
+    @property
+    def name(self) -> str:
+        """The folder its runs are filed under."""
+        ...
+
+    @property
+    def augment(self) -> Vicinity:
+        """What training batches go through before the method sees them."""
+        ...
+
+    def load(self) -> Data:
+        """Read it, downloading what is missing."""
+        ...
 
 
 Source = Callable[[Path], tuple[Split, Split]]  # (root) -> (train, test)

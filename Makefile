@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+VENV ?= .venv
+READY := $(VENV)/ready
+RUN := $(VENV)/bin/
+
+help:  ## List these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vicinal needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)python -m pip install --quiet -c requirements.lock -e '.[dev]'
+	touch $@
+
+setup: $(READY)  ## Make .venv with everything pinned
+
+reproduce: $(READY)  ## Train four methods, three seeds each, on the embedded digits; print the table
+	$(RUN)python train.py -m dataset=digits model=wrn10_2 method=erm,mixup,cutmix,maxup_cutout \
+		seed=0,1,2 vicinity.length=4 schedule.epochs=10 runtime=cpu
+	$(RUN)python scripts/tables.py
+
+test: $(READY)  ## Run the test suite (CPU)
+	$(RUN)python -m pytest -q
+
+lint: $(READY)  ## Check style and format
+	$(RUN)ruff check . && $(RUN)ruff format --check .
+
+types: $(READY)  ## Check types
+	$(RUN)pyright --pythonpath $(RUN)python
+
+tables: $(READY)  ## Regenerate the tables from results/runs
+	$(RUN)python scripts/tables.py
+
+bench: $(READY)  ## Time every method's step against ERM's, and ours against a bare loop
+	$(RUN)python scripts/bench.py
+
+torture: $(READY)  ## Kill runs at random instants and check that resuming changes nothing
+	$(RUN)python scripts/torture.py
+
+gpu: $(READY)  ## On a GPU machine: the GPU tests, then the bench at CIFAR size
+	$(RUN)python -m pytest -q -m gpu
+	$(RUN)python scripts/bench.py runtime=cuda
+
+.PHONY: help setup reproduce test lint types tables bench torture gpu

@@ -1,0 +1,154 @@
+"""Time a training step of every method against ERM's, and ours against a bare PyTorch loop.
+
+All in one process, in turns, so that a slow moment of the machine meets everyone; each figure is
+the median over rounds of the ratio within a round. Writes results/bench/NAME.json.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from vicinal.configs import CONFIGS, compose
+from vicinal.data.batches import Batches
+from vicinal.data.split import Data, Split
+from vicinal.draws import Rng
+from vicinal.files import write_json_atomically
+from vicinal.loop import Loop
+from vicinal.provenance import provenance
+from vicinal.run import Run
+
+SHAPE, CLASSES, STEPS = (3, 32, 32), 10, 64  # CIFAR-10's; a split of so many steps is drawn once
+
+
+def main() -> None:
+    """Measure, print a table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="wrn16_4")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--methods", nargs="*", default=sorted(names("method")))
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    arguments = parser.parse_args()
+
+    contenders = {"bare loop": bare(arguments), "erm": ours(arguments, "erm")}
+    others = [name for name in arguments.methods if name != "erm"]
+    contenders |= {name: ours(arguments, name) for name in others}
+    seconds = measure(contenders, arguments.rounds)
+    result = table(arguments, seconds)
+    target = arguments.out / f"{arguments.model}-{arguments.batch}-{result['device']['type']}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_json_atomically(target, result)
+    print(f"written: {target}")
+
+
+def names(group: str) -> list[str]:
+    """The options of a config group."""
+    return [path.stem for path in (CONFIGS / group).glob("*.yaml")]
+
+
+def ours(arguments: argparse.Namespace, method: str) -> Iterator[int]:
+    """The suite's own loop over CIFAR-shaped data, one step at a time."""
+    run: Run = compose(
+        f"method={method}",
+        f"model={arguments.model}",
+        f"runtime={arguments.runtime}",
+        f"schedule.batch_size={arguments.batch}",
+        "dataset=cifar10",
+    )
+    data = drawn_data(arguments.batch, run.runtime.target)
+    batches = Batches(data.train, CLASSES, arguments.batch, run.dataset.augment, seed=0)
+    rng = Rng.seeded(0, device=run.runtime.target)
+    loop = Loop(
+        run.build(data),
+        run.method,
+        batches,
+        optimizer=run.optimizer,
+        schedule=run.schedule,
+        runtime=run.runtime,
+        rng=rng,
+    )
+    while True:
+        yield from loop.steps()
+        loop.close_epoch()
+
+
+def bare(arguments: argparse.Namespace) -> Iterator[int]:
+    """What a competent user writes: indexed batches, no augmentation, nothing logged or checked."""
+    run: Run = compose(
+        f"model={arguments.model}", f"runtime={arguments.runtime}", "dataset=cifar10"
+    )
+    data = drawn_data(arguments.batch, run.runtime.target)
+    network, x, y = run.build(data), data.train.x, data.train.y
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    while True:
+        for rows in torch.randperm(len(y)).to(y.device).split(arguments.batch):
+            with run.runtime.autocast():
+                images = run.runtime.layout(x[rows].float() / 255)
+                loss = F.cross_entropy(network(images), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield len(rows)
+
+
+def drawn_data(batch: int, device: str) -> Data:
+    """Random pixels: the time of a step does not depend on what they show."""
+    generator = torch.Generator().manual_seed(0)
+    count = STEPS * batch
+    x = torch.randint(256, (count, *SHAPE), generator=generator, dtype=torch.uint8)
+    y = torch.randint(CLASSES, (count,), generator=generator)
+    split = Split(x, y).to(device)
+    moments = (0.5,) * SHAPE[0]
+    return Data(split, split, None, CLASSES, moments, moments, fingerprint={}, canonical=None)
+
+
+def measure(contenders: dict[str, Iterator[int]], rounds: int) -> dict[str, list[float]]:
+    """Seconds a step, by contender and round; the first round warms up and is dropped."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, steps in contenders.items():
+            began = perf_counter()
+            next(steps)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if turn:
+                seconds[name].append(perf_counter() - began)
+    return seconds
+
+
+def table(arguments: argparse.Namespace, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Print and return milliseconds a step, and ratios to ERM's step in the same round."""
+    origin = provenance("cuda" if torch.cuda.is_available() else "cpu")
+    rows = {
+        name: {
+            "milliseconds": 1000 * median(times),
+            "over_erm": median(a / b for a, b in zip(times, seconds["erm"], strict=True)),
+        }
+        for name, times in seconds.items()
+    }
+    erm_over_bare = [
+        a / b for a, b in zip(seconds["erm"], seconds["bare loop"], strict=True)
+    ]
+    print(f"{arguments.model}, batch {arguments.batch}, {origin['device']['name']}")
+    print(f"{'':20} {'ms a step':>10} {'over ERM':>10}")
+    for name, row in rows.items():
+        print(f"{name:20} {row['milliseconds']:10.1f} {row['over_erm']:10.3f}")
+    print(f"our ERM step over the bare loop's: {median(erm_over_bare):.3f}")
+    return origin | {
+        "model": arguments.model,
+        "batch": arguments.batch,
+        "rounds": arguments.rounds,
+        "erm_over_bare": median(erm_over_bare),
+        "steps": rows,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Download data sets ahead of a run and verify them: python scripts/fetch_data.py cifar10 svhn"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from vicinal.data import cifar, stl10, svhn, tiny_imagenet
+from vicinal.data.download import DownloadError, fetch
+
+FILES = {
+    "cifar10": (cifar.CIFAR10,),
+    "cifar100": (cifar.CIFAR100,),
+    "stl10": (stl10.STL10,),
+    "svhn": (svhn.TRAIN, svhn.TEST),
+    "tiny_imagenet": (tiny_imagenet.TINY_IMAGENET,),
+}
+
+
+def main() -> None:
+    """Fetch what is named; stop at the first that cannot be had."""
+    sizes = [f"{n} ({sum(f.size for f in files) / 1e6:,.0f} MB)" for n, files in FILES.items()]
+    parser = argparse.ArgumentParser(
+        description="Download data sets ahead of a run and verify their checksums. A download that "
+        "was cut off continues; what is already there is only verified.",
+    )
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help=f"one or more of: {', '.join(sizes)}"
+    )
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder (default: data)")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in FILES]
+    if unknown:
+        parser.error(f"unknown data set {', '.join(unknown)}; known: {', '.join(FILES)}")
+    for name in arguments.names:
+        for file in FILES[name]:
+            try:
+                print(f"{name}: {fetch(file, arguments.root)}, verified")
+            except DownloadError as error:
+                sys.exit(f"{name}: {error}".splitlines()[0])
+
+
+if __name__ == "__main__":
+    main()

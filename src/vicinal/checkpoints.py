@@ -1,0 +1,66 @@
+"""Checkpoints that survive being killed, cut short, or damaged on disk."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from vicinal.errors import RunError
+from vicinal.files import write_bytes_atomically
+
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The last two of a run, newest first; each file's name ends in its own checksum."""
+
+    folder: Path
+
+    def paths(self) -> list[Path]:
+        """Newest first; the step stands first in the name, padded to sort."""
+        return sorted(self.folder.glob("[0-9]*.pt"), reverse=True)
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """At every instant the folder holds only whole files, under their final names."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        buffer = BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        path = self.folder / f"{step:010d}-{_checksum(content)}.pt"
+        write_bytes_atomically(path, content)
+        for old in self.paths()[KEEP:]:
+            old.unlink()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest that is whole, or None when the run has none yet."""
+        found = self.paths()
+        for state in self._readable(found):
+            return state
+        if found:
+            raise RunError(
+                f"none of the {len(found)} checkpoints in {self.folder} can be read; "
+                "the run will not start over by itself: delete that folder to let it"
+            )
+        return None
+
+    def _readable(self, found: list[Path]) -> Iterator[dict[str, Any]]:
+        for path in found:
+            content = path.read_bytes()
+            if _checksum(content) != path.stem.split("-")[-1]:
+                print(f"{path} is damaged (its checksum differs); not used", file=sys.stderr)
+                continue
+            try:
+                yield torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+            except UnpicklingError:
+                print(f"{path} holds more than tensors; not opened, not used", file=sys.stderr)
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

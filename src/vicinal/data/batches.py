@@ -1,0 +1,44 @@
+"""Batches of a split that lies in memory on the training device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Shaped
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from vicinal.contracts import Inputs, Targets, Vicinity
+from vicinal.data.split import Split
+from vicinal.draws import Rng, derived_seed
+
+
+def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:
+    """Images as floats in [0, 1]; feature vectors as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A split in a new order each epoch; every sample once, so the last batch may be smaller.
+
+    The order is a function of (seed, epoch) alone: resuming needs no state of it.
+    """
+
+    split: Split
+    num_classes: int
+    batch_size: int
+    augment: Vicinity
+    seed: int
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets]]:
+        """The batches of one epoch from number `first` on, with one-hot targets."""
+        generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
+        order = torch.randperm(len(self.split), generator=generator).to(self.split.y.device)
+        for rows in order.split(self.batch_size)[first:]:
+            x = as_inputs(self.split.x[rows])
+            y = F.one_hot(self.split.y[rows], self.num_classes).float()
+            yield self.augment(x, y, rng)

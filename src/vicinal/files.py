@@ -1,0 +1,57 @@
+"""Files that are either whole or not there, whenever the process or the machine stops."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what is written there becomes `path` at the end.
+
+    On an exception the temporary file goes and `path` stays as it was. The folder must exist.
+    The temporary name is new each time, so that two processes cannot write into one file.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:  # an interrupt, too, must leave nothing behind
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)  # the renaming itself lies in the folder
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """The whole content or none of it."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """JSON with sorted keys, so that equal values are equal files; NaN and infinity are refused."""
+    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+    write_bytes_atomically(path, f"{text}\n".encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete, in all of the folder, what `atomic` could not when its process was killed.
+
+    Only for whoever holds the folder's lock: another process may be writing right now.
+    """
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Make the file's content, or the folder's names, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

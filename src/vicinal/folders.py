@@ -1,0 +1,102 @@
+"""The folder of one run: who holds it, how far it came, what it leaves."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from vicinal.checkpoints import Checkpoints
+from vicinal.errors import RunError
+from vicinal.files import remove_leftovers, write_json_atomically
+from vicinal.loggers.jsonl import Jsonl
+from vicinal.loop import Loop
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder; refuse, naming the holder, when another process does.
+
+    The system drops the lock when its holder dies, however it dies.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RunError(f"{folder} is in use by {file.read().strip()}; not started") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        remove_leftovers(folder)
+        yield
+
+
+@dataclass
+class RunFolder:
+    """What of a run lies on disk. Whoever uses it holds the lock."""
+
+    path: Path
+    checkpoint_seconds: float
+    fingerprint: dict[str, str]
+    history: list[dict[str, float]] = field(default_factory=list)
+    sessions: list[dict[str, Any]] = field(default_factory=list)  # each start, and on what
+    _saved_at: float = field(default_factory=monotonic)
+
+    def resume(self, loop: Loop, session: dict[str, Any]) -> bool:
+        """Continue from the newest whole checkpoint, if there is one."""
+        state = self.checkpoints.load()
+        if state is not None:
+            if state["fingerprint"] != self.fingerprint:
+                raise RunError(
+                    f"{self.path} was begun on other data (its fingerprint differs); "
+                    "use that data, or delete the folder to begin again"
+                )
+            loop.restore(state["loop"])
+            self.history, self.sessions = state["history"], state["sessions"]
+        self.sessions.append({"from_step": loop.steps_done, **session})
+        return state is not None
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        return Checkpoints(self.path / "checkpoints")
+
+    def save_if_due(self, loop: Loop) -> None:
+        """A checkpoint whenever the last is old enough."""
+        if monotonic() - self._saved_at >= self.checkpoint_seconds:
+            self.save(loop)
+
+    def save(self, loop: Loop) -> None:
+        """A checkpoint now, unless the weights are spoilt."""
+        loop.check_weights()
+        state = {
+            "loop": loop.state(),
+            "history": self.history,
+            "sessions": self.sessions,
+            "fingerprint": self.fingerprint,
+        }
+        self.checkpoints.save(loop.steps_done, state)
+        self._saved_at = monotonic()
+
+    def log(self, values: dict[str, float]) -> None:
+        """One more epoch of history."""
+        self.history.append(values)
+        Jsonl(self.path / "history.jsonl").sync(self.history)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What a finished run left, or None."""
+    path = folder / "record.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """The mark of a finished run."""
+    write_json_atomically(folder / "record.json", record)

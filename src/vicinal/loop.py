@@ -1,0 +1,168 @@
+"""The training loop: the only backward and the only optimizer step of the suite."""
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vicinal.contracts import Inputs, Loss, Method, Targets
+from vicinal.data.batches import Batches
+from vicinal.draws import Rng
+from vicinal.errors import RunError
+from vicinal.optim import Optimizer
+from vicinal.runtime import Runtime
+from vicinal.schedules import Schedule
+
+CHECK_EVERY = 50  # steps between two looks at the loss, each of which waits for the device
+
+
+class LossNotFiniteError(RunError):
+    """Training cannot go on from here."""
+
+
+class Loop:
+    """Trains one network. Owns every draw; whatever a resumed run needs is in `state()`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        batches: Batches,
+        *,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        runtime: Runtime,
+        rng: Rng,
+    ) -> None:
+        self.model, self.method, self.batches = model, method, batches
+        self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
+        self.optimizer = optimizer(model)
+        self.schedule, self.runtime, self.rng = schedule, runtime, rng
+        self.average: AveragedModel | None = None
+        if optimizer.ema_decay is not None:
+            # Buffers (BatchNorm's statistics) are copied from the network, not averaged.
+            average = get_ema_multi_avg_fn(optimizer.ema_decay)
+            self.average = AveragedModel(model, multi_avg_fn=average)
+        self.epoch = 0  # epochs closed
+        self.steps_done = 0
+        self.seconds = 0.0  # of training, in this epoch
+        device = runtime.target
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.first_bad_step = torch.full((), -1, device=device)
+
+    @property
+    def network(self) -> nn.Module:
+        """What is evaluated: the network, or its average where one is kept."""
+        return self.model if self.average is None else self.average.module
+
+    def steps(self) -> Iterator[int]:
+        """Train through the rest of this epoch; yields the batch's size after every step."""
+        self.model.train()
+        first = self.steps_done - self.epoch * len(self.batches)
+        since = perf_counter()
+        for x, y in self.batches.epoch(self.epoch, first, self.rng):
+            self.step(self.runtime.layout(x), y)
+            if self.steps_done % CHECK_EVERY == 0:
+                self.check()
+            self.seconds, since = self.seconds + perf_counter() - since, perf_counter()
+            yield len(x)
+            since = perf_counter()
+
+    def step(self, x: Inputs, y: Targets) -> None:
+        """One update of the weights."""
+        rate = self.base_lr * self.schedule.rate(self.steps_done, len(self.batches))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=x.device)
+        for term in self._terms(x, y):
+            term.backward()
+            loss = loss + term.detach()
+        if self.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.steps_done += 1
+        self.loss_sum += loss * len(x)
+        bad = (self.first_bad_step < 0) & ~loss.isfinite()
+        self.first_bad_step = torch.where(bad, self.steps_done, self.first_bad_step)
+
+    def _terms(self, x: Inputs, y: Targets) -> Iterator[Loss]:
+        """The method's terms, each computed in the run's precision and handed out outside it."""
+        terms = self.schedule.method(self.epoch, self.method)(self.model, x, y, self.rng)
+        while True:
+            with self.runtime.autocast():
+                term = next(terms, None)
+            if term is None:
+                return
+            yield term
+
+    def close_epoch(self) -> dict[str, float]:
+        """Count the epoch as done; its mean loss, last learning rate, and seconds of training."""
+        since = perf_counter()
+        self.check()
+        loss = self.loss_sum.item() / len(self.batches.split)
+        rate = self.optimizer.param_groups[0]["lr"]
+        seconds = self.seconds + perf_counter() - since
+        self.epoch, self.seconds = self.epoch + 1, 0.0
+        self.loss_sum.zero_()
+        return {"train_loss": loss, "lr": rate, "seconds": seconds}
+
+    def check(self) -> None:
+        """Stop the run if a loss was not finite, naming the step."""
+        step = int(self.first_bad_step.item())
+        if step >= 0:
+            raise LossNotFiniteError(self._complaint("loss was", step))
+
+    def _complaint(self, what: str, step: int) -> str:
+        return (
+            f"the {what} not finite at step {step} (epoch {self.epoch + 1}, "
+            f"seed {self.batches.seed}); lower optimizer.lr or set optimizer.clip_norm"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that continues this run bit for bit."""
+        state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
+        state["counters"] = [self.epoch, self.steps_done, self.seconds]
+        state["loss_sum"] = self.loss_sum.clone()
+        state["rng"] = self.rng.state()
+        state["torch_rng"] = torch.get_rng_state()  # dropout inside networks
+        state["cuda_rng"] = torch.cuda.get_rng_state() if self.loss_sum.is_cuda else None
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.epoch, self.steps_done, self.seconds = state["counters"]
+        self.loss_sum.copy_(state["loss_sum"])
+        self.rng.restore(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
+        if self.loss_sum.is_cuda and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"])
+
+    def check_weights(self) -> None:
+        """Stop the run if an update spoilt the weights although its loss was finite."""
+        self.check()
+        finite = torch.stack([p.isfinite().all() for p in self.model.parameters()])
+        if not finite.all().item():
+            raise LossNotFiniteError(self._complaint("weights were", self.steps_done))
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, nn.Module | torch.optim.Optimizer] = {
+            "model": self.model,
+            "optimizer": self.optimizer,
+        }
+        return parts if self.average is None else {**parts, "average": self.average}
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trained numbers of a network."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+

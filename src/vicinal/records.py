@@ -1,0 +1,82 @@
+"""What a finished run leaves: its identity, its numbers under fixed names, one JSON."""
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hydra.utils import get_object
+
+SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
+PATHS = ("root", "arrays", "table", "labels")  # where a data set lies does not change what it is
+
+
+def identity(config: dict[str, Any], dataset: str) -> str:
+    """The hash of what was trained: not of the seed, the machine, or where the data lies.
+
+    Arguments that stand at their constructor's default are left out, so that a new option with a
+    default never renames a finished run.
+    """
+    science = {group: _canonical(config[group]) for group in SCIENCE}
+    science["dataset"] = {k: v for k, v in science["dataset"].items() if k not in PATHS}
+    science["dataset"]["name"] = dataset
+    return hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_canonical(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _canonical(value) for key, value in node.items()}
+    if "_target_" in node:
+        parameters = inspect.signature(get_object(node["_target_"])).parameters
+        for key, parameter in parameters.items():
+            if key in kept and kept[key] == _canonical(parameter.default):
+                del kept[key]
+    return kept
+
+
+def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The readings of one run that papers print: each on the test set, under its name."""
+    tests = [_under("test_", epoch) for epoch in history]
+    readings = {
+        "last": tests[-1],
+        "median10": {key: median(epoch[key] for epoch in tests[-10:]) for key in tests[-1]},
+        "best_test": _at_best(tests, [epoch["top1"] for epoch in tests]),
+    }
+    if "valid_top1" in history[-1]:
+        readings["best_valid"] = _at_best(tests, [epoch["valid_top1"] for epoch in history])
+    return readings
+
+
+def _at_best(tests: list[dict[str, float]], scores: list[float]) -> dict[str, float]:
+    best = max(range(len(scores)), key=scores.__getitem__)  # the first of equals
+    return {**tests[best], "epoch": best + 1}
+
+
+def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
+    return {key.removeprefix(prefix): v for key, v in epoch.items() if key.startswith(prefix)}
+
+
+def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Every logged value by epoch, to six digits; the run's JSONL keeps all of them."""
+    keys = [key for key in history[-1] if key != "epoch"]
+    return {key: [float(f"{epoch[key]:.6g}") for epoch in history] for key in keys}
+
+
+def timing(history: list[dict[str, float]], images: int) -> dict[str, float]:
+    """Medians over epochs, since a shared machine has slow moments."""
+    seconds = [epoch["seconds"] for epoch in history]
+    return {
+        "seconds": sum(seconds),
+        "seconds_per_epoch": median(seconds),
+        "images_per_second": images / median(seconds),
+    }
+
+
+def load(folder: Path) -> list[dict[str, Any]]:
+    """Every record under a folder, in the order of their paths."""
+    return [json.loads(path.read_text()) for path in sorted(folder.rglob("*.json"))]

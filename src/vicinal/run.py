@@ -1,0 +1,165 @@
+"""One run: build the network, train it, measure it, record it. Names no method and no dataset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vicinal import records
+from vicinal.contracts import Method
+from vicinal.data.batches import Batches, as_inputs
+from vicinal.data.split import Data, Dataset
+from vicinal.draws import Rng, derived_seed
+from vicinal.errors import RunError
+from vicinal.evaluation.evaluation import Evaluation
+from vicinal.files import write_json_atomically
+from vicinal.folders import RunFolder, locked, read_record, write_record
+from vicinal.loggers.logger import Logger, RunIdentity
+from vicinal.loop import Loop, LossNotFiniteError, count_parameters
+from vicinal.models.normalized import Normalized
+from vicinal.optim import Optimizer
+from vicinal.progress import Progress
+from vicinal.provenance import provenance
+from vicinal.runtime import Runtime
+from vicinal.schedules import Schedule
+from vicinal.surgery.modes import evaluating
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The config, constructed: dataset x model x method x optimizer x schedule, and a seed."""
+
+    dataset: Dataset
+    model: Callable[..., nn.Module]
+    method: Method
+    optimizer: Optimizer
+    schedule: Schedule
+    evaluation: Evaluation
+    runtime: Runtime
+    logger: Logger
+    seed: int = 0
+    out: str = "runs"
+    results: str = "results"
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        with torch.device("meta"):  # the network's own checks, before any data is read
+            self.model(num_classes=2, shape=(3, 32, 32))
+
+    def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:
+        """Train to the end, from wherever an earlier attempt stopped; the last test accuracy."""
+        identity = records.identity(config, self.dataset.name)
+        name = f"{self.dataset.name}/{choices['model']}/{choices['method']}/{identity}"
+        folder = Path(self.out, name, f"seed{self.seed}")
+        with locked(folder):
+            record = read_record(folder)
+            copy = Path(self.results, "runs", f"{name}-seed{self.seed}.json")
+            if record is None:
+                origin = {"id": identity, "name": name, "seed": self.seed}
+                record = self._train(folder, {**origin, "config": config, "choices": choices})
+                write_record(folder, record)
+                copy.unlink(missing_ok=True)
+            else:
+                print(f"finished already: {folder / 'record.json'}")
+            if not copy.exists():  # also when an earlier attempt died before writing it
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                write_json_atomically(copy, record)
+        return record["metrics"]["last"]["top1"]
+
+    def build(self, data: Data) -> nn.Module:
+        """The network as the method wants it, on its device; its weights follow from the seed."""
+        torch.manual_seed(derived_seed(self.seed, "torch"))
+        shape = tuple(data.train.x.shape[1:])
+        body = self.model(num_classes=data.num_classes, shape=shape)
+        model = self.runtime.place(self.method.prepare(Normalized(body, data.mean, data.std)))
+        sample = as_inputs(data.test.x[:1].to(self.runtime.target))
+        try:
+            with evaluating(model), torch.no_grad():
+                model(sample)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"model does not take inputs of {shape}: {reason}") from error
+        return model
+
+    def measure(self, model: nn.Module, data: Data) -> dict[str, float]:
+        """The evaluation on the test set and, where there is one, on the hold-out."""
+        splits = {"test": data.test} | ({"valid": data.valid} if data.valid else {})
+        with self.runtime.autocast():
+            return {
+                f"{split}_{key}": value
+                for split, samples in splits.items()
+                for key, value in self.evaluation(model, samples).items()
+            }
+
+    def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
+        if self.runtime.threads is not None:
+            torch.set_num_threads(self.runtime.threads)
+        data = self.dataset.load().to(self.runtime.target)
+        loop = self._loop(self.build(data), data)
+        folder = RunFolder(path, self.runtime.checkpoint_seconds, data.fingerprint)
+        resumed = folder.resume(loop, provenance(self.runtime.target))
+        identity = RunIdentity(
+            id=f"{origin['id']}-{self.seed}",
+            name=f"{origin['name']}/seed{self.seed}",
+            group=origin["id"],
+            config=origin["config"],
+            folder=path,
+            resumed=resumed,
+        )
+        self.logger.start(identity)
+        try:
+            self._fit(loop, data, folder)
+        except LossNotFiniteError as error:
+            last = next(iter(folder.checkpoints.paths()), "none")
+            raise RunError(f"{error}; last good checkpoint: {last}") from error
+        record = origin | {
+            "metrics": records.metrics(folder.history),
+            "timing": records.timing(folder.history, len(data.train)),
+            "parameters": count_parameters(loop.model),
+            "data": data.summary(),
+            "sessions": folder.sessions,
+            "curves": records.curves(folder.history),
+            "evaluations": {},
+        }
+        self.logger.finish(record)
+        return record
+
+    def _loop(self, model: nn.Module, data: Data) -> Loop:
+        batches = Batches(
+            data.train, data.num_classes, self.schedule.batch_size, self.dataset.augment, self.seed
+        )
+        return Loop(
+            model,
+            self.method,
+            batches,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            runtime=self.runtime,
+            rng=Rng.seeded(self.seed, device=self.runtime.target),
+        )
+
+    def _fit(self, loop: Loop, data: Data, folder: RunFolder) -> None:
+        """To the last epoch, with a checkpoint whenever one is due and at the end."""
+        epochs = self.schedule.epochs
+        with Progress(
+            epochs=epochs,
+            steps_per_epoch=len(loop.batches),
+            start_step=loop.steps_done,
+            enabled=self.runtime.progress,
+        ) as progress:
+            while loop.epoch < epochs:
+                for images in loop.steps():
+                    progress.step(images)
+                    folder.save_if_due(loop)
+                values = {**loop.close_epoch(), **self.measure(loop.network, data)}
+                folder.log({"epoch": loop.epoch, **values})
+                self.logger.log(loop.epoch, values)
+                progress.epoch(loop.epoch, values)
+                if loop.epoch == epochs:
+                    folder.save(loop)
+                else:
+                    folder.save_if_due(loop)

@@ -1,0 +1,31 @@
+"""Tables made from records, in Markdown; the same records give the same bytes."""
+
+from collections import defaultdict
+from statistics import mean, stdev
+from typing import Any
+
+READINGS = {"last": "last", "median10": "median of 10", "best_test": "best on test"}
+
+
+def by_run(records: list[dict[str, Any]]) -> str:
+    """One row a run: test accuracy over its seeds, in each of the papers' readings."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        groups[record["name"]].append(record)
+    head = ["dataset", "model", "method", "run", "epochs", "seeds", *READINGS.values()]
+    rows = [_row(name, groups[name]) for name in sorted(groups)]
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _row(name: str, seeds: list[dict[str, Any]]) -> list[str]:
+    epochs = str(seeds[0]["config"]["schedule"]["epochs"])
+    readings = [spread([seed["metrics"][key]["top1"] for seed in seeds]) for key in READINGS]
+    return [*name.split("/"), epochs, str(len(seeds)), *readings]
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± sample standard deviation; the mean alone where there is one value."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{mean(values):.2f} ± {stdev(values):.2f}"

@@ -1,0 +1,197 @@
+"""The loop against the plain loop it stands for, and what it must notice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vicinal.contracts import Inputs, Loss, Method, Targets
+from vicinal.data.batches import Batches
+from vicinal.data.split import Split
+from vicinal.draws import Rng
+from vicinal.loop import Loop, LossNotFiniteError
+from vicinal.methods.erm import Erm
+from vicinal.optim import Optimizer, Sgd
+from vicinal.runtime import Runtime
+from vicinal.schedules import Constant, Schedule, Step
+from vicinal.vicinities.identity import Identity
+from vicinal.vicinities.mixup import Mixup
+
+
+def split(count: int = 50) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(256, (count, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    return Split(x, torch.randint(3, (count,), generator=generator))
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+def loop(
+    method: Method | None = None,
+    optimizer: Optimizer | None = None,
+    schedule: Schedule | None = None,
+    model: nn.Module | None = None,
+) -> Loop:
+    schedule = schedule or Schedule(epochs=4, batch_size=16, curve=Step((0.5,)))
+    return Loop(
+        model or network(),
+        method or Erm(Identity()),
+        Batches(split(), 3, schedule.batch_size, Identity(), seed=0),
+        optimizer=optimizer or Sgd(lr=0.1),
+        schedule=schedule,
+        runtime=Runtime(device="cpu"),
+        rng=Rng.seeded(0),
+    )
+
+
+def finish(trained: Loop) -> list[dict[str, float]]:
+    history = []
+    while trained.epoch < trained.schedule.epochs:
+        for _ in trained.steps():
+            pass
+        history.append(trained.close_epoch())
+    return history
+
+
+def test_training_equals_the_loop_anyone_would_write() -> None:
+    trained = loop(optimizer=Sgd(lr=0.1, weight_decay=0.01, clip_norm=0.5))
+    history = finish(trained)
+    data, model = split(), network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    for epoch in range(4):
+        optimizer.param_groups[0]["lr"] = 0.1 if epoch < 2 else 0.1 * 0.1
+        total = 0.0
+        for x, y in Batches(data, 3, 16, Identity(), seed=0).epoch(epoch, 0, Rng.seeded(0)):
+            loss = F.cross_entropy(model(x), y.argmax(1))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            total += loss.item() * len(x)
+        assert history[epoch]["train_loss"] == pytest.approx(total / 50, rel=1e-6)
+    for ours, plain in zip(trained.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, plain)
+
+
+@dataclass(frozen=True)
+class InTerms(Method):
+    """ERM's loss in three terms."""
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        for _ in range(3):
+            yield F.cross_entropy(model(x), y) / 3
+
+
+def test_terms_add_up_to_one_step() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    whole, parts = loop(model=linear), loop(InTerms(), model=nn.Sequential(*linear))
+    initial = [p.clone() for p in linear.parameters()]
+    losses = []
+    for each in (whole, parts):
+        with torch.no_grad():
+            for parameter, value in zip(each.model.parameters(), initial, strict=True):
+                parameter.copy_(value)
+        losses.append(finish(each)[-1]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert whole.steps_done == parts.steps_done == 16
+
+
+def test_every_sample_comes_once_an_epoch_in_an_order_of_seed_and_epoch() -> None:
+    batches = Batches(Split(torch.arange(50.0).view(50, 1), split().y), 3, 16, Identity(), seed=4)
+    orders = [torch.cat([x for x, _ in batches.epoch(e, 0, Rng.seeded(0))]) for e in (0, 1)]
+    assert all(torch.equal(order.sort(0).values.flatten(), torch.arange(50.0)) for order in orders)
+    assert not torch.equal(*orders)
+    rest = torch.cat([x for x, _ in batches.epoch(1, 2, Rng.seeded(0))])
+    assert torch.equal(rest, orders[1][32:])
+
+
+def test_the_average_is_exponential_and_is_what_is_evaluated() -> None:
+    trained = loop(optimizer=Sgd(lr=0.1, ema_decay=0.8))
+    average = None
+    for _ in trained.steps():
+        weight = trained.model[1].weight.detach()
+        average = weight.clone() if average is None else 0.8 * average + 0.2 * weight
+    torch.testing.assert_close(trained.network[1].weight, average)
+    assert torch.equal(trained.network[2].running_mean, trained.model[2].running_mean)
+    assert trained.network is not trained.model
+    assert loop().network is not None
+
+
+@dataclass(frozen=True)
+class Breaks(Method):
+    """Infinite loss at one step."""
+
+    at: int
+    steps: list[int]
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        self.steps.append(len(self.steps) + 1)
+        factor = float("inf") if self.steps[-1] == self.at else 1.0
+        yield F.cross_entropy(model(x), y) * factor
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
+    with pytest.raises(LossNotFiniteError, match=r"loss was not finite at step 6 \(epoch 2, seed 0"):
+        finish(loop(Breaks(6, [])))
+
+
+def test_spoilt_weights_do_not_become_a_checkpoint() -> None:
+    trained = loop()
+    next(trained.steps())
+    trained.check_weights()
+    with torch.no_grad():
+        trained.model[1].weight[0, 0] = torch.nan
+    with pytest.raises(LossNotFiniteError, match=r"weights were not finite at step 1"):
+        trained.check_weights()
+
+
+def test_resuming_at_every_step_changes_no_bit() -> None:
+    def make() -> Loop:
+        return loop(Erm(Mixup()), Sgd(lr=0.1, ema_decay=0.9), model=dropout_network())
+
+    def dropout_network() -> nn.Module:
+        return nn.Sequential(*network(), nn.Dropout(0.3))
+
+    torch.manual_seed(7)
+    whole = make()
+    reference = finish(whole)
+    for stop in range(17):
+        torch.manual_seed(7)
+        first = make()
+        history = advance(first, stop)
+        state = first.state()
+        torch.manual_seed(1234)  # a new process knows nothing of the old generators
+        second = make()
+        second.rng.cpu.manual_seed(99)
+        second.restore(state)
+        history += finish(second)
+        assert [h["train_loss"] for h in history] == [h["train_loss"] for h in reference]
+        for key, value in whole.model.state_dict().items():
+            assert torch.equal(value, second.model.state_dict()[key]), (stop, key)
+        assert torch.equal(whole.network[1].weight, second.network[1].weight)
+
+
+def advance(trained: Loop, steps: int) -> list[dict[str, float]]:
+    """Just after a step, before its epoch is closed."""
+    history = []
+    while trained.steps_done < steps:
+        if trained.steps_done - trained.epoch * len(trained.batches) == len(trained.batches):
+            history.append(trained.close_epoch())
+        for _ in trained.steps():
+            if trained.steps_done == steps:
+                return history
+    return history
+
+
+def test_the_learning_rate_logged_is_the_epochs_last() -> None:
+    schedule = Schedule(epochs=2, batch_size=16, curve=Constant(), warmup_epochs=2)
+    rates = [epoch["lr"] for epoch in finish(loop(schedule=schedule))]
+    assert rates == pytest.approx([0.1 * 3 / 8, 0.1 * 7 / 8])
+
+

@@ -1,0 +1,84 @@
+"""The learning rates that the papers print, by epoch."""
+
+from math import cos, pi
+
+import pytest
+
+from vicinal.methods.erm import Erm
+from vicinal.schedules import Constant, Cosine, Schedule, Step
+from vicinal.vicinities.identity import Identity
+from vicinal.vicinities.mixup import Mixup
+
+STEPS = 391  # an epoch of CIFAR at batch 128
+
+
+def rates(schedule: Schedule, base: float = 0.1) -> list[float]:
+    return [base * schedule.rate(epoch * STEPS, STEPS) for epoch in range(schedule.epochs)]
+
+
+def test_mixups_schedule_is_a_tenth_after_100_and_150_of_200_epochs() -> None:
+    schedule = Schedule(epochs=200, batch_size=128, curve=Step())
+    expected = [0.1] * 100 + [0.01] * 50 + [0.001] * 50
+    assert rates(schedule) == pytest.approx(expected)
+    # The drop falls between two epochs, not a step earlier.
+    assert schedule.rate(100 * STEPS - 1, STEPS) == 1
+    assert schedule.rate(100 * STEPS, STEPS) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "milestones", "drops"),
+    [(200, (0.3, 0.6, 0.9), (60, 120, 180)), (90, (1 / 3, 2 / 3, 8 / 9), (30, 60, 80))],
+)
+def test_milestones_fall_on_the_papers_epochs(
+    epochs: int, milestones: tuple[float, ...], drops: tuple[int, ...]
+) -> None:
+    found = rates(Schedule(epochs=epochs, batch_size=128, curve=Step(milestones)))
+    changes = [e for e in range(1, epochs) if found[e] != found[e - 1]]
+    assert tuple(changes) == drops
+
+
+def test_cosine_moves_by_step_or_by_epoch() -> None:
+    by_step = Schedule(epochs=10, batch_size=1, curve=Cosine())
+    by_epoch = Schedule(epochs=10, batch_size=1, curve=Cosine(per="epoch"))
+    for step in range(0, 10 * STEPS, 97):
+        assert by_step.rate(step, STEPS) == pytest.approx((1 + cos(pi * step / 10 / STEPS)) / 2)
+        whole = (1 + cos(pi * (step // STEPS) / 10)) / 2
+        assert by_epoch.rate(step, STEPS) == pytest.approx(whole)
+
+
+def test_warmup_is_linear_by_step_as_mixups_imagenet_runs() -> None:
+    schedule = Schedule(
+        epochs=90, batch_size=1024, curve=Constant(), warmup_epochs=5, warmup_from=0.25
+    )
+    assert 0.4 * schedule.rate(0, STEPS) == pytest.approx(0.1)
+    assert 0.4 * schedule.rate(5 * STEPS // 2, STEPS) == pytest.approx(0.25, abs=1e-3)
+    assert schedule.rate(5 * STEPS, STEPS) == 1
+
+
+def test_the_warmup_method_trains_the_first_epochs_only() -> None:
+    first, then = Erm(Identity()), Erm(Mixup())
+    schedule = Schedule(
+        epochs=9, batch_size=1, curve=Constant(), warmup_method=first, warmup_method_epochs=5
+    )
+    assert [schedule.method(e, then) for e in range(9)] == [first] * 5 + [then] * 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("warmup_epochs", 11),
+        ("warmup_from", 1.5),
+        ("warmup_method_epochs", 3),  # without a method
+    ],
+)
+def test_impossible_schedules_are_refused(key: str, value: float) -> None:
+    settings = {"epochs": 10, "batch_size": 2, "curve": Constant()}
+    with pytest.raises(ValueError, match=rf"^{key} must be .*{value}"):
+        Schedule(**{**settings, key: value})
+
+
+def test_milestones_in_epochs_are_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match=r"^milestones must be between 0 and 1.*100 of 200"):
+        Step((100, 150))
