@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,6 @@ class Run:
             if record is None:
                 origin = {"id": identity, "name": name, "seed": self.seed}
                 record = self._train(folder, {**origin, "config": config, "choices": choices})
-                write_record(folder, record)
                 copy.unlink(missing_ok=True)
             else:
                 print(f"finished already: {folder / 'record.json'}")
@@ -89,11 +89,15 @@ class Run:
         """The evaluation on the test set and, where there is one, on the hold-out."""
         splits = {"test": data.test} | ({"valid": data.valid} if data.valid else {})
         with self.runtime.autocast():
-            return {
+            measured = {
                 f"{split}_{key}": value
                 for split, samples in splits.items()
                 for key, value in self.evaluation(model, samples).items()
             }
+        spoilt = [key for key, value in measured.items() if not isfinite(value)]
+        if spoilt:
+            raise LossNotFiniteError(f"{', '.join(spoilt)} not finite although the loss was")
+        return measured
 
     def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
         if self.runtime.threads is not None:
@@ -125,6 +129,7 @@ class Run:
             "curves": records.curves(folder.history),
             "evaluations": {},
         }
+        write_record(path, record)  # before the logger, which may wait for a network
         self.logger.finish(record)
         return record
 

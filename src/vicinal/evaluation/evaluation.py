@@ -11,4 +11,6 @@ from vicinal.data.split import Split
 class Evaluation(Protocol):
     """Numbers of one split, by name; leaves the network as it was. Training needs `top1`."""
 
-    def __call__(self, model: nn.Module, split: Split) -> dict[str, float]: ...
+    def __call__(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """Measure `model` on `split`."""
+        ...

@@ -1,0 +1,181 @@
+"""Shows a run to a person: a bar on a terminal, one plain line an epoch elsewhere."""
+
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+
+REFRESH_SECONDS = 0.5
+WINDOW_EPOCHS = 5  # how far back the rate looks; the first epoch compiles and is slow
+SHOWN = {"train_loss": "loss {:.3f}", "valid_top1": "valid {:.2f} %", "test_top1": "test {:.2f} %"}
+
+
+@dataclass
+class Rate:
+    """How fast a run advances, from the clock alone: it never waits for the device."""
+
+    steps: int  # done
+    total_steps: int
+    clock: Callable[[], float]
+    _marks: deque[tuple[float, int]] = field(init=False)  # ends of the last epochs, and the start
+    _epoch_began: float = field(init=False)
+    _last_step: float = field(init=False)
+    _epoch_images: int = field(default=0, init=False)
+    _last_epoch: float = field(default=0.0, init=False)  # its images a second
+
+    def __post_init__(self) -> None:
+        now = self.clock()
+        self._epoch_began = self._last_step = now
+        self._marks = deque([(now, self.steps)], maxlen=WINDOW_EPOCHS + 1)
+
+    def step(self, images: int) -> float:
+        """Count one training step; returns the time."""
+        self.steps += 1
+        self._epoch_images += images
+        self._last_step = self.clock()
+        return self._last_step
+
+    def end_epoch(self) -> None:
+        """Whatever came since the last step was evaluation and checkpoints."""
+        self._last_epoch = self.images_per_second
+        self._epoch_began = self._last_step = self.clock()
+        self._epoch_images = 0
+        self._marks.append((self._epoch_began, self.steps))
+
+    @property
+    def images_per_second(self) -> float:
+        """While training, in this epoch or else the last; what evaluation takes is not in it."""
+        seconds = self._last_step - self._epoch_began
+        return self._epoch_images / seconds if seconds > 0 else self._last_epoch
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Evaluation included; None before anything has been measured."""
+        began, steps = self._marks[0]
+        if self.steps == steps:
+            return None
+        return (self.total_steps - self.steps) * (self.clock() - began) / (self.steps - steps)
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """The progress of one run, whose first epoch is 1.
+
+    The bar goes to stderr and the plain lines to stdout: `train.py > log` keeps the lines where
+    no terminal watches, and shows the bar where one does.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    start_step: int = 0  # where a resumed run goes on
+    enabled: bool = True
+    clock: Callable[[], float] = time.monotonic
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    _rate: Rate = field(init=False, repr=False)
+    _bar: Bar | None = field(init=False, repr=False)
+    _task: TaskID = field(default=TaskID(0), init=False, repr=False)
+    _values: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _next_refresh: float = field(default=-math.inf, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        total_steps = self.epochs * self.steps_per_epoch
+        self._rate = Rate(self.start_step, total_steps, self.clock)
+        on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
+        self._bar = _bar(self.console, self.clock) if self.enabled and on_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self._bar is not None:
+            total, done = self._rate.total_steps, self._rate.steps
+            self._task = self._bar.add_task(self._state(), total=total, completed=done)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._refresh()
+            self._bar.stop()
+
+    def step(self, images: int) -> None:
+        """After each training step on `images` images; draws at most twice a second."""
+        now = self._rate.step(images)
+        if self._bar is not None and now >= self._next_refresh:
+            self._refresh()
+            self._next_refresh = now + REFRESH_SECONDS
+
+    def epoch(self, epoch: int, values: dict[str, float]) -> None:
+        """At the end of an epoch; of `values`, those in SHOWN are shown."""
+        self._values |= values
+        self._rate.end_epoch()
+        if self._bar is not None:
+            self._refresh()
+        elif self.enabled:
+            parts = [f"epoch {epoch:{len(str(self.epochs))}}/{self.epochs}", *self._shown()]
+            print(*parts, self._speed(), self._left(), sep="  ", flush=True)
+
+    def note(self, line: str) -> None:
+        """Something else worth a line; it stands above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif self.enabled:
+            print(line, flush=True)
+
+    def _shown(self) -> list[str]:
+        return [form.format(self._values[k]) for k, form in SHOWN.items() if k in self._values]
+
+    def _speed(self) -> str:
+        return f"{self._rate.images_per_second:,.0f} images/s"
+
+    def _left(self) -> str:
+        if self._rate.steps >= self._rate.total_steps:
+            return "done"
+        seconds = self._rate.seconds_left
+        return "? left" if seconds is None else f"{duration(seconds)} left"
+
+    def _refresh(self) -> None:
+        assert self._bar is not None
+        done, state = self._rate.steps, self._state()
+        self._bar.update(self._task, completed=done, description=state, refresh=True)
+
+    def _state(self) -> str:
+        done = self._rate.steps
+        epoch = min(done // self.steps_per_epoch + 1, self.epochs)
+        step = done - (epoch - 1) * self.steps_per_epoch
+        where = [f"epoch {epoch}/{self.epochs}", f"step {step}/{self.steps_per_epoch}"]
+        return "  ".join([*where, *self._shown(), self._speed(), self._left()])
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: 45 s, 23 min, 2 h 05 min, 3 d 04 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02} min"
+    return f"{hours // 24} d {hours % 24:02} h"
+
+
+def _bar(console: Console, clock: Callable[[], float]) -> Bar:
+    return Bar(
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        auto_refresh=False,  # no thread: a step's own clock says when to draw
+        get_time=clock,
+        redirect_stdout=sys.stdout.isatty(),  # what is piped into a file must arrive there
+    )

@@ -1,0 +1,110 @@
+"""Where a number comes from: the code, the versions and the machine behind a run."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vicinal
+
+PACKAGES = ("vicinal", "torchvision", "timm", "numpy", "hydra-core")
+GIT_SECONDS = 10.0  # a checkout on a network drive that hangs must not hang the run
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """What a record says about its origin.
+
+    Ask when the run starts: the source tree may change while it trains.
+    """
+    return {
+        "git": source_commit(Path(vicinal.__file__)),
+        "versions": _versions(),
+        "device": _device(device),
+        "machine": {
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def source_commit(source: Path) -> dict[str, Any] | None:
+    """The commit that the file `source` was imported from, and whether tracked files changed.
+
+    None where the file is not under version control. That includes a file that merely lies inside
+    somebody's checkout, such as a virtual environment in a project folder.
+    Untracked files don't count as dirty, nor does `results/`, where finished runs leave records
+    that are tracked: the runs of one sweep would make each other dirty.
+    """
+    folder = source.parent
+    if _git(folder, "ls-files", "--error-unmatch", "--", source.name) is None:
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(
+        folder, "status", "--porcelain", "--untracked-files=no", "--", ":(exclude,top)results"
+    )
+    if commit is None or changes is None:
+        return None
+    return {"commit": commit, "dirty": changes != ""}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None where it fails, is missing or hangs."""
+    # Inside a hook GIT_DIR names another repository; an optional lock would disturb the user's git.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    # In a container the checkout often belongs to another user, whom git would distrust; Python
+    # has already run that user's code.
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, Any]:
+    versions: dict[str, Any] = {name: _installed(name) for name in PACKAGES}
+    versions["python"] = platform.python_version()
+    versions["torch"] = str(torch.__version__)  # a class of its own, which checkpoints refuse
+    versions["cuda"] = torch.version.cuda
+    versions["cudnn"] = torch.backends.cudnn.version()
+    return versions
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _device(device: str) -> dict[str, Any]:
+    kind = torch.device(device).type
+    if kind == "cuda":
+        name, count = torch.cuda.get_device_name(device), torch.cuda.device_count()
+        return {"type": kind, "name": name, "count": count}
+    return {"type": kind, "name": _processor(), "count": 1}
+
+
+def _processor() -> str:
+    """The model of the CPU; Python itself knows it on some systems only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

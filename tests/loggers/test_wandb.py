@@ -1,0 +1,134 @@
+"""wandb without a key works offline, and wandb failing stops nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+from vicinal.loggers.logger import RunIdentity
+from vicinal.loggers.wandb import Wandb
+
+RECORD = {"metrics": {"last": {"top1": 93.0}}}
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A user with no key, no settings and an empty folder, and a wandb that has not started."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    home, folder = tmp_path / "home", tmp_path / "cwd"
+    home.mkdir()
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.chdir(folder)
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def identity(folder: Path, resumed: bool = False, run_id: str = "abc-0") -> RunIdentity:
+    folder.mkdir(exist_ok=True)
+    return RunIdentity(run_id, "digits/seed0", "abc", {"lr": {"base": 0.1}}, folder, resumed)
+
+
+def use(logger: Wandb, folder: Path) -> None:
+    logger.start(identity(folder))
+    for epoch in (1, 2):
+        logger.log(epoch, {"train_loss": 1 / epoch})
+    logger.finish(RECORD)
+
+
+def test_without_a_key_it_is_offline_in_the_runs_folder(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    use(Wandb(), tmp_path / "run")
+    (offline,) = (tmp_path / "run" / "wandb").glob("offline-run-*-abc-0")
+    assert (offline / "run-abc-0.wandb").stat().st_size > 0
+    assert list((tmp_path / "cwd").iterdir()) == []
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said == f"wandb: offline; to upload later: wandb sync {offline}"
+
+
+def test_it_tells_wandb_who_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told: dict[str, Any] = {}
+
+    def init(**arguments: Any) -> Any:
+        told.update(arguments)
+        raise RuntimeError
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    Wandb(project="p", entity="e").start(identity(tmp_path / "run", resumed=True))
+    assert (told["project"], told["entity"]) == ("p", "e")
+    assert (told["id"], told["name"], told["group"]) == ("abc-0", "digits/seed0", "abc")
+    assert told["config"] == {"lr": {"base": 0.1}}
+    assert told["resume"] == "allow"
+    assert told["settings"].mode == "online"
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_what_the_user_set_holds_although_there_is_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_MODE", mode)
+    use(Wandb(), tmp_path / "run")
+    assert len(list((tmp_path / "run").glob("wandb/offline-run-*"))) == (mode == "offline")
+
+
+def test_a_second_run_in_one_process_is_its_own(tmp_path: Path):
+    first, second = Wandb(), Wandb()
+    first.start(identity(tmp_path / "a", run_id="abc-1"))  # and failed: never finished
+    use(second, tmp_path / "b")
+    assert len(list((tmp_path / "b").glob("wandb/offline-run-*/run-abc-0.wandb"))) == 1
+    first.finish(RECORD)
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ConnectionError("no route\nand much more")
+
+
+@pytest.mark.parametrize("failing", ["setup", "login", "init", "log", "finish"])
+def test_a_failing_wandb_is_said_once_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], failing: str
+):
+    owner = wandb.Run if failing in ("log", "finish") else wandb
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, failing, refuse)
+        use(Wandb(), tmp_path / "run")
+    said = [line for line in capfd.readouterr().err.splitlines() if "offline" not in line]
+    assert said == ["wandb: no longer logging, the run goes on (ConnectionError: no route)"]
+
+
+def test_a_server_that_cannot_be_reached_costs_no_more_than_the_timeout(tmp_path: Path):
+    # A process of its own, because wandb keeps credentials and settings for a whole process.
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from vicinal.loggers.logger import RunIdentity; from vicinal.loggers.wandb import Wandb\n"
+        "logger = Wandb(timeout_seconds=1.0); began = time.monotonic()\n"
+        "logger.start(RunIdentity('abc-0', 'n', 'abc', {}, Path(sys.argv[1]), False))\n"
+        "logger.log(1, {'loss': 1.0}); logger.finish({'metrics': {}})\n"
+        "print(time.monotonic() - began)"
+    )
+    environment = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(tmp_path)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 10
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("wandb: no longer logging, the run goes on (CommError")
+
+
+def test_a_timeout_that_would_wait_for_ever_is_refused():
+    with pytest.raises(ValueError, match=r"logger\.timeout_seconds must be above 0, got 0"):
+        Wandb(timeout_seconds=0.0)
