@@ -130,5 +130,5 @@ def test_a_server_that_cannot_be_reached_costs_no_more_than_the_timeout(tmp_path
 
 
 def test_a_timeout_that_would_wait_for_ever_is_refused():
-    with pytest.raises(ValueError, match=r"logger\.timeout_seconds must be above 0, got 0"):
+    with pytest.raises(ValueError, match=r"^timeout_seconds must be above 0, got 0"):
         Wandb(timeout_seconds=0.0)

@@ -3,7 +3,7 @@
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §2 (vicinal risk minimisation)
 Code:     facebookresearch/mixup-cifar10 train.py
 Differs:  nothing known
-Cost:     1 forward, 1 backward; the forward updates BatchNorm
+Cost:     1 forward, 1 backward, 1 update of BatchNorm
 """
 
 from collections.abc import Iterator

@@ -11,8 +11,8 @@ Differs:  what the paper leaves open is settled as our reading of the code it bu
           forward and in the update, so that the selected loss is the trained one.
           Third-party code back-propagates through all copies in one batch; the paper's cost does
           not allow that. The five standard epochs at the start are `schedule.warmup_method`.
-Cost:     m forwards without gradient (none when m = 1), 1 forward, 1 backward; the last forward
-          alone updates BatchNorm
+Cost:     copies + 1 forwards (1 when copies = 1), 1 backward, 1 update of BatchNorm; all forwards
+          but the last are without gradient
 """
 
 from collections.abc import Iterator
