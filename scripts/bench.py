@@ -133,9 +133,7 @@ def table(arguments: argparse.Namespace, seconds: dict[str, list[float]]) -> dic
         }
         for name, times in seconds.items()
     }
-    erm_over_bare = [
-        a / b for a, b in zip(seconds["erm"], seconds["bare loop"], strict=True)
-    ]
+    erm_over_bare = [a / b for a, b in zip(seconds["erm"], seconds["bare loop"], strict=True)]
     print(f"{arguments.model}, batch {arguments.batch}, {origin['device']['name']}")
     print(f"{'':20} {'ms a step':>10} {'over ERM':>10}")
     for name, row in rows.items():

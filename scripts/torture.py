@@ -23,7 +23,8 @@ from vicinal.configs import CONFIGS, build, compose, resolved
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=10 dataset.holdout_per_class=2 "
-    "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 runtime.progress=false "
+    "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
+    "runtime.progress=false "
     "schedule.epochs=3 schedule.batch_size=24 optimizer.ema_decay=0.9"
 ).split()
 
@@ -82,10 +83,10 @@ def start(method: str, out: Path, patience: float | None) -> bool:
 
 def run(method: str, out: Path) -> None:
     """The child: one run, as the command line makes it."""
-    sys.stdout = Path(os.devnull).open("w")
     config = compose(*SMALL, f"method={method}", f"out={out}", f"results={out}/results")
     choices = {"model": "wrn10_2", "method": method}
-    build(config).execute(resolved(config), choices)
+    with Path(os.devnull).open("w") as sys.stdout:
+        build(config).execute(resolved(config), choices)
     os._exit(0)
 
 

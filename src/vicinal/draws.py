@@ -49,7 +49,7 @@ def derived_seed(seed: int, purpose: str, *key: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def beta(alpha: float, count: int, rng: Rng) -> Float[Tensor, "count"]:
+def beta(alpha: float, count: int, rng: Rng) -> Float[Tensor, "n"]:
     """`count` draws of Beta(alpha, alpha), float64 on the CPU.
 
     Two gammas compared in log space, Gamma(a) = Gamma(a + 1) U^(1/a), because at a small alpha
@@ -62,12 +62,12 @@ def beta(alpha: float, count: int, rng: Rng) -> Float[Tensor, "count"]:
     return torch.sigmoid(logs[0] - logs[1])
 
 
-def permutation(count: int, rng: Rng, device: torch.device) -> Int64[Tensor, "count"]:
+def permutation(count: int, rng: Rng, device: torch.device) -> Int64[Tensor, "n"]:
     """A random order of the batch: each sample's partner."""
     return torch.randperm(count, generator=rng.cpu).to(device, non_blocking=True)
 
 
-def coins(probability: float, count: int, rng: Rng) -> Bool[Tensor, "count"]:
+def coins(probability: float, count: int, rng: Rng) -> Bool[Tensor, "n"]:
     """`count` independent flips that come up True with the given probability."""
     return torch.rand(count, generator=rng.cpu) < probability
 

@@ -164,5 +164,3 @@ class Loop:
 def count_parameters(model: nn.Module) -> int:
     """Trained numbers of a network."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-

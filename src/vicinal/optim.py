@@ -1,7 +1,8 @@
 """Optimizers: torch's, with what the papers differ in: where decay applies, clipping, averaging."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -69,12 +70,18 @@ class Sgd(Optimizer):
 class Adam(Optimizer):
     """Adam, its decay added to the gradient."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
+    rule: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {list(self.betas)}")
 
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            self.groups(model), betas=self.betas, eps=self.eps, **self.common(model)
+        return self.rule(
+            self.groups(model), betas=tuple(self.betas), eps=self.eps, **self.common(model)
         )
 
 
@@ -82,10 +89,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam, its decay applied to the weights."""
 
-    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self.groups(model), betas=self.betas, eps=self.eps, **self.common(model)
-        )
+    rule: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
 
 
 def _biases_and_norms(model: nn.Module) -> set[nn.Parameter]:

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from hydra.utils import get_object
 
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
-PATHS = ("root", "arrays", "table", "labels")  # where a data set lies does not change what it is
+# Where a data set lies, and what is known of its original, do not change what it is.
+NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical")
 
 
 def identity(config: dict[str, Any], dataset: str) -> str:
@@ -20,8 +22,7 @@ def identity(config: dict[str, Any], dataset: str) -> str:
     default never renames a finished run.
     """
     science = {group: _canonical(config[group]) for group in SCIENCE}
-    science["dataset"] = {k: v for k, v in science["dataset"].items() if k not in PATHS}
-    science["dataset"]["name"] = dataset
+    science["dataset"] = _without(NOT_SCIENCE, science["dataset"]) | {"name": dataset}
     return hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -37,6 +38,12 @@ def _canonical(node: Any) -> Any:
             if key in kept and kept[key] == _canonical(parameter.default):
                 del kept[key]
     return kept
+
+
+def _without(keys: Sequence[str], node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {key: _without(keys, value) for key, value in node.items() if key not in keys}
 
 
 def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -22,7 +22,9 @@ class Runtime:
 
     def __post_init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device must be cpu or auto here, got cuda (torch sees no CUDA device)")
+            raise ValueError(
+                "device must be cpu or auto here, got cuda (torch sees no CUDA device)"
+            )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.checkpoint_seconds < 0:

@@ -1,5 +1,6 @@
-"""How a run unfolds: its length, its batches, its learning rate, and which method it starts with."""
+"""How a run unfolds: its length, batches and learning rate, and which method it starts with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi
 from typing import Literal, Protocol, runtime_checkable
@@ -30,7 +31,7 @@ class Step(Curve):
     epochs are the papers' 100 and 150. They fall on whole epochs.
     """
 
-    milestones: tuple[float, ...] = (0.5, 0.75)
+    milestones: Sequence[float] = (0.5, 0.75)
     factor: float = 0.1
 
     def __post_init__(self) -> None:

@@ -13,8 +13,6 @@ def worst_copies(
     outputs = [logits_of(x).tolist() for x, _ in copies]
     worst = []
     for i in range(len(copies[0][0])):
-        losses = [
-            cross_entropy(outputs[j][i], y[i].tolist()) for j, (_, y) in enumerate(copies)
-        ]
+        losses = [cross_entropy(outputs[j][i], y[i].tolist()) for j, (_, y) in enumerate(copies)]
         worst.append(losses.index(max(losses)))
     return worst

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from jaxtyping import Shaped
@@ -32,7 +33,7 @@ class Batches:
     seed: int
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        return ceil(len(self.split) / self.batch_size)
 
     def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets]]:
         """The batches of one epoch from number `first` on, with one-hot targets."""

@@ -1,0 +1,175 @@
+"""Downloads that resume, try several sources, and are never opened before their checksum holds."""
+
+import fcntl
+import hashlib
+import http.client
+import io
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vicinal.errors import RunError
+
+TIMEOUT_SECONDS = 30  # of silence, not of the whole download
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One published file: where it can be had, and what proves that it is the one."""
+
+    name: str
+    urls: tuple[str, ...]
+    sha256: str
+    size: int
+
+
+class DownloadError(RunError):
+    """A file is neither here nor to be had, or what is here is not it."""
+
+
+def fetch(file: RemoteFile, root: Path) -> Path:
+    """The path of the file under `root`, downloaded if need be, its checksum verified."""
+    path = root / file.name
+    if not path.exists():
+        part = root / f"{file.name}.part"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            part.touch()
+        except OSError as error:
+            raise _unavailable(file, root, str(error)) from error
+        with _locked(part) as content:
+            if not path.exists():  # while this process waited, another may have finished it
+                _download(file, content, root)
+                part.replace(path)
+                return path
+    found = checksum(path, "sha256")
+    if found != file.sha256:
+        raise DownloadError(
+            f"{path} must have the sha256 {file.sha256}, got {found} "
+            "(damaged, or another file; delete it and it is downloaded again)"
+        )
+    return path
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """The hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+@contextmanager
+def _locked(part: Path) -> Iterator[io.BufferedRandom]:
+    """The partial file, open for appending, in this process alone.
+
+    Whoever waited may hold a file that was finished and renamed meanwhile: it opens the path anew,
+    so that nobody writes into a finished file.
+    """
+    while True:
+        with part.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process to download {part.stem}", file=sys.stderr)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file, part):
+                continue
+            try:
+                yield file
+            finally:
+                if _size(file) == 0:
+                    part.unlink(missing_ok=True)
+            return
+
+
+def _is_at(file: io.BufferedRandom, path: Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _size(file: io.BufferedRandom) -> int:
+    return file.seek(0, os.SEEK_END)
+
+
+def _download(file: RemoteFile, part: io.BufferedRandom, root: Path) -> None:
+    """Fill `part` from the first source that delivers the right bytes."""
+    failures = []
+    sources = list(file.urls)
+    while sources:
+        url = sources.pop(0)
+        leftover = _size(part) > 0
+        try:
+            _fill(file, part, url)
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(f"{urlsplit(url).netloc}: {error}")
+            continue
+        part.flush()
+        os.fsync(part.fileno())
+        part.seek(0)
+        found = hashlib.file_digest(part, "sha256").hexdigest()
+        if found == file.sha256:
+            return
+        part.truncate(0)
+        failures.append(f"{urlsplit(url).netloc}: sha256 is {found}")
+        if leftover:  # which may be what was wrong, so this source gets a fresh start
+            sources.insert(0, url)
+    raise _unavailable(file, root, "; ".join(failures))
+
+
+def _unavailable(file: RemoteFile, root: Path, reasons: str) -> DownloadError:
+    """What is missing and why, how to get it by hand, and what to do without."""
+    return DownloadError(
+        f"{file.name} is not in {root.resolve()} and could not be downloaded "
+        f"({' '.join(reasons.split())}).\n"
+        f"By hand: put {file.urls[0]} ({file.size:,} bytes, sha256 {file.sha256}) there.\n"
+        "Without network: `python train.py dataset=digits` runs on data that needs no download."
+    )
+
+
+def _fill(file: RemoteFile, part: io.BufferedRandom, url: str) -> None:
+    """Append what is missing; a cut connection is taken up again as long as bytes arrive."""
+    if _size(part) > file.size:
+        part.truncate(0)
+    while (start := _size(part)) < file.size:
+        try:
+            _append(file, part, url, start)
+        except (OSError, http.client.HTTPException):
+            if _size(part) <= start:
+                raise
+
+
+def _append(file: RemoteFile, part: io.BufferedRandom, url: str, start: int) -> None:
+    """Ask once for the bytes from `start` on, and write what comes."""
+    headers = {"User-Agent": "vicinal"} | ({"Range": f"bytes={start}-"} if start else {})
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        if resumed and not response.headers["Content-Range"].startswith(f"bytes {start}-"):
+            raise OSError(f"asked for byte {start}, got {response.headers['Content-Range']}")
+        missing = file.size - start if resumed else file.size
+        if response.headers.get("Content-Length", str(missing)) != str(missing):
+            offered = response.headers["Content-Length"]
+            raise OSError(f"offers {offered} bytes where {missing} are expected")
+        if not resumed:
+            part.truncate(0)
+        while block := response.read1(1 << 20):
+            missing -= len(block)
+            if missing < 0:
+                raise OSError(f"sends more than the expected {file.size} bytes")
+            part.write(block)
+            _show_progress(file, file.size - missing)
+    if missing:
+        raise OSError(f"cut off {missing} bytes before the end")
+
+
+def _show_progress(file: RemoteFile, done: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == file.size else ""
+        megabytes = f"{done / 1e6:,.1f} / {file.size / 1e6:,.1f} MB"
+        print(f"\r{file.name} {megabytes}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,169 @@
+"""Image datasets that lie in memory whole, as uint8, with the options in which papers differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from vicinal.contracts import Vicinity
+from vicinal.data import arrays
+from vicinal.data.fingerprint import fingerprint
+from vicinal.data.protocol import held_out, with_label_noise
+from vicinal.data.split import Data, Source, Split
+from vicinal.errors import RunError
+from vicinal.vicinities.crop_flip import CropFlip
+from vicinal.vicinities.identity import Identity
+
+Pixels = UInt8[Tensor, "n c h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What `source` reads, or the arrays of a .npz file in its place, made ready for training.
+
+    In this order: resize, hold out, cap, label noise. The noise spares validation and test labels.
+    """
+
+    name: str = ""  # where empty: that of the file `arrays`, or else of the folder `root`
+    source: Source | None
+    root: str = "data"
+    arrays: str | None = None
+    size: int | None = None  # resized to size x size, bilinear, antialiased
+    mean: Sequence[float] | None = None  # with std; where null: of the training images
+    std: Sequence[float] | None = None
+    crop_padding: int = 0
+    crop_mode: Literal["zeros", "reflect"] = "zeros"
+    flip: bool = False
+    train_per_class: int | None = None
+    holdout_per_class: int = 0
+    split_seed: int = 0
+    label_noise: float = 0.0
+    label_noise_seed: int = 12345  # of Zhang et al. 2017's code, which mixup §3.4 follows
+    canonical: dict[str, str] | None = None  # the fingerprint of the original
+
+    def __post_init__(self) -> None:
+        if self.arrays is None and self.source is None:
+            raise ValueError(
+                "arrays must be an .npz file, got null (there is nothing else to read)"
+            )
+        if self.arrays is not None and not Path(self.arrays).expanduser().is_file():
+            raise ValueError(f"arrays must be an existing .npz file, got {self.arrays}")
+        if not self.name:
+            name = Path(self.root).name if self.arrays is None else Path(self.arrays).stem
+            object.__setattr__(self, "name", name)
+        if not self.name.strip(".") or Path(self.name).name != self.name:
+            raise ValueError(f"name must be the name of a folder, got {self.name!r}")
+        at_least = {"size": 1, "crop_padding": 0, "train_per_class": 1, "holdout_per_class": 0}
+        for key, least in at_least.items():
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise ValueError(f"{key} must be at least {least}, got {value}")
+        if self.crop_mode not in ("zeros", "reflect"):
+            raise ValueError(f"crop_mode must be zeros or reflect, got {self.crop_mode}")
+        if not 0 <= self.label_noise <= 1:
+            raise ValueError(f"label_noise must be between 0 and 1, got {self.label_noise}")
+        mean, std = self.mean, self.std
+        if (mean is None) != (std is None) or len(mean or ()) != len(std or ()):
+            raise ValueError(f"std must have as many values as mean, got {std} for {mean}")
+        if std is not None and not all(value > 0 for value in std):
+            raise ValueError(f"std must be positive, got {std}")
+
+    @property
+    def augment(self) -> Vicinity:
+        """Crop and flip, in pixel space, on batches on the device."""
+        if not self.crop_padding and not self.flip:
+            return Identity()
+        return CropFlip(padding=self.crop_padding, mode=self.crop_mode, flip=self.flip)
+
+    def load(self) -> Data:
+        """Read, check, and cut to the protocol."""
+        train, test = self._read()
+        marks = {"train": fingerprint(train), "test": fingerprint(test)}
+        num_classes = int(train.y.max()) + 1
+        if self.size is not None:
+            train, test = resized(train, self.size), resized(test, self.size)
+        if self.crop_mode == "reflect" and self.crop_padding >= min(train.x.shape[2:]):
+            raise RunError(
+                f"dataset.crop_padding must be less than the image, got {self.crop_padding} "
+                f"(it is {min(train.x.shape[2:])} pixels, and a reflection has no more to show)"
+            )
+        train, valid = held_out(
+            train, self.holdout_per_class, self.train_per_class, self.split_seed
+        )
+        mean, std = self._normalisation(train.x)
+        if self.label_noise:
+            train = with_label_noise(train, self.label_noise, num_classes, self.label_noise_seed)
+        return Data(train, test, valid, num_classes, mean, std, marks, self._is_original(marks))
+
+    def _read(self) -> tuple[Split, Split]:
+        if self.arrays is not None:
+            train, test = arrays.images(Path(self.arrays).expanduser())
+        else:
+            assert self.source is not None
+            train, test = self.source(Path(self.root).expanduser())
+        check(train, test)
+        return train, test
+
+    def _normalisation(self, x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        if self.mean is None or self.std is None:
+            return channel_statistics(x)
+        if len(self.mean) != x.shape[1]:
+            raise RunError(f"dataset.mean must have {x.shape[1]} values, got {list(self.mean)}")
+        return tuple(map(float, self.mean)), tuple(map(float, self.std))
+
+    def _is_original(self, marks: dict[str, str]) -> bool | None:
+        """A source vouches for its files by their checksums; a stand-in must prove itself."""
+        if self.canonical is not None:
+            return marks == self.canonical
+        return False if self.arrays is not None and self.source is not None else None
+
+
+def check(train: Split, test: Split) -> None:
+    """What everything after this relies on, of whatever source."""
+    for part, split in (("training", train), ("test", test)):
+        if len(split) == 0:
+            raise RunError(f"the {part} set must not be empty")
+    if train.x.shape[1:] != test.x.shape[1:]:
+        shapes = [" x ".join(map(str, split.x.shape[1:])) for split in (train, test)]
+        raise RunError(f"training and test samples must have one shape, got {' and '.join(shapes)}")
+    classes = train.y.unique().tolist()
+    if classes != list(range(len(classes))):
+        raise RunError(f"training labels must be 0 .. k - 1, each occurring, got {classes}")
+    if not 0 <= int(test.y.min()) <= int(test.y.max()) < len(classes):
+        raise RunError(
+            f"test labels must be among the {len(classes)} of the training set, "
+            f"got {test.y.unique().tolist()}"
+        )
+
+
+def resized(split: Split, size: int) -> Split:
+    """Bilinear with antialiasing, as Pillow does it, in pieces to spare memory."""
+    height, width = split.x.shape[2:]
+    if height == width == size:
+        return split
+    if height != width:
+        raise RunError(
+            f"dataset.size needs square images, got {height} x {width} (it would distort them)"
+        )
+
+    def piece(x: Pixels) -> UInt8[Tensor, "n c size size"]:
+        wanted = F.interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
+        return wanted.round().clamp(0, 255).to(torch.uint8)
+
+    return Split(torch.cat([piece(x) for x in split.x.split(1024)]), split.y)
+
+
+def channel_statistics(x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel in [0, 1]; a constant channel gets std 1."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in x.unbind(1)])
+    weights = counts.double() / counts.sum(1, keepdim=True)
+    mean = weights @ values
+    std = (weights @ values**2 - mean**2).clamp_min(0).sqrt()
+    std[(counts > 0).sum(1) == 1] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,0 +1,77 @@
+"""What the papers do to a training set before training: hold out, cut down, spoil its labels."""
+
+import math
+
+import torch
+from jaxtyping import Int64
+from torch import Generator, Tensor
+
+from vicinal.data.split import Split
+from vicinal.draws import derived_seed
+from vicinal.errors import RunError
+
+Rows = Int64[Tensor, " _"]
+Labels = Int64[Tensor, " n"]
+
+
+def class_rows(y: Labels, seed: int) -> list[Rows]:
+    """The rows of each class 0 .. k - 1, each in its own random order."""
+
+    def shuffled(label: int) -> Rows:
+        rows = torch.nonzero(y == label).flatten()
+        generator = Generator().manual_seed(derived_seed(seed, "split", label))
+        return rows[torch.randperm(len(rows), generator=generator)]
+
+    return [shuffled(label) for label in range(int(y.max()) + 1)]
+
+
+def held_out(train: Split, holdout: int, cap: int | None, seed: int) -> tuple[Split, Split | None]:
+    """`holdout` samples of each class as a validation split, then at most `cap` of the rest.
+
+    Both keep the order of the data. A larger cap with the same seed contains the smaller one's
+    samples. PatchUp's SVHN is `holdout=733, cap=7325`.
+    """
+    rows = class_rows(train.y, seed)
+    for label, members in enumerate(rows):
+        if holdout >= len(members):
+            raise RunError(
+                "dataset.holdout_per_class must be less than the size of every class, got "
+                f"{holdout} (class {label} has {len(members)} training samples)"
+            )
+    if holdout == 0 and cap is None:
+        return train, None
+    end = None if cap is None else holdout + cap
+    kept = torch.cat([members[holdout:end] for members in rows]).sort().values
+    valid = torch.cat([members[:holdout] for members in rows]).sort().values
+    return train[kept], train[valid] if holdout else None
+
+
+def stratified(y: Labels, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Rows for training and rows for testing: ceil(n * share), the same share of each class.
+
+    Largest remainders decide where a class's share is no whole number. No class goes to the test
+    set whole, so that where nearly all are tiny the test set is smaller.
+    """
+    rows = class_rows(y, seed)
+    shares = [len(members) * share for members in rows]
+    counts = [math.floor(part) for part in shares]
+    by_remainder = sorted(range(len(rows)), key=lambda k: counts[k] - shares[k])  # stable
+    missing = math.ceil(round(len(y) * share, 9)) - sum(counts)
+    for label in [k for k in by_remainder if counts[k] + 1 < len(rows[k])][:missing]:
+        counts[label] += 1
+    test = torch.cat([members[:count] for members, count in zip(rows, counts, strict=True)])
+    train = torch.cat([members[count:] for members, count in zip(rows, counts, strict=True)])
+    return train.sort().values, test.sort().values
+
+
+def with_label_noise(train: Split, probability: float, num_classes: int, seed: int) -> Split:
+    """Each label is selected with `probability` and redrawn over all classes, its own included.
+
+    mixup §3.4 after Zhang et al. 2017, "Understanding deep learning requires rethinking
+    generalization": at probability p a share p (k - 1) / k of the labels ends up wrong.
+    `redrawn` marks the selected ones, also those that drew their own class.
+    """
+    generator = Generator().manual_seed(derived_seed(seed, "label noise"))
+    redrawn = torch.rand(len(train), generator=generator) < probability
+    drawn = torch.randint(num_classes, (len(train),), generator=generator)
+    return Split(train.x, torch.where(redrawn, drawn, train.y), redrawn)

@@ -1,0 +1,168 @@
+"""Feature vectors from a text table, as mixup's experiment on UCI data needs them (§3.6).
+
+The paper names neither splits nor scaling nor encoding, so each is an option or stated here.
+"""
+
+import gzip
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from vicinal.contracts import Vicinity
+from vicinal.data import arrays
+from vicinal.data.fingerprint import fingerprint
+from vicinal.data.images import check
+from vicinal.data.protocol import stratified
+from vicinal.data.split import Data, Split
+from vicinal.errors import RunError
+from vicinal.vicinities.identity import Identity
+
+SEPARATORS = {"comma": ",", "semicolon": ";", "blank": None}  # None: any run of blanks or tabs
+MISSING = ("?", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tabular:
+    """One row a sample; a column of numbers is a feature, any other is one-hot encoded.
+
+    Missing numbers become the median of the training rows; a missing word is a word of its own.
+    A `table` may also be an .npz file of vectors, already split: then only `standardize` applies.
+    """
+
+    name: str = ""  # where empty: the stem of `table`
+    table: str  # plain, .gz or .xz
+    separator: Literal["comma", "semicolon", "blank"] = "comma"
+    header: bool = False  # whether the first line names the columns
+    label_column: int = -1  # counted from 0, or from the end by a negative number
+    labels: str | None = None  # a second file with one label a line; then no column is the label
+    test_share: float = 0.2
+    split_seed: int = 0
+    standardize: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("table", "labels"):
+            path = getattr(self, key)
+            if path is not None and not Path(path).expanduser().is_file():
+                raise ValueError(f"{key} must be an existing file, got {path!r}")
+        if not self.name:
+            object.__setattr__(self, "name", Path(self.table).name.split(".")[0])
+        if self.separator not in SEPARATORS:
+            raise ValueError(
+                f"separator must be one of {', '.join(SEPARATORS)}, got {self.separator}"
+            )
+        if not 0 < self.test_share < 1:
+            raise ValueError(f"test_share must be between 0 and 1, got {self.test_share}")
+
+    @property
+    def augment(self) -> Vicinity:
+        """Nothing: there is no crop or flip of a feature vector."""
+        return Identity()
+
+    def load(self) -> Data:
+        """Read, split, fill in, and take the training rows' statistics."""
+        path = Path(self.table).expanduser()
+        if path.suffix == ".npz":
+            train, test = arrays.vectors(path)
+            marks = {"train": fingerprint(train), "test": fingerprint(test)}
+        else:
+            whole = self._read(path)
+            marks = {"table": fingerprint(whole)}
+            rows, test_rows = stratified(whole.y, self.test_share, self.split_seed)
+            train, test = whole[rows], whole[test_rows]
+        check(train, test)
+        fill = medians(train.x)
+        train, test = filled(train, fill), filled(test, fill)
+        mean, std = statistics(train.x) if self.standardize else raw(train.x.shape[1])
+        return Data(train, test, None, int(train.y.max()) + 1, mean, std, marks, canonical=None)
+
+    def _read(self, path: Path) -> Split:
+        cells = _cells(path, SEPARATORS[self.separator], self.header)
+        width = cells.shape[1]
+        if self.labels is not None:
+            words = _cells(Path(self.labels).expanduser(), None, header=False)[:, 0]
+            if len(words) != len(cells):
+                raise RunError(
+                    f"dataset.labels must have a line a sample, got {len(words)} labels "
+                    f"for {len(cells)} samples"
+                )
+        elif -width <= self.label_column < width:
+            words = cells[:, self.label_column]
+            cells = np.delete(cells, self.label_column, axis=1)
+        else:
+            raise RunError(
+                f"dataset.label_column must be one of {width} columns, got {self.label_column}"
+            )
+        x = np.concatenate([encoded(column) for column in cells.T], axis=1)
+        return Split(torch.from_numpy(x).float(), torch.from_numpy(numbered(words)))
+
+
+def _cells(path: Path, separator: str | None, header: bool) -> np.ndarray:
+    """The table as stripped words, rows x columns; empty lines are skipped."""
+    opened = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    with opened(path, "rt", encoding="utf-8") as file:
+        lines = [line for line in file.read().splitlines() if line.strip()][int(header) :]
+    if not lines:
+        raise RunError(f"{path} must hold a table, got no line")
+    rows = [[cell.strip() for cell in line.split(separator)] for line in lines]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(rows[0]):
+            raise RunError(
+                f"{path} must have {len(rows[0])} columns in every line, got {len(row)} in "
+                f"line {number} of the table"
+            )
+    return np.array(rows)
+
+
+def encoded(column: np.ndarray) -> Float64[np.ndarray, "n k"]:
+    """One column of numbers with NaN where missing, or one column a distinct word."""
+    values = _numbers(np.where(np.isin(column, MISSING), "nan", column))
+    if values is not None:
+        return values[:, None]
+    return (column[:, None] == np.unique(column)[None, :]).astype(np.float64)
+
+
+def numbered(words: np.ndarray) -> Int64[np.ndarray, " n"]:
+    """Labels as 0 .. k - 1, in numerical order if all are numbers, else in alphabetical order."""
+    missing = np.isin(words, MISSING)
+    if missing.any():
+        raise RunError(f"labels must not be missing, got {int(missing.sum())} that are")
+    values = _numbers(words)
+    return np.unique(words if values is None else values, return_inverse=True)[1].astype(np.int64)
+
+
+def _numbers(words: np.ndarray) -> np.ndarray | None:
+    try:
+        values = words.astype(np.float64)
+    except ValueError:
+        return None
+    return None if np.isinf(values).any() else values
+
+
+def medians(x: Tensor) -> Tensor:
+    """Of what is there in each column; 0 where nothing is."""
+    columns = [column[~np.isnan(column)] for column in x.T.numpy()]
+    return torch.tensor([float(np.median(column)) if len(column) else 0.0 for column in columns])
+
+
+def filled(split: Split, values: Tensor) -> Split:
+    """Missing entries replaced, column by column."""
+    x = torch.where(split.x.isnan(), values.to(split.x), split.x)
+    return Split(x, split.y)
+
+
+def statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each column; a constant one gets std 1."""
+    std = x.double().std(0, correction=0)
+    std[(x == x[0]).all(0)] = 1.0
+    return tuple(x.double().mean(0).tolist()), tuple(std.tolist())
+
+
+def raw(width: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What leaves features as they are."""
+    return (0.0,) * width, (1.0,) * width

@@ -1,0 +1,93 @@
+"""Any network of timm (github.com/huggingface/pytorch-image-models), by its name there."""
+
+import difflib
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vicinal.models.arguments import image_channels
+
+
+class Timm(nn.Module):
+    """timm's `name`, kept as it is under `network`; its classifier has timm's name, not `fc`.
+
+    `stages` are names inside timm's network, by default those its feature_info lists. `options` go
+    to timm.create_model, for example {drop_path_rate: 0.1}.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: bool = False,
+        stages: tuple[str, ...] | None = None,
+        options: dict[str, Any] | None = None,
+        *,
+        num_classes: int,
+        shape: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        check_name(name, pretrained)
+        sized: dict[str, Any] = {}
+        config = timm.get_pretrained_cfg(name)
+        if config is not None and config.fixed_input_size:
+            sized = {"img_size": shape[1:]}
+        # On the meta device there are no weights to fill, so none are downloaded.
+        pretrained = pretrained and torch.get_default_device().type != "meta"
+        self.network = timm.create_model(
+            name,
+            pretrained=pretrained,
+            in_chans=image_channels(shape),
+            num_classes=num_classes,
+            **(sized | (options or {})),
+        )
+        chosen = default_stages(self.network) if stages is None else tuple(stages)
+        check_stages(self.network, chosen)
+        self.stages = tuple(f"network.{stage}" for stage in chosen)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        """Logits."""
+        return self.network(x)
+
+
+def check_name(name: str, pretrained: bool) -> None:
+    """Refuse a name that timm does not know, or weights that it does not have."""
+    architectures, weights = timm.list_models(), timm.list_models(pretrained=True)
+    if name not in architectures and name not in weights:
+        known = weights if "." in name else architectures
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
+        raise ValueError(
+            f"name must be one of timm's {len(known)} networks, got {name} "
+            f"(nearest: {', '.join(near) or 'none'}; all: timm.list_models())"
+        )
+    if pretrained and not timm.is_model_pretrained(name):
+        raise ValueError(f"pretrained must be false for {name}, got true (timm has no weights)")
+
+
+def default_stages(network: nn.Module) -> tuple[str, ...]:
+    """The modules that timm lists as the ends of stages, or all children where it lists none.
+
+    timm ends a ResNet's stem before its max-pool; ours is what enters the first stage.
+    """
+    children = [name for name, _ in network.named_children()]
+    modules = {name for name, _ in network.named_modules()}
+    listed = [str(feature["module"]) for feature in getattr(network, "feature_info", ())]
+    if not listed or not modules.issuperset(listed):
+        return tuple(children)
+    after_pool = {"act1": "maxpool"} if "maxpool" in children else {}
+    return tuple(after_pool.get(name, name) for name in listed)
+
+
+def check_stages(network: nn.Module, stages: tuple[str, ...]) -> None:
+    """Refuse a stage that is no submodule."""
+    modules = [name for name, _ in network.named_modules() if name]
+    for stage in stages:
+        if stage not in modules:
+            near = difflib.get_close_matches(stage, modules, n=5, cutoff=0.4)
+            children = [name for name, _ in network.named_children()]
+            raise ValueError(
+                f"stages must be names of the network's modules, got {stage} "
+                f"(nearest: {', '.join(near) or 'none'}; outermost: {', '.join(children)})"
+            )

@@ -1,0 +1,60 @@
+"""Every file in configs/dataset is the constructor call it claims to be; nothing is read here."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object, instantiate
+
+from vicinal.data.digits import digits
+from vicinal.data.fingerprint import fingerprint
+from vicinal.data.images import Images
+from vicinal.data.split import Dataset
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "dataset"
+NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+FILES = {"image_folder": "root=a/pets", "npz": "arrays=FILE", "tabular": "table=FILE"}
+NO_CONSTANTS = ("image_folder", "npz", "stl10")  # null: those of the training images
+
+
+def built(name: str, tmp_path: Path) -> Dataset:
+    np.savez(tmp_path / "my.npz")
+    needed = FILES.get(name, "").replace("FILE", str(tmp_path / "my.npz"))
+    with initialize_config_dir(str(CONFIGS), version_base=None):
+        config = compose(name, overrides=[needed] if needed else [])
+    parameters = inspect.signature(get_object(config["_target_"])).parameters
+    assert set(config) - {"_target_"} == set(parameters)  # so that no override needs a +
+    return instantiate(config, _convert_="all")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_built_and_named(name, tmp_path):
+    dataset = built(name, tmp_path)
+    assert isinstance(dataset, Dataset)
+    assert dataset.name == {"image_folder": "pets", "npz": "my", "tabular": "my"}.get(name, name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("tabular", "npz")])
+def test_its_source_is_there_to_be_called(name, tmp_path):
+    dataset = built(name, tmp_path)
+    assert isinstance(dataset, Images)
+    assert callable(dataset.source)
+    assert (dataset.mean is None) == (name in NO_CONSTANTS)
+
+
+def test_digits_are_never_mirrored(tmp_path):
+    for name in ("digits", "svhn"):
+        dataset = built(name, tmp_path)
+        assert isinstance(dataset, Images)
+        assert not dataset.flip
+
+
+def test_the_digits_are_the_original_and_normalised_by_their_own_statistics(tmp_path):
+    data = built("digits", tmp_path).load()
+    assert data.canonical is True
+    assert data.train.x.shape == (1437, 3, 16, 16)
+    assert data.train.x.double().mean().item() / 255 == pytest.approx(data.mean[0], abs=1e-4)
+    assert data.train.x.double().std().item() / 255 == pytest.approx(data.std[0], abs=1e-4)
+    assert data.fingerprint["train"] == fingerprint(digits(tmp_path)[0])

@@ -1,0 +1,35 @@
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from vicinal.data import download, svhn
+
+SCRIPT = str(Path(__file__).parents[2] / "scripts" / "fetch_data.py")
+
+
+def run(monkeypatch, *arguments: str) -> int | str | None:
+    monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(SCRIPT, run_name="__main__")
+    return stopped.value.code
+
+
+def test_an_unknown_name_lists_the_known_ones(monkeypatch, capsys):
+    assert run(monkeypatch, "cifar11") == 2
+    assert "known: cifar10, cifar100, stl10, svhn, tiny_imagenet" in capsys.readouterr().err
+
+
+def test_help_says_how_large_they_are(monkeypatch, capsys):
+    assert run(monkeypatch, "--help") == 0
+    assert "cifar10 (170 MB)" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_what_cannot_be_had_is_one_line(monkeypatch, tmp_path):
+    nowhere = download.RemoteFile("train_32x32.mat", ("http://127.0.0.1:9/",), "0" * 64, 10)
+    monkeypatch.setattr(svhn, "TRAIN", nowhere)
+    said = run(monkeypatch, "svhn", "--root", str(tmp_path))
+    assert isinstance(said, str)
+    assert said.startswith("svhn: train_32x32.mat is not in")
+    assert "\n" not in said

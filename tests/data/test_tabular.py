@@ -1,0 +1,180 @@
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vicinal.data.tabular import Tabular
+from vicinal.errors import RunError
+from vicinal.vicinities.identity import Identity
+
+UCI = Path(__file__).parents[3] / "shared" / "data" / "uci"
+
+
+def table(path: Path, lines: list[str], **options) -> Tabular:
+    path.write_text("\n".join(lines) + "\n\n")
+    return Tabular(table=str(path), **options)
+
+
+def rows(count: int) -> list[str]:
+    """A number, a word, a constant, a label."""
+    return [f"{k},{'xyz'[k % 3]},7,{'ab'[k % 2]}" for k in range(count)]
+
+
+def test_numbers_stay_and_words_become_one_column_each(tmp_path):
+    data = table(tmp_path / "t.csv", rows(30), standardize=False).load()
+    whole = torch.cat([data.train.x, data.test.x])
+    whole = whole[whole[:, 0].argsort()]
+    assert whole[:, 0].tolist() == list(range(30))
+    assert torch.equal(whole[:, 1:4], torch.eye(3).repeat(10, 1))
+    assert whole[:, 4].tolist() == [7.0] * 30
+    assert data.num_classes == 2
+    assert (data.mean, data.std) == ((0.0,) * 5, (1.0,) * 5)
+
+
+def test_the_split_is_stratified_seeded_and_of_the_asked_size(tmp_path):
+    lines = [f"{k},{int(k >= 40)}" for k in range(50)]
+    first, again, other = (
+        table(tmp_path / "t.csv", lines, split_seed=seed).load() for seed in (0, 0, 1)
+    )
+    assert first.test.y.bincount().tolist() == [8, 2]
+    assert torch.equal(first.test.x, again.test.x)
+    assert not torch.equal(first.test.x, other.test.x)
+    assert first.fingerprint == other.fingerprint
+
+
+def test_statistics_and_medians_come_from_the_training_rows_alone(tmp_path):
+    lines = [f"{k},{'?' if k % 5 == 0 else k * k},{k % 2}" for k in range(60)]
+    data = table(tmp_path / "t.csv", lines).load()
+    trained = data.train.x[:, 0].int().tolist()
+    median = np.median([k * k for k in trained if k % 5])
+    assert median != np.median([k * k for k in range(60) if k % 5])
+    for split in (data.train, data.test):
+        for k, value in split.x.tolist():
+            assert value == (k * k if k % 5 else median)
+    filled = [k * k if k % 5 else median for k in trained]
+    assert data.mean[1] == pytest.approx(np.mean(filled))
+    assert data.std[1] == pytest.approx(np.std(filled))
+
+
+def test_changing_test_rows_changes_no_statistic(tmp_path):
+    lines = [f"{k},{k % 2}" for k in range(50)]
+    first = table(tmp_path / "t.csv", lines).load()
+    for k in first.test.x.flatten().int().tolist():
+        lines[k] = f"{1000 + k},{k % 2}"
+    second = table(tmp_path / "t.csv", lines).load()
+    assert (second.mean, second.std) == (first.mean, first.std)
+    assert int(second.test.x.min()) >= 1000
+
+
+def test_constant_and_empty_columns_are_divided_by_one(tmp_path):
+    data = table(tmp_path / "t.csv", [f"{k},3,?,{k % 2}" for k in range(20)]).load()
+    assert data.mean[1:] == (3.0, 0.0)
+    assert data.std[1:] == (1.0, 1.0)
+    assert not torch.cat([data.train.x, data.test.x]).isnan().any()
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (["-1", "1", "1", "-1"], [0, 1, 1, 0]),
+        (["10", "9", "2", "9"], [2, 1, 0, 1]),
+        (["setosa", "iris", "virginica", "iris"], [1, 0, 2, 0]),
+    ],
+)
+def test_labels_are_numbered_in_their_natural_order(tmp_path, words, numbers):
+    lines = [f"{k},{words[k % 4]}" for k in range(40)]
+    data = table(tmp_path / "t.csv", lines, standardize=False).load()
+    for x, y in zip(data.train.x.flatten().int().tolist(), data.train.y.tolist(), strict=True):
+        assert y == numbers[x % 4]
+
+
+def test_other_separators_a_header_and_a_first_label_column(tmp_path):
+    blank = ["class  f1\tf2"] + [f"{'ab'[k % 2]}   {k}\t{2 * k}" for k in range(10)]
+    data = table(
+        tmp_path / "t.txt", blank, separator="blank", header=True, label_column=0, standardize=False
+    ).load()
+    assert torch.equal(data.train.x[:, 1], 2 * data.train.x[:, 0])
+    assert data.num_classes == 2
+
+
+def test_labels_may_lie_in_a_second_file_and_tables_be_compressed(tmp_path):
+    with lzma.open(tmp_path / "t.data.xz", "wt") as file:
+        file.write("".join(f"{k} {k}\n" for k in range(10)))
+    (tmp_path / "t.labels").write_text("".join(f"{(-1) ** k}\n" for k in range(10)))
+    made = Tabular(
+        table=str(tmp_path / "t.data.xz"), labels=str(tmp_path / "t.labels"), separator="blank"
+    )
+    data = made.load()
+    assert made.name == "t"
+    assert data.train.x.shape == (8, 2)
+    (tmp_path / "t.labels").write_text("1\n-1\n")
+    with pytest.raises(RunError, match="got 2 labels for 10 samples"):
+        made.load()
+
+
+def test_an_npz_of_vectors_is_taken_as_it_is_split(tmp_path):
+    x = np.random.default_rng(0).normal(size=(10, 3))
+    path = tmp_path / "v.npz"
+    np.savez(path, x_train=x, y_train=np.arange(10) % 2, x_test=x[:4], y_test=np.arange(4) % 2)
+    data = Tabular(table=str(path)).load()
+    assert torch.equal(data.train.x, torch.from_numpy(x).float())
+    np.testing.assert_allclose(data.mean, x.mean(0), rtol=1e-6)
+    assert set(data.fingerprint) == {"train", "test"}
+
+
+def test_vectors_are_not_augmented(tmp_path):
+    assert table(tmp_path / "t.csv", rows(4)).augment == Identity()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"table": "nowhere.csv"}, "table must be an existing file, got 'nowhere.csv'"),
+        ({"labels": "nowhere"}, "labels must be an existing file, got 'nowhere'"),
+        ({"test_share": 1.0}, "test_share must be between 0 and 1, got 1.0"),
+    ],
+)
+def test_settings_are_checked_before_anything_is_read(tmp_path, options, said):
+    (tmp_path / "t.csv").write_text("1,a\n")
+    with pytest.raises(ValueError, match=f"^{said}"):
+        Tabular(**({"table": str(tmp_path / "t.csv")} | options))
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "said"),
+    [
+        (["1,2,a", "1,b"], {}, "must have 3 columns in every line, got 2 in line 2"),
+        (["1,a", "2,?"], {}, "labels must not be missing, got 1 that are"),
+        (["1,a", "2,b"], {"label_column": 2}, "label_column must be one of 2 columns, got 2"),
+        ([""], {}, "must hold a table, got no line"),
+    ],
+)
+def test_a_broken_table_is_one_line(tmp_path, lines, options, said):
+    with pytest.raises(RunError, match=said):
+        table(tmp_path / "t.csv", lines, **options).load()
+
+
+BLANK = {"separator": "blank", "labels": str(UCI / "arcene_train.labels")}
+
+
+@pytest.mark.skipif(not UCI.is_dir(), reason="needs ../shared/data")
+@pytest.mark.parametrize(
+    ("file", "options", "samples", "features", "classes"),
+    [
+        ("abalone.data", {}, 4177, 10, 28),
+        ("arcene_train.data.xz", BLANK, 100, 10_000, 2),
+        ("arrhythmia.data", {}, 452, 279, 13),
+        ("HTRU_2.csv", {}, 17_898, 8, 2),
+        ("iris.data", {}, 150, 4, 3),
+        ("phishing.csv", {}, 11_055, 30, 2),
+    ],
+)
+def test_mixups_uci_sets_are_read_whole(file, options, samples, features, classes):
+    data = Tabular(table=str(UCI / file), **options).load()
+    assert len(data.train) + len(data.test) == samples
+    assert data.train.x.shape[1] == len(data.mean) == features
+    assert data.num_classes == classes
+    assert data.train.x.isfinite().all()
+    assert data.test.x.isfinite().all()
