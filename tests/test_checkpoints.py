@@ -42,7 +42,7 @@ def test_a_damaged_newest_is_reported_and_the_one_before_used(
     assert loaded["step"] == 1
     assert f"{newest} is damaged" in capsys.readouterr().err
     spoil(before, damage)
-    with pytest.raises(RunError, match="none of the 2 checkpoints .* can be read.*delete"):
+    with pytest.raises(RunError, match=r"none of the 2 checkpoints .* can be read.*delete"):
         checkpoints.load()
 
 

@@ -1,14 +1,15 @@
 """The loop against the plain loop it stands for, and what it must notice."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.contracts import Inputs, Loss, Method, Targets
+from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.data.split import Split
 from vicinal.draws import Rng
@@ -67,7 +68,7 @@ def test_training_equals_the_loop_anyone_would_write() -> None:
     for epoch in range(4):
         optimizer.param_groups[0]["lr"] = 0.1 if epoch < 2 else 0.1 * 0.1
         total = 0.0
-        for x, y in Batches(data, 3, 16, Identity(), seed=0).epoch(epoch, 0, Rng.seeded(0)):
+        for x, y, _ in Batches(data, 3, 16, Identity(), seed=0).epoch(epoch, 0, Rng.seeded(0)):
             loss = F.cross_entropy(model(x), y.argmax(1))
             optimizer.zero_grad()
             loss.backward()
@@ -104,10 +105,10 @@ def test_terms_add_up_to_one_step() -> None:
 
 def test_every_sample_comes_once_an_epoch_in_an_order_of_seed_and_epoch() -> None:
     batches = Batches(Split(torch.arange(50.0).view(50, 1), split().y), 3, 16, Identity(), seed=4)
-    orders = [torch.cat([x for x, _ in batches.epoch(e, 0, Rng.seeded(0))]) for e in (0, 1)]
+    orders = [torch.cat([x for x, *_ in batches.epoch(e, 0, Rng.seeded(0))]) for e in (0, 1)]
     assert all(torch.equal(order.sort(0).values.flatten(), torch.arange(50.0)) for order in orders)
     assert not torch.equal(*orders)
-    rest = torch.cat([x for x, _ in batches.epoch(1, 2, Rng.seeded(0))])
+    rest = torch.cat([x for x, *_ in batches.epoch(1, 2, Rng.seeded(0))])
     assert torch.equal(rest, orders[1][32:])
 
 
@@ -137,7 +138,9 @@ class Breaks(Method):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
-    with pytest.raises(LossNotFiniteError, match=r"loss was not finite at step 6 \(epoch 2, seed 0"):
+    with pytest.raises(
+        LossNotFiniteError, match=r"loss was not finite at step 6 \(epoch 2, seed 0"
+    ):
         finish(loop(Breaks(6, [])))
 
 
@@ -195,3 +198,26 @@ def test_the_learning_rate_logged_is_the_epochs_last() -> None:
     assert rates == pytest.approx([0.1 * 3 / 8, 0.1 * 7 / 8])
 
 
+@dataclass(frozen=True)
+class Curious(Method):
+    """Asks for everything a method may ask for."""
+
+    seen: list[tuple[Tensor, Tensor]]
+    wants: ClassVar = ("rows", "unlabelled")
+
+    def __call__(
+        self, model: nn.Module, x: Inputs, y: Targets, rng: Rng, *, rows: Rows, unlabelled: Inputs
+    ) -> Iterator[Loss]:
+        self.seen.append((rows, unlabelled))
+        yield F.cross_entropy(model(x), y)
+
+
+def test_a_method_gets_the_places_and_the_unlabelled_images_it_wants() -> None:
+    curious = loop(Curious([]))
+    more = Split(torch.full((5, 1, 4, 4), 255, dtype=torch.uint8), torch.zeros(5).long())
+    curious.batches = replace(curious.batches, unlabelled=more)
+    assert not curious.method.seen
+    finish(curious)
+    first_epoch = torch.cat([rows for rows, _ in curious.method.seen[:4]])
+    assert torch.equal(first_epoch.sort().values, torch.arange(50))
+    assert all(torch.equal(x, torch.ones(len(rows), 1, 4, 4)) for rows, x in curious.method.seen)

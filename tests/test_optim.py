@@ -58,7 +58,13 @@ def test_frozen_parameters_are_not_handed_over() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("lr", 0.0), ("weight_decay", -1.0), ("clip_norm", 0.0), ("ema_decay", 1.0), ("momentum", 1.0)],
+    [
+        ("lr", 0.0),
+        ("weight_decay", -1.0),
+        ("clip_norm", 0.0),
+        ("ema_decay", 1.0),
+        ("momentum", 1.0),
+    ],
 )
 def test_values_out_of_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"^{key} must be .*{value}"):

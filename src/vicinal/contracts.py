@@ -1,17 +1,19 @@
 """The two contracts, and the words they are written in."""
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from vicinal.data.split import Data
 from vicinal.draws import Rng
 
 Inputs = Float[Tensor, "n ..."]  # images in [0, 1], or feature vectors: whatever the network takes
 Images = Float[Tensor, "n c h w"]  # where a vicinity needs pixels
 Targets = Float[Tensor, "n k"]  # rows of probabilities
 Logits = Float[Tensor, "n k"]
+Rows = Int64[Tensor, " n"]  # places in the training split
 PerSample = Float[Tensor, "n"]
 Loss = Float[Tensor, ""]
 
@@ -25,7 +27,18 @@ class Vicinity(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """What is minimised: yields its loss in terms, which the loop backpropagates as they arrive."""
+    """What is minimised: yields its loss in terms, which the loop backpropagates as they arrive.
+
+    Two corners of the papers need more than (x, y). A method that sets `wants` is called with
+    those as keywords: `rows`, the samples' places in the training split, or `unlabelled`, as many
+    more images. `attach` shows it the data once, before training.
+    """
+
+    wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ()
+
+    def attach(self, data: Data) -> "Method":
+        """The method as it will train on these data; by default the same."""
+        return self
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Change the network once, before the optimizer exists; by default leave it as it is."""

@@ -5,11 +5,11 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vicinal.contracts import Inputs, Loss, Method, Targets
+from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng
 from vicinal.errors import RunError
@@ -64,22 +64,22 @@ class Loop:
         self.model.train()
         first = self.steps_done - self.epoch * len(self.batches)
         since = perf_counter()
-        for x, y in self.batches.epoch(self.epoch, first, self.rng):
-            self.step(self.runtime.layout(x), y)
+        for x, y, rows in self.batches.epoch(self.epoch, first, self.rng):
+            self.step(self.runtime.layout(x), y, rows)
             if self.steps_done % CHECK_EVERY == 0:
                 self.check()
             self.seconds, since = self.seconds + perf_counter() - since, perf_counter()
             yield len(x)
             since = perf_counter()
 
-    def step(self, x: Inputs, y: Targets) -> None:
+    def step(self, x: Inputs, y: Targets, rows: Rows) -> None:
         """One update of the weights."""
         rate = self.base_lr * self.schedule.rate(self.steps_done, len(self.batches))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=x.device)
-        for term in self._terms(x, y):
+        for term in self._terms(x, y, rows):
             term.backward()
             loss = loss + term.detach()
         if self.clip_norm is not None:
@@ -92,9 +92,15 @@ class Loop:
         bad = (self.first_bad_step < 0) & ~loss.isfinite()
         self.first_bad_step = torch.where(bad, self.steps_done, self.first_bad_step)
 
-    def _terms(self, x: Inputs, y: Targets) -> Iterator[Loss]:
+    def _terms(self, x: Inputs, y: Targets, rows: Rows) -> Iterator[Loss]:
         """The method's terms, each computed in the run's precision and handed out outside it."""
-        terms = self.schedule.method(self.epoch, self.method)(self.model, x, y, self.rng)
+        method = self.schedule.method(self.epoch, self.method)
+        more: dict[str, Tensor] = {}
+        if "rows" in method.wants:
+            more["rows"] = rows
+        if "unlabelled" in method.wants:
+            more["unlabelled"] = self.batches.more(len(x), self.rng)
+        terms = method(self.model, x, y, self.rng, **more)
         while True:
             with self.runtime.autocast():
                 term = next(terms, None)

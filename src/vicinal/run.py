@@ -12,7 +12,8 @@ from torch import nn
 from vicinal import records
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches, as_inputs
-from vicinal.data.split import Data, Dataset
+from vicinal.data.dataset import Dataset
+from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import RunError
 from vicinal.evaluation.evaluation import Evaluation
@@ -135,11 +136,18 @@ class Run:
 
     def _loop(self, model: nn.Module, data: Data) -> Loop:
         batches = Batches(
-            data.train, data.num_classes, self.schedule.batch_size, self.dataset.augment, self.seed
+            data.train,
+            data.num_classes,
+            self.schedule.batch_size,
+            self.dataset.augment,
+            self.seed,
+            data.unlabelled,
         )
+        if "unlabelled" in self.method.wants and data.unlabelled is None:
+            raise ValueError("method needs unlabelled images, and this dataset keeps none")
         return Loop(
             model,
-            self.method,
+            self.method.attach(data),
             batches,
             optimizer=self.optimizer,
             schedule=self.schedule,

@@ -8,10 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 
+from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import Images
-from vicinal.data.split import Dataset
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "dataset"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))

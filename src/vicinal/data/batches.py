@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from vicinal.contracts import Inputs, Targets, Vicinity
+from vicinal.contracts import Inputs, Rows, Targets, Vicinity
 from vicinal.data.split import Split
 from vicinal.draws import Rng, derived_seed
 
@@ -31,15 +31,24 @@ class Batches:
     batch_size: int
     augment: Vicinity
     seed: int
+    unlabelled: Split | None = None
 
     def __len__(self) -> int:
         return ceil(len(self.split) / self.batch_size)
 
-    def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets]]:
-        """The batches of one epoch from number `first` on, with one-hot targets."""
+    def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets, Rows]]:
+        """The batches of one epoch from number `first` on: inputs, one-hot targets, places."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=generator).to(self.split.y.device)
         for rows in order.split(self.batch_size)[first:]:
             x = as_inputs(self.split.x[rows])
             y = F.one_hot(self.split.y[rows], self.num_classes).float()
-            yield self.augment(x, y, rng)
+            yield *self.augment(x, y, rng), rows
+
+    def more(self, count: int, rng: Rng) -> Inputs:
+        """As many unlabelled samples, drawn with replacement and augmented as the others."""
+        assert self.unlabelled is not None  # checked where the method is met with its data
+        rows = torch.randint(len(self.unlabelled), (count,), generator=rng.cpu)
+        x = as_inputs(self.unlabelled.x[rows.to(self.unlabelled.x.device)])
+        nobody = torch.zeros(count, self.num_classes, device=x.device)
+        return self.augment(x, nobody, rng)[0]

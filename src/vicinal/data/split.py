@@ -1,14 +1,12 @@
-"""What every dataset delivers: tensors in memory, and the contract of what reads them."""
+"""What every dataset delivers: tensors in memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
-
-from vicinal.contracts import Vicinity
 
 
 @dataclass(frozen=True)
@@ -44,41 +42,26 @@ class Data:
     std: tuple[float, ...]
     fingerprint: dict[str, str]  # of the content before any option, whatever its order
     canonical: bool | None  # False: not, or not known to be, the original; None: nothing to doubt
+    unlabelled: Split | None = None  # more images, whose labels no method may use
 
     def to(self, device: str) -> "Data":
         """The same data on another device."""
-        valid = None if self.valid is None else self.valid.to(device)
-        return replace(self, train=self.train.to(device), test=self.test.to(device), valid=valid)
+        splits = {name: split.to(device) for name, split in self._splits().items()}
+        return replace(self, **splits)
 
     def summary(self) -> dict[str, Any]:
         """What a record says of the data."""
-        splits = {"train": self.train, "test": self.test, "valid": self.valid}
         return {
-            "samples": {name: len(split) for name, split in splits.items() if split is not None},
+            "samples": {name: len(split) for name, split in self._splits().items()},
             "num_classes": self.num_classes,
             "shape": list(self.train.x.shape[1:]),
             "fingerprint": self.fingerprint,
             "canonical": self.canonical,
         }
 
-
-@runtime_checkable
-class Dataset(Protocol):
-    """What a run asks of a dataset."""
-
-    @property
-    def name(self) -> str:
-        """The folder its runs are filed under."""
-        ...
-
-    @property
-    def augment(self) -> Vicinity:
-        """What training batches go through before the method sees them."""
-        ...
-
-    def load(self) -> Data:
-        """Read it, downloading what is missing."""
-        ...
+    def _splits(self) -> dict[str, Split]:
+        named = {name: getattr(self, name) for name in ("train", "test", "valid", "unlabelled")}
+        return {name: split for name, split in named.items() if split is not None}
 
 
 Source = Callable[[Path], tuple[Split, Split]]  # (root) -> (train, test)

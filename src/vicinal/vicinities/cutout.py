@@ -8,6 +8,7 @@ Differs:  an odd length is kept whole (the code loses a pixel; every published l
 Cost:     nothing beyond its method
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,7 @@ class Cutout(Vicinity):
 
     length: int = 16
     per: Literal["sample", "batch"] = "sample"
-    fill: tuple[float, ...] | None = None  # a value a channel; black where there is none
+    fill: Sequence[float] | None = None  # a value a channel; black where there is none
 
     def __post_init__(self) -> None:
         if self.length < 1:

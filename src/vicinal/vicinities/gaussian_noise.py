@@ -7,6 +7,7 @@ Differs:  nothing known
 Cost:     nothing beyond its method
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ class GaussianNoise(Vicinity):
     """Fresh noise for each sample and each draw."""
 
     sigma: float = 0.25
-    scale: tuple[float, ...] | None = None  # a factor a channel; 1 where there is none
+    scale: Sequence[float] | None = None  # a factor a channel; 1 where there is none
 
     def __post_init__(self) -> None:
         if self.sigma < 0:
