@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from vicinal.configs import CONFIGS, compose
+from vicinal.configs import CONFIGS, build, compose
 from vicinal.data.batches import Batches
 from vicinal.data.split import Data, Split
 from vicinal.draws import Rng
@@ -53,15 +53,15 @@ def names(group: str) -> list[str]:
     return [path.stem for path in (CONFIGS / group).glob("*.yaml")]
 
 
+def composed(arguments: argparse.Namespace, *overrides: str) -> Run:
+    """The run that the command line would make for CIFAR-10."""
+    model, runtime = f"model={arguments.model}", f"runtime={arguments.runtime}"
+    return build(compose("dataset=cifar10", model, runtime, *overrides))
+
+
 def ours(arguments: argparse.Namespace, method: str) -> Iterator[int]:
     """The suite's own loop over CIFAR-shaped data, one step at a time."""
-    run: Run = compose(
-        f"method={method}",
-        f"model={arguments.model}",
-        f"runtime={arguments.runtime}",
-        f"schedule.batch_size={arguments.batch}",
-        "dataset=cifar10",
-    )
+    run = composed(arguments, f"method={method}")
     data = drawn_data(arguments.batch, run.runtime.target)
     batches = Batches(data.train, CLASSES, arguments.batch, run.dataset.augment, seed=0)
     rng = Rng.seeded(0, device=run.runtime.target)
@@ -81,9 +81,7 @@ def ours(arguments: argparse.Namespace, method: str) -> Iterator[int]:
 
 def bare(arguments: argparse.Namespace) -> Iterator[int]:
     """What a competent user writes: indexed batches, no augmentation, nothing logged or checked."""
-    run: Run = compose(
-        f"model={arguments.model}", f"runtime={arguments.runtime}", "dataset=cifar10"
-    )
+    run = composed(arguments)
     data = drawn_data(arguments.batch, run.runtime.target)
     network, x, y = run.build(data), data.train.x, data.train.y
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)

@@ -33,10 +33,12 @@ def main() -> None:
     """Kill, compare, count."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=60, help="at least so many, over all methods")
+    parser.add_argument("--methods", nargs="*", help="all, unless named")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # before any fork: a forked child cannot use its parent's threads
-    methods = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+    found = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+    methods = arguments.methods or found
     draw = random.Random(arguments.seed)
     kills = divergences = 0
     for method in methods:

@@ -20,12 +20,23 @@ def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     assert checkpoints.load() is None
     for step in (1, 2, 30):
-        checkpoints.save(step, state(step))
-    assert [int(path.name.split("-")[0]) for path in checkpoints.paths()] == [30, 2]
+        checkpoints.save(0, step, state(step))
+    assert [path.name.split("-")[1] for path in checkpoints.paths()] == [
+        "step0000000030",
+        "step0000000002",
+    ]
     loaded = checkpoints.load()
     assert loaded is not None
     assert loaded["step"] == 30
     assert torch.equal(loaded["weights"], state(30)["weights"])
+
+
+def test_a_closed_epoch_is_newer_than_its_last_step(tmp_path: Path) -> None:
+    for closed in range(8):  # whatever the checksums, which also stand in the names
+        checkpoints = Checkpoints(tmp_path / str(closed))
+        checkpoints.save(closed, 9, {"closed": False})
+        checkpoints.save(closed + 1, 9, {"closed": True})
+        assert checkpoints.load() == {"closed": True}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
@@ -34,7 +45,7 @@ def test_a_damaged_newest_is_reported_and_the_one_before_used(
 ) -> None:
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2):
-        checkpoints.save(step, state(step))
+        checkpoints.save(0, step, state(step))
     newest, before = checkpoints.paths()
     spoil(newest, damage)
     loaded = checkpoints.load()
@@ -55,7 +66,7 @@ def spoil(path: Path, damage: str) -> None:
 @pytest.mark.parametrize("position", range(0, 2000, 97))
 def test_no_flipped_bit_goes_unnoticed(position: int, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, state(1))
+    checkpoints.save(0, 1, state(1))
     (path,) = checkpoints.paths()
     content = bytearray(path.read_bytes())
     content[position % len(content)] ^= 1 << (position % 8)
@@ -71,7 +82,7 @@ class Malicious:
 
 def test_a_checkpoint_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, {"weights": Malicious()})
+    checkpoints.save(0, 1, {"weights": Malicious()})
     with pytest.raises(RunError):
         checkpoints.load()
     assert "not opened" in capsys.readouterr().err

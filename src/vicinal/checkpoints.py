@@ -24,16 +24,17 @@ class Checkpoints:
     folder: Path
 
     def paths(self) -> list[Path]:
-        """Newest first; the step stands first in the name, padded to sort."""
-        return sorted(self.folder.glob("[0-9]*.pt"), reverse=True)
+        """Newest first; the place in the run stands first in the name, padded to sort."""
+        return sorted(self.folder.glob("epoch*.pt"), reverse=True)
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
+    def save(self, epoch: int, step: int, state: dict[str, Any]) -> None:
         """At every instant the folder holds only whole files, under their final names."""
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
-        path = self.folder / f"{step:010d}-{_checksum(content)}.pt"
+        # Both: the step alone does not tell the end of an epoch from just before it is closed.
+        path = self.folder / f"epoch{epoch:05d}-step{step:010d}-{_checksum(content)}.pt"
         write_bytes_atomically(path, content)
         for old in self.paths()[KEEP:]:
             old.unlink()

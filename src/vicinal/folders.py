@@ -82,7 +82,7 @@ class RunFolder:
             "sessions": self.sessions,
             "fingerprint": self.fingerprint,
         }
-        self.checkpoints.save(loop.steps_done, state)
+        self.checkpoints.save(loop.epoch, loop.steps_done, state)
         self._saved_at = monotonic()
 
     def log(self, values: dict[str, float]) -> None:

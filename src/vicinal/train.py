@@ -1,0 +1,121 @@
+"""The command line: compose a config, check it, build the run that it is, and execute it.
+
+Whatever a user can type wrong ends in one line; HYDRA_FULL_ERROR=1 shows the traceback with it.
+Nothing here imports torch, so that --help and tab completion answer at once.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from vicinal.configs import CONFIGS, build, check, one_line, resolved
+from vicinal.errors import RunError
+from vicinal.explain import complaint, explain, failed_job, note_job
+
+if TYPE_CHECKING:
+    from vicinal.run import Run
+
+
+def main() -> None:
+    """Do what the command line says; exit with 1 where it cannot be done."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+
+    @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
+    def task(config: DictConfig) -> float:
+        return _job(config, before == "1")
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print over several lines
+    warnings.filterwarnings("error", module=r"hydra\._internal\.config_loader_impl")
+    arguments = argparse.Namespace(overrides=[], shell_completion=False)
+    try:
+        arguments = _arguments()
+        task()
+    except KeyboardInterrupt:
+        print("\nvicinal: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if "COMP_LINE" not in os.environ:  # a shell that asks for completions wants no comment
+            said = failed_job(error) or _mistake(error, arguments) or complaint(error)
+            _tell(error, before == "1", said)
+        sys.exit(1)
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _job(config: DictConfig, tracebacks: bool) -> float:
+    job = HydraConfig.get()
+    choices, overrides = job.runtime.choices, OmegaConf.to_container(job.overrides.task)
+    assert isinstance(overrides, list)
+    try:
+        check(config, choices, overrides)
+        run: Run = build(config)
+        ours = {k: v for k, v in choices.items() if v is not None and not k.startswith("hydra/")}
+        return run.execute(resolved(config), ours)
+    except Exception as error:
+        _tell(error, tracebacks, complaint(error))
+        if job.mode is not RunMode.MULTIRUN:
+            sys.exit(1)
+        note_job(error, overrides)
+        raise  # launchers and sweepers must see that the job failed
+
+
+def _arguments() -> argparse.Namespace:
+    """Check Hydra's flags, and put them after the settings: Hydra cannot take them in between."""
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    found, unknown = parser.parse_known_intermixed_args()
+    if unknown:
+        raise RunError(
+            f"{unknown[0]} is not an option; settings are written key=value (see --help)"
+        )
+    flags = [word for word in sys.argv[1:] if word not in (*found.overrides, "--")]
+    sys.argv[1:] = [*found.overrides, *flags]
+    return found
+
+
+def _compose(arguments: argparse.Namespace, overrides: list[str]) -> DictConfig:
+    directory = Path(arguments.config_path or CONFIGS).absolute()
+    more = Path(arguments.config_dir or directory).absolute()
+    with hydra.initialize_config_dir(str(directory), version_base="1.3"):
+        return hydra.compose(
+            arguments.config_name or "train",
+            [f"hydra.searchpath=['file://{more}']", *overrides],
+            return_hydra_config=True,
+        )
+
+
+def _mistake(error: Exception, arguments: argparse.Namespace) -> str | None:
+    """What was typed wrong, if that is why there is no config."""
+    if arguments.shell_completion:
+        return one_line(error)
+    told = None
+    if arguments.overrides:
+        sweep = arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
+        told = explain(arguments.overrides, partial(_compose, arguments), sweep)
+    # What is left are Hydra's and argparse's own objections to the flags.
+    flags = isinstance(error, ValueError | argparse.ArgumentError)
+    return told or (one_line(error) if flags else None)
+
+
+def _tell(error: Exception, tracebacks: bool, said: str | None) -> None:
+    if tracebacks or said is None:
+        traceback.print_exception(error)
+    if said is not None:
+        print(f"vicinal: {said}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What every method promises, for every file in configs/method: a new one is tested unasked."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import vicinal
+from vicinal.configs import CONFIGS, build, compose
+from vicinal.contracts import Method
+from vicinal.draws import Rng
+from vicinal.models.normalized import Normalized
+from vicinal.models.wide_resnet import WideResNet
+from vicinal.run import Run
+
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+SOURCE = Path(vicinal.__file__).parent
+COST = re.compile(
+    r"^Cost: +(?P<forwards>.+?) forwards?(?: \(.*?\))?, (?P<backwards>.+?) backwards?, "
+    r"(?P<updates>.+?) updates? of BatchNorm",
+    re.MULTILINE,
+)
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> Method:
+    run: Run = build(compose(f"method={request.param}", "dataset=digits", "model=wrn10_2"))
+    return run.method
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    body = WideResNet(10, 1, num_classes=4, shape=(3, 8, 8))
+    return Normalized(body, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(8, 3, 8, 8, generator=generator)
+    return x, F.one_hot(torch.arange(8) % 4, 4).float()
+
+
+def test_one_step_reaches_every_parameter_and_leaves_the_rest_alone(method: Method) -> None:
+    model, (x, y) = method.prepare(network()), batch()
+    inputs = x.clone(), y.clone()
+    modes = [module.training for module in model.modules()]
+    losses = []
+    for term in method(model, x, y, Rng.seeded(0)):
+        term.backward()
+        losses.append(term.item())
+    assert torch.tensor(losses).isfinite().all()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+    assert torch.equal(x, inputs[0])
+    assert torch.equal(y, inputs[1])
+    assert [module.training for module in model.modules()] == modes
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert getattr(module, "track_running_stats", True)
+
+
+def test_the_cost_is_what_the_docstring_says(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = COST.search(sys.modules[type(method).__module__].__doc__ or "")
+    assert found, (
+        "the module's docstring needs the line `Cost: N forwards, N backwards, N updates …`"
+    )
+    model, (x, y) = method.prepare(network()), batch()
+    norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    forwards = backwards = 0
+
+    def count(*_: object) -> None:
+        nonlocal forwards
+        forwards += 1
+
+    model.register_forward_hook(count)
+    for term in method(model, x, y, Rng.seeded(0)):
+        term.backward()
+        backwards += 1
+    updates = int(norm.num_batches_tracked.item())
+    fields = dict(vars(method))
+    promised = {key: eval(value, {}, fields) for key, value in found.groupdict().items()}
+    assert {"forwards": forwards, "backwards": backwards, "updates": updates} == promised
+
+
+def test_steps_are_reproduced_from_the_generators_alone(method: Method) -> None:
+    gradients = []
+    for _ in range(2):
+        model, (x, y) = method.prepare(network()), batch()
+        for term in method(model, x, y, Rng.seeded(3)):
+            term.backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_is_named_where_all_methods_pass(name: str) -> None:
+    """train.py, run.py, loop.py and the networks know no method and no vicinity."""
+    places = [SOURCE / "train.py", SOURCE / "run.py", SOURCE / "loop.py"]
+    for path in [*places, *(SOURCE / "models").glob("*.py")]:
+        assert not re.search(rf"\b{name}\b", path.read_text(), re.IGNORECASE), path.name
+
+
+def test_no_module_of_a_method_is_imported_where_all_methods_pass() -> None:
+    for path in [SOURCE / "train.py", SOURCE / "run.py", SOURCE / "loop.py"]:
+        assert not re.search(r"vicinal\.(methods|vicinities)", path.read_text()), path.name
+    for path in (SOURCE / "models").glob("*.py"):
+        assert not re.search(r"vicinal\.(?!models)", path.read_text()), path.name
+
+
+def test_only_the_loop_goes_backwards_and_steps() -> None:
+    for path in SOURCE.rglob("*.py"):
+        if path.name != "loop.py":
+            assert ".backward()" not in path.read_text(), path
+            assert "optimizer.step()" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    "path", sorted((SOURCE / "methods").glob("[!_]*.py")), ids=lambda p: p.stem
+)
+def test_every_method_says_what_it_is(path: Path) -> None:
+    fields = re.findall(r"^(Paper|Code|Differs|Cost):", path.read_text(), re.MULTILINE)
+    assert fields == ["Paper", "Code", "Differs", "Cost"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((SOURCE / "vicinities").glob("[!_]*.py")), ids=lambda p: p.stem
+)
+def test_every_vicinity_says_what_it_is(path: Path) -> None:
+    fields = re.findall(r"^(Paper|Code|Differs|Cost):", path.read_text(), re.MULTILINE)
+    assert fields == ["Paper", "Code", "Differs", "Cost"]

@@ -1,0 +1,45 @@
+"""What the README shows works as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vicinal import records, tables, vicinities
+from vicinal.methods import Erm, MaxUp
+from vicinal.vicinities import CropFlip, CutMix, GaussianNoise
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_example_trains_in_somebody_elses_loop() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
+    before = network[1].weight.detach().clone()
+    loader = [(torch.rand(4, 3, 8, 8), torch.arange(4)) for _ in range(2)]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    exec(example, {"loader": loader, "network": network, "optimizer": optimizer})
+    assert not torch.equal(network[1].weight, before)
+
+
+def test_classes_are_found_by_name_without_a_list() -> None:
+    found = {Erm, MaxUp, CutMix, CropFlip, GaussianNoise}
+    assert {each.__module__.rsplit(".", 1)[1] for each in found} == {
+        "erm",
+        "maxup",
+        "cutmix",
+        "crop_flip",
+        "gaussian_noise",
+    }
+    with pytest.raises(AttributeError, match="no attribute 'CutMux'"):
+        vicinities.CutMux  # noqa: B018
+
+
+def test_the_results_are_those_of_the_records() -> None:
+    generated = tables.by_run(records.load(ROOT / "results" / "runs"))
+    assert f"\n{generated}\n" in README
+    assert generated in (ROOT / "results" / "tables" / "runs.md").read_text()

@@ -1,0 +1,170 @@
+"""Whole runs on the embedded digits: resumed, finished, recorded, refused."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.errors import RunError
+from vicinal.folders import RunFolder
+from vicinal.loop import Loop
+from vicinal.run import Run
+
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+SMALL = (
+    "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
+    "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
+    "schedule.epochs=2 schedule.batch_size=24 evaluation.batch_size=200"
+).split()
+
+
+def execute(out: Path, *overrides: str) -> dict[str, Any]:
+    """A run as the command line makes it; its record."""
+    config = compose(*_small(overrides), *overrides, f"out={out}", f"results={out}/results")
+    run: Run = build(config)
+    run.execute(resolved(config), {"model": "wrn10_2", "method": "some"})
+    (path,) = out.rglob("record.json")
+    return json.loads(path.read_text())
+
+
+def _small(overrides: tuple[str, ...]) -> list[str]:
+    """SMALL, without what would be of another data set."""
+    other = any(override.startswith("dataset=") for override in overrides)
+    return [each for each in SMALL if not (other and each.startswith("dataset"))]
+
+
+def without_time(record: dict[str, Any]) -> dict[str, Any]:
+    curves = {key: value for key, value in record["curves"].items() if key != "seconds"}
+    return {"metrics": record["metrics"], "curves": curves}
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing of ours runs after it."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_stopped_anywhere_ends_as_if_it_never_was(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = execute(tmp_path / "whole", f"method={method}")
+    original = RunFolder.save_if_due
+    for stop in (1, 3, 4):  # in the first epoch, at its last step, in the second
+
+        def save_and_die(self: RunFolder, loop: Loop, stop: int = stop) -> None:
+            original(self, loop)
+            if loop.steps_done == stop:
+                raise KilledError
+
+        out = tmp_path / f"stopped{stop}"
+        with monkeypatch.context() as patch:
+            patch.setattr(RunFolder, "save_if_due", save_and_die)
+            with pytest.raises(KilledError):
+                execute(out, f"method={method}")
+        torch.manual_seed(99)
+        resumed = execute(out, f"method={method}")
+        assert without_time(resumed) == without_time(whole)
+        assert [session["from_step"] for session in resumed["sessions"]] == [0, stop]
+
+
+def test_a_record_says_what_was_run_on_what_and_what_came_out(tmp_path: Path) -> None:
+    record = execute(tmp_path, "method=mixup", "seed=3")
+    assert record["seed"] == record["config"]["seed"] == 3
+    assert record["config"]["method"]["vicinity"]["alpha"] == 1.0
+    assert record["data"]["samples"] == {"train": 60, "valid": 20, "test": 360}
+    assert record["data"]["canonical"] is True
+    assert set(record["metrics"]) == {"last", "median10", "best_test", "best_valid"}
+    assert set(record["metrics"]["last"]) == {"top1", "top5", "nll", "ece"}
+    assert len(record["curves"]["train_loss"]) == 2
+    (session,) = record["sessions"]
+    assert session["device"]["type"] == "cpu"
+    assert session["versions"]["torch"] == torch.__version__
+    assert record["parameters"] == 303_706
+    copy = tmp_path / "results" / "runs" / f"{record['name']}-seed3.json"
+    assert json.loads(copy.read_text()) == record
+    (history,) = tmp_path.rglob("history.jsonl")
+    assert [json.loads(line)["epoch"] for line in history.read_text().splitlines()] == [1, 2]
+
+
+def test_a_finished_run_says_so_and_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = execute(tmp_path)
+    files = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p.name != "lock"}
+    capsys.readouterr()
+    assert execute(tmp_path) == record
+    assert "finished already" in capsys.readouterr().out
+    assert all(path.read_bytes() == content for path, content in files.items())
+    # The copy among the results comes back if it was lost.
+    copy = tmp_path / "results" / "runs" / f"{record['name']}-seed0.json"
+    copy.unlink()
+    execute(tmp_path)
+    assert copy.exists()
+
+
+def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
+    first = execute(tmp_path / "a", "method=cutmix")
+    assert without_time(execute(tmp_path / "b", "method=cutmix")) == without_time(first)
+    assert without_time(execute(tmp_path / "c", "method=cutmix", "seed=1")) != without_time(first)
+
+
+def test_a_run_does_not_continue_on_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on(name: str) -> list[str]:
+        images = np.random.default_rng(len(name)).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
+        labels = np.arange(40) % 4
+        file = tmp_path / f"{name}.npz"
+        np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
+        return ["dataset=npz", "dataset.name=mine", f"dataset.arrays={file}"]
+
+    def die(self: RunFolder, loop: Loop) -> None:
+        self.save(loop)
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_if_due", die)
+        with pytest.raises(KilledError):
+            execute(tmp_path, *on("one"))
+    with pytest.raises(RunError, match=r"was begun on other data"):
+        execute(tmp_path, *on("another"))
+    execute(tmp_path, *on("one"))
+
+
+def test_a_loss_that_explodes_names_step_seed_and_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"not finite at step \d+ .*seed 0.*checkpoint: .*\.pt|none"):
+        execute(tmp_path, "optimizer.lr=1e20", "schedule.epochs=5")
+
+
+def test_a_network_that_does_not_take_the_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^model does not take inputs of \(3, 8, 8\)"):
+        execute(tmp_path, "model=timm", "model.name=vit_tiny_patch16_224")
+
+
+def test_the_warmup_method_changes_the_first_epochs_only(tmp_path: Path) -> None:
+    warm = ("method@schedule.warmup_method=erm", "schedule.warmup_method_epochs=1")
+    plain = execute(tmp_path / "a", "method=erm")["curves"]["train_loss"]
+    mixed = execute(tmp_path / "b", "method=mixup")["curves"]["train_loss"]
+    both = execute(tmp_path / "c", "method=mixup", *warm)["curves"]["train_loss"]
+    assert both[0] == plain[0] != mixed[0]
+    assert both[1] != plain[1]
+
+
+def test_random_kills_diverge_nowhere() -> None:
+    script = Path(__file__).parents[1] / "scripts" / "torture.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--kills", "6", "--methods", "erm", "maxup_cutout"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"(\d+) kills over (\d+) methods, 0 divergences", done.stdout)
+    assert found, done.stdout
+    assert int(found[1]) >= 6
