@@ -56,7 +56,7 @@ def beta(alpha: float, count: int, rng: Rng) -> Float[Tensor, "n"]:
     both underflow and their ratio would be 0/0.
     """
     concentration = torch.full((2, count), alpha + 1.0, dtype=torch.float64)
-    gammas = torch._standard_gamma(concentration, generator=rng.cpu)
+    gammas = torch._standard_gamma(concentration, generator=rng.cpu)  # pyright: ignore[reportPrivateImportUsage]
     uniform = torch.rand((2, count), dtype=torch.float64, generator=rng.cpu)
     logs = gammas.log() + uniform.log() / alpha
     return torch.sigmoid(logs[0] - logs[1])

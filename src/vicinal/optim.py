@@ -1,6 +1,6 @@
 """Optimizers: torch's, with what the papers differ in: where decay applies, clipping, averaging."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 class Optimizer:
     """What SGD, Adam and AdamW share. The schedule scales `lr`."""
 
+    rule: ClassVar[Callable[..., torch.optim.Optimizer]]  # torch's class
     lr: float
     weight_decay: float = 0.0
     decay_norms: bool = True  # False: biases and normalisation layers are not decayed
@@ -37,16 +38,22 @@ class Optimizer:
         rest = {"params": [p for p in trained if p in spared], "weight_decay": 0.0}
         return [group for group in (decayed, rest) if group["params"]]
 
-    def common(self, model: nn.Module) -> dict[str, Any]:
-        """Arguments that torch's constructors share; fused kernels where there is a GPU."""
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer over the model's parameters; fused kernels where there is a GPU."""
         fused = all(p.is_cuda for p in model.parameters())
-        return {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
+        shared = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
+        return self.rule(self.groups(model), **shared, **self.own())
+
+    def own(self) -> dict[str, Any]:
+        """What only this rule has."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sgd(Optimizer):
     """SGD with momentum, as every CIFAR and ImageNet table of the five papers."""
 
+    rule = torch.optim.SGD
     momentum: float = 0.9
     nesterov: bool = False
 
@@ -57,39 +64,34 @@ class Sgd(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov must be false without momentum, got true")
 
-    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
-            self.groups(model),
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            **self.common(model),
-        )
+    def own(self) -> dict[str, Any]:
+        return {"momentum": self.momentum, "nesterov": self.nesterov}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
     """Adam, its decay added to the gradient."""
 
+    rule = torch.optim.Adam
     betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
-    rule: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers in [0, 1), got {list(self.betas)}")
+        if self.eps <= 0:
+            raise ValueError(f"eps must be above 0, got {self.eps}")
 
-    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
-        return self.rule(
-            self.groups(model), betas=tuple(self.betas), eps=self.eps, **self.common(model)
-        )
+    def own(self) -> dict[str, Any]:
+        return {"betas": tuple(self.betas), "eps": self.eps}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam, its decay applied to the weights."""
 
-    rule: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
+    rule = torch.optim.AdamW
 
 
 def _biases_and_norms(model: nn.Module) -> set[nn.Parameter]:
