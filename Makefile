@@ -16,9 +16,10 @@ $(READY): pyproject.toml requirements.lock
 
 setup: $(READY)  ## Make .venv with everything pinned
 
+DIGITS := dataset=digits model=wrn10_2 schedule.epochs=10 runtime=cpu seed=0,1,2
 reproduce: $(READY)  ## Train four methods, three seeds each, on the embedded digits; print the table
-	$(RUN)python train.py -m dataset=digits model=wrn10_2 method=erm,mixup,cutmix,maxup_cutout \
-		seed=0,1,2 vicinity.length=4 schedule.epochs=10 runtime=cpu
+	$(RUN)python train.py -m $(DIGITS) method=erm,mixup,cutmix
+	$(RUN)python train.py -m $(DIGITS) method=maxup_cutout method.vicinity.length=6
 	$(RUN)python scripts/tables.py
 
 test: $(READY)  ## Run the test suite (CPU)
