@@ -16,7 +16,7 @@ $(READY): pyproject.toml requirements.lock
 
 setup: $(READY)  ## Make .venv with everything pinned
 
-DIGITS := dataset=digits model=wrn10_2 schedule.epochs=10 runtime=cpu seed=0,1,2
+DIGITS := dataset=digits model=wrn10_2 schedule.epochs=10 schedule.batch_size=32 runtime=cpu seed=0,1,2
 reproduce: $(READY)  ## Train four methods, three seeds each, on the embedded digits; print the table
 	$(RUN)python train.py -m $(DIGITS) method=erm,mixup,cutmix
 	$(RUN)python train.py -m $(DIGITS) method=maxup_cutout method.vicinity.length=6
@@ -31,8 +31,8 @@ lint: $(READY)  ## Check style and format
 types: $(READY)  ## Check types
 	$(RUN)pyright --pythonpath $(RUN)python
 
-tables: $(READY)  ## Regenerate the tables from results/runs
-	$(RUN)python scripts/tables.py
+tables: $(READY)  ## Regenerate the tables from results/runs, and the README's
+	$(RUN)python scripts/tables.py --readme README.md
 
 bench: $(READY)  ## Time every method's step against ERM's, and ours against a bare loop
 	$(RUN)python scripts/bench.py
