@@ -15,11 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from vicinal.configs import CONFIGS, build, compose
-from vicinal.data.batches import Batches
 from vicinal.data.split import Data, Split
-from vicinal.draws import Rng
 from vicinal.files import write_json_atomically
-from vicinal.loop import Loop
 from vicinal.provenance import provenance
 from vicinal.run import Run
 
@@ -61,19 +58,8 @@ def composed(arguments: argparse.Namespace, *overrides: str) -> Run:
 
 def ours(arguments: argparse.Namespace, method: str) -> Iterator[int]:
     """The suite's own loop over CIFAR-shaped data, one step at a time."""
-    run = composed(arguments, f"method={method}")
-    data = drawn_data(arguments.batch, run.runtime.target)
-    batches = Batches(data.train, CLASSES, arguments.batch, run.dataset.augment, seed=0)
-    rng = Rng.seeded(0, device=run.runtime.target)
-    loop = Loop(
-        run.build(data),
-        run.method,
-        batches,
-        optimizer=run.optimizer,
-        schedule=run.schedule,
-        runtime=run.runtime,
-        rng=rng,
-    )
+    run = composed(arguments, f"method={method}", f"schedule.batch_size={arguments.batch}")
+    loop = run.loop(drawn_data(arguments.batch, run.runtime.target))
     while True:
         yield from loop.steps()
         loop.close_epoch()

@@ -108,6 +108,24 @@ def test_a_finished_run_says_so_and_changes_nothing(
     assert copy.exists()
 
 
+def test_a_finished_run_is_measured_again_from_its_checkpoint(tmp_path: Path) -> None:
+    record = execute(tmp_path, "optimizer.ema_decay=0.5")
+    (path,) = tmp_path.rglob("record.json")
+    script = Path(__file__).parents[1] / "scripts" / "evaluate.py"
+    command = [sys.executable, str(script), str(path.parent), "--runtime", "cpu", "bins=7"]
+    subprocess.run(command, check=True, capture_output=True)
+    again = json.loads(path.read_text())
+    ((name, found),) = again.pop("evaluations").items()
+    assert name.startswith("clean-")
+    assert found["config"]["bins"] == 7
+    for key in ("top1", "top5", "nll"):
+        assert found["metrics"][f"test_{key}"] == pytest.approx(record["metrics"]["last"][key])
+    record.pop("evaluations")
+    assert again == record
+    copy = tmp_path / "results" / "runs" / f"{record['name']}-seed0.json"
+    assert "evaluations" in json.loads(copy.read_text())
+
+
 def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
     first = execute(tmp_path / "a", "method=cutmix")
     assert without_time(execute(tmp_path / "b", "method=cutmix")) == without_time(first)

@@ -23,7 +23,12 @@ def identity(config: dict[str, Any], dataset: str) -> str:
     """
     science = {group: _canonical(config[group]) for group in SCIENCE}
     science["dataset"] = _without(NOT_SCIENCE, science["dataset"]) | {"name": dataset}
-    return hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:12]
+    return digest(science)
+
+
+def digest(node: Any) -> str:
+    """A short name for plain containers."""
+    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _canonical(node: Any) -> Any:
@@ -44,6 +49,11 @@ def _without(keys: Sequence[str], node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     return {key: _without(keys, value) for key, value in node.items() if key not in keys}
+
+
+def published(results: str, name: str, seed: int) -> Path:
+    """Where the record of a run is copied to, so that it may be kept in version control."""
+    return Path(results, "runs", f"{name}-seed{seed}.json")
 
 
 def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -59,7 +59,7 @@ class Run:
         folder = Path(self.out, name, f"seed{self.seed}")
         with locked(folder):
             record = read_record(folder)
-            copy = Path(self.results, "runs", f"{name}-seed{self.seed}.json")
+            copy = records.published(self.results, name, self.seed)
             if record is None:
                 origin = {"id": identity, "name": name, "seed": self.seed}
                 record = self._train(folder, {**origin, "config": config, "choices": choices})
@@ -86,6 +86,37 @@ class Run:
             raise ValueError(f"model does not take inputs of {shape}: {reason}") from error
         return model
 
+    def loop(self, data: Data) -> Loop:
+        """Ready for the first step."""
+        batches = Batches(
+            data.train,
+            data.num_classes,
+            self.schedule.batch_size,
+            self.dataset.augment,
+            self.seed,
+            data.unlabelled,
+        )
+        if "unlabelled" in self.method.wants and data.unlabelled is None:
+            raise ValueError("method needs unlabelled images, and this dataset keeps none")
+        return Loop(
+            self.build(data),
+            self.method.attach(data),
+            batches,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            runtime=self.runtime,
+            rng=Rng.seeded(self.seed, device=self.runtime.target),
+        )
+
+    def trained(self, folder: Path) -> tuple[nn.Module, Data]:
+        """The network that a finished run left in its folder, and the data it was trained on."""
+        data = self.dataset.load().to(self.runtime.target)
+        loop = self.loop(data)
+        RunFolder(folder, self.runtime.checkpoint_seconds, data.fingerprint).resume(loop, {})
+        if loop.epoch < self.schedule.epochs:
+            raise RunError(f"{folder} holds no finished run (epoch {loop.epoch})")
+        return loop.network, data
+
     def measure(self, model: nn.Module, data: Data) -> dict[str, float]:
         """The evaluation on the test set and, where there is one, on the hold-out."""
         splits = {"test": data.test} | ({"valid": data.valid} if data.valid else {})
@@ -104,7 +135,7 @@ class Run:
         if self.runtime.threads is not None:
             torch.set_num_threads(self.runtime.threads)
         data = self.dataset.load().to(self.runtime.target)
-        loop = self._loop(self.build(data), data)
+        loop = self.loop(data)
         folder = RunFolder(path, self.runtime.checkpoint_seconds, data.fingerprint)
         resumed = folder.resume(loop, provenance(self.runtime.target))
         identity = RunIdentity(
@@ -133,27 +164,6 @@ class Run:
         write_record(path, record)  # before the logger, which may wait for a network
         self.logger.finish(record)
         return record
-
-    def _loop(self, model: nn.Module, data: Data) -> Loop:
-        batches = Batches(
-            data.train,
-            data.num_classes,
-            self.schedule.batch_size,
-            self.dataset.augment,
-            self.seed,
-            data.unlabelled,
-        )
-        if "unlabelled" in self.method.wants and data.unlabelled is None:
-            raise ValueError("method needs unlabelled images, and this dataset keeps none")
-        return Loop(
-            model,
-            self.method.attach(data),
-            batches,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            runtime=self.runtime,
-            rng=Rng.seeded(self.seed, device=self.runtime.target),
-        )
 
     def _fit(self, loop: Loop, data: Data, folder: RunFolder) -> None:
         """To the last epoch, with a checkpoint whenever one is due and at the end."""

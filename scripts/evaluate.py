@@ -1,0 +1,69 @@
+"""Measure finished runs again, from their checkpoints, and add what is found to their records.
+
+python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* --evaluation clean bins=30
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vicinal import records
+from vicinal.configs import CONFIGS, build, check
+from vicinal.errors import RunError
+from vicinal.files import write_json_atomically
+from vicinal.folders import locked, read_record, write_record
+from vicinal.run import Run
+
+
+def main() -> None:
+    """Evaluate each folder in turn."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("folders", nargs="+", type=Path, help="of finished runs")
+    known = sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml"))
+    parser.add_argument("--evaluation", default="clean", choices=known)
+    parser.add_argument("--runtime", default="auto")
+    arguments, settings = parser.parse_known_intermixed_args()
+    folders = [path for path in arguments.folders if "=" not in str(path)]
+    settings += [str(path) for path in arguments.folders if "=" in str(path)]
+    try:
+        for folder in folders:
+            evaluate(folder, arguments.evaluation, arguments.runtime, settings)
+    except (RunError, ValueError, OSError) as error:
+        sys.exit(f"evaluate.py: {error}")
+
+
+def evaluate(folder: Path, name: str, runtime: str, settings: list[str]) -> None:
+    """Add one evaluation to one record; the same evaluation again replaces itself."""
+    with locked(folder):
+        record = read_record(folder)
+        if record is None:
+            raise RunError(f"{folder} holds no finished run")
+        config = OmegaConf.create(record["config"])
+        assert isinstance(config, DictConfig)
+        config.evaluation = group("evaluation", name, settings)
+        config.runtime = group("runtime", runtime, [])
+        check(config)
+        run: Run = build(config)
+        chosen: Any = OmegaConf.to_container(config.evaluation)
+        found = run.measure(*run.trained(folder))
+        key = f"{name}-{records.digest(chosen)}"
+        record["evaluations"][key] = {"config": chosen, "metrics": found}
+        write_record(folder, record)
+        copy = records.published(record["config"]["results"], record["name"], record["seed"])
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(copy, record)
+    print(f"{folder}: {', '.join(f'{key} {value:.4g}' for key, value in found.items())}")
+
+
+def group(name: str, option: str, settings: list[str]) -> Any:
+    """One file of a config group, with settings changed."""
+    node = OmegaConf.load(CONFIGS / name / f"{option}.yaml")
+    return OmegaConf.merge(node, OmegaConf.from_dotlist(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What only a CUDA device can show; skipped where there is none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.contracts import Vicinity
+from vicinal.draws import Rng
+from vicinal.loop import Loop
+from vicinal.run import Run
+from vicinal.vicinities.crop_flip import CropFlip
+from vicinal.vicinities.cutmix import CutMix
+from vicinal.vicinities.cutout import Cutout
+from vicinal.vicinities.mixup import Mixup
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(32, 3, 32, 32, generator=generator)
+    return x, F.one_hot(torch.randint(10, (32,), generator=generator), 10).float()
+
+
+@pytest.mark.parametrize(
+    "vicinity",
+    [Mixup(), Mixup(per="sample"), CutMix(), Cutout(length=8), Cutout(per="batch"), CropFlip()],
+    ids=repr,
+)
+def test_small_draws_are_those_of_the_cpu(vicinity: Vicinity) -> None:
+    x, y = batch()
+    on_cpu = vicinity(x, y, Rng.seeded(0))
+    on_gpu = vicinity(x.cuda(), y.cuda(), Rng.seeded(0, device="cuda"))
+    for expected, found in zip(on_cpu, on_gpu, strict=True):
+        torch.testing.assert_close(found.cpu(), expected)
+
+
+def loop(method: str) -> Loop:
+    run: Run = build(compose(f"method={method}", "dataset=digits", "model=wrn16_4", "runtime=cuda"))
+    return run.loop(run.dataset.load().to("cuda"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_never_waits_for_the_device(method: str) -> None:
+    trained = loop(method)
+    steps = trained.steps()
+    for _ in range(3):  # what is done once may wait
+        next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    trained.check()
+
+
+def test_precisions_and_layouts_train_alike(tmp_path: Path) -> None:
+    accuracies = {}
+    for precision, channels_last in (("fp32", False), ("bf16", True)):
+        out = tmp_path / precision
+        config = compose(
+            "dataset=digits",
+            "model=wrn16_4",
+            "runtime=cuda",
+            f"runtime.precision={precision}",
+            f"runtime.channels_last={channels_last}",
+            "schedule.epochs=10",
+            "schedule.batch_size=32",
+            f"out={out}",
+            f"results={out}/results",
+        )
+        run: Run = build(config)
+        choices = {"model": "wrn16_4", "method": "erm"}
+        accuracies[precision] = run.execute(resolved(config), choices)
+    assert accuracies["fp32"] > 95
+    assert abs(accuracies["fp32"] - accuracies["bf16"]) < 3
