@@ -16,7 +16,7 @@ $(READY): pyproject.toml requirements.lock
 
 setup: $(READY)  ## Make .venv with everything pinned
 
-DIGITS := dataset=digits model=wrn10_2 schedule.epochs=10 schedule.batch_size=32 runtime=cpu seed=0,1,2
+DIGITS := dataset=digits model=wrn10_2 schedule.epochs=6 schedule.batch_size=32 runtime=cpu seed=0,1,2
 reproduce: $(READY)  ## Train four methods, three seeds each, on the embedded digits; print the table
 	$(RUN)python train.py -m $(DIGITS) method=erm,mixup,cutmix
 	$(RUN)python train.py -m $(DIGITS) method=maxup_cutout method.vicinity.length=6
