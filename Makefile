@@ -23,7 +23,7 @@ reproduce: $(READY)  ## Train four methods, three seeds each, on the embedded di
 	$(RUN)python scripts/tables.py
 
 test: $(READY)  ## Run the test suite (CPU)
-	$(RUN)python -m pytest -q
+	$(RUN)python -m pytest -q -n auto --maxprocesses 4
 
 lint: $(READY)  ## Check style and format
 	$(RUN)ruff check . && $(RUN)ruff format --check .

@@ -1,10 +1,11 @@
 """Time a training step of every method against ERM's, and ours against a bare PyTorch loop.
 
-All in one process, in turns, so that a slow moment of the machine meets everyone; each figure is
-the median over rounds of the ratio within a round. Writes results/bench/NAME.json.
+All in one process, in rounds of random order, so that a slow moment of the machine meets everyone;
+each figure is the median over rounds of the ratio within a round. Writes results/bench/NAME.json.
 """
 
 import argparse
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -97,7 +98,8 @@ def measure(contenders: dict[str, Iterator[int]], rounds: int) -> dict[str, list
     """Seconds a step, by contender and round; the first round warms up and is dropped."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
-        for name, steps in contenders.items():
+        names = random.Random(turn).sample(sorted(contenders), len(contenders))
+        for name, steps in ((name, contenders[name]) for name in names):
             began = perf_counter()
             next(steps)
             if torch.cuda.is_available():

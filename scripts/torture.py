@@ -23,6 +23,7 @@ from vicinal.configs import CONFIGS, build, compose, resolved
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=10 dataset.holdout_per_class=2 "
+    "dataset.unlabelled=true "
     "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
     "runtime.progress=false "
     "schedule.epochs=3 schedule.batch_size=24 optimizer.ema_decay=0.9"

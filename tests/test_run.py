@@ -20,6 +20,7 @@ from vicinal.run import Run
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
+    "dataset.unlabelled=true "
     "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
     "schedule.epochs=2 schedule.batch_size=24 evaluation.batch_size=200"
 ).split()
@@ -49,35 +50,41 @@ class KilledError(Exception):
     """Stands for SIGKILL: nothing of ours runs after it."""
 
 
-@pytest.mark.parametrize("method", METHODS)
+STOPS = (1, 3, 4)  # in the first epoch, at its last step, in the second
+
+
+@pytest.mark.parametrize(
+    ("method", "stop"),
+    [("maxup_cutmix", stop) for stop in STOPS]
+    + [(name, STOPS[i % 3]) for i, name in enumerate(METHODS)],
+)
 def test_a_run_stopped_anywhere_ends_as_if_it_never_was(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = execute(tmp_path / "whole", f"method={method}")
     original = RunFolder.save_if_due
-    for stop in (1, 3, 4):  # in the first epoch, at its last step, in the second
 
-        def save_and_die(self: RunFolder, loop: Loop, stop: int = stop) -> None:
-            original(self, loop)
-            if loop.steps_done == stop:
-                raise KilledError
+    def save_and_die(self: RunFolder, loop: Loop) -> None:
+        original(self, loop)
+        if loop.steps_done == stop:
+            raise KilledError
 
-        out = tmp_path / f"stopped{stop}"
-        with monkeypatch.context() as patch:
-            patch.setattr(RunFolder, "save_if_due", save_and_die)
-            with pytest.raises(KilledError):
-                execute(out, f"method={method}")
-        torch.manual_seed(99)
-        resumed = execute(out, f"method={method}")
-        assert without_time(resumed) == without_time(whole)
-        assert [session["from_step"] for session in resumed["sessions"]] == [0, stop]
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_if_due", save_and_die)
+        with pytest.raises(KilledError):
+            execute(out, f"method={method}")
+    torch.manual_seed(99)
+    resumed = execute(out, f"method={method}")
+    assert without_time(resumed) == without_time(whole)
+    assert [session["from_step"] for session in resumed["sessions"]] == [0, stop]
 
 
 def test_a_record_says_what_was_run_on_what_and_what_came_out(tmp_path: Path) -> None:
     record = execute(tmp_path, "method=mixup", "seed=3")
     assert record["seed"] == record["config"]["seed"] == 3
     assert record["config"]["method"]["vicinity"]["alpha"] == 1.0
-    assert record["data"]["samples"] == {"train": 60, "valid": 20, "test": 360}
+    assert record["data"]["samples"] == {"train": 60, "valid": 20, "test": 360, "unlabelled": 1357}
     assert record["data"]["canonical"] is True
     assert set(record["metrics"]) == {"last", "median10", "best_test", "best_valid"}
     assert set(record["metrics"]["last"]) == {"top1", "top5", "nll", "ece"}

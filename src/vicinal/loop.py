@@ -137,7 +137,7 @@ class Loop:
         state["counters"] = [self.epoch, self.steps_done, self.seconds]
         state["loss_sum"] = self.loss_sum.clone()
         state["rng"] = self.rng.state()
-        state["torch_rng"] = torch.get_rng_state()  # dropout inside networks
+        state["torch_rng"] = torch.get_rng_state()  # of layers that draw inside networks
         state["cuda_rng"] = torch.cuda.get_rng_state() if self.loss_sum.is_cuda else None
         return state
 

@@ -172,3 +172,24 @@ def test_oblong_images_are_not_distorted():
     oblong = Split(torch.zeros(2, 3, 4, 6, dtype=torch.uint8), torch.arange(2))
     with pytest.raises(RunError, match=r"dataset\.size needs square images, got 4 x 6"):
         resized(oblong, 8)
+
+
+def test_what_is_left_out_is_kept_without_its_labels():
+    options = {"train_per_class": 10, "holdout_per_class": 5, "split_seed": 3}
+    data = made(**options, unlabelled=True).load()
+    assert data.valid is not None
+    assert data.unlabelled is not None
+    assert made(**options).load().unlabelled is None
+    assert [len(s) for s in (data.train, data.valid, data.unlabelled)] == [40, 20, 140]
+    assert data.unlabelled.y.unique().tolist() == [-1]
+    parts = [data.train.x, data.valid.x, data.unlabelled.x]
+    images = {tuple(image.flatten().tolist()) for part in parts for image in part}
+    assert images == {tuple(image.flatten().tolist()) for image in source(Path())[0].x}
+    assert torch.equal(data.train.x, made(**options).load().train.x)
+
+
+def test_something_must_be_left_out():
+    with pytest.raises(ValueError, match=r"^unlabelled must be false without train_per_class"):
+        made(unlabelled=True)
+    with pytest.raises(RunError, match=r"^dataset.unlabelled must be false where nothing"):
+        made(unlabelled=True, train_per_class=50).load()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vicinal.contracts import Vicinity
 from vicinal.data import arrays
 from vicinal.data.fingerprint import fingerprint
-from vicinal.data.protocol import held_out, with_label_noise
+from vicinal.data.protocol import class_rows, held_out, with_label_noise
 from vicinal.data.split import Data, Source, Split
 from vicinal.errors import RunError
 from vicinal.vicinities.crop_flip import CropFlip
@@ -42,6 +42,7 @@ class Images:
     train_per_class: int | None = None
     holdout_per_class: int = 0
     split_seed: int = 0
+    unlabelled: bool = False  # keep what train_per_class leaves out, without its labels
     label_noise: float = 0.0
     label_noise_seed: int = 12345  # of Zhang et al. 2017's code, which mixup §3.4 follows
     canonical: dict[str, str] | None = None  # the fingerprint of the original
@@ -63,6 +64,10 @@ class Images:
             value = getattr(self, key)
             if value is not None and value < least:
                 raise ValueError(f"{key} must be at least {least}, got {value}")
+        if self.unlabelled and self.train_per_class is None:
+            raise ValueError(
+                "unlabelled must be false without train_per_class, got true (nothing is left out)"
+            )
         if self.crop_mode not in ("zeros", "reflect"):
             raise ValueError(f"crop_mode must be zeros or reflect, got {self.crop_mode}")
         if not 0 <= self.label_noise <= 1:
@@ -92,13 +97,28 @@ class Images:
                 f"dataset.crop_padding must be less than the image, got {self.crop_padding} "
                 f"(it is {min(train.x.shape[2:])} pixels, and a reflection has no more to show)"
             )
+        rest = self._left_out(train) if self.unlabelled else None
         train, valid = held_out(
             train, self.holdout_per_class, self.train_per_class, self.split_seed
         )
         mean, std = self._normalisation(train.x)
         if self.label_noise:
             train = with_label_noise(train, self.label_noise, num_classes, self.label_noise_seed)
-        return Data(train, test, valid, num_classes, mean, std, marks, self._is_original(marks))
+        canonical = self._is_original(marks)
+        return Data(train, test, valid, num_classes, mean, std, marks, canonical, rest)
+
+    def _left_out(self, train: Split) -> Split:
+        """The images that are neither held out nor kept, labelled -1."""
+        assert self.train_per_class is not None  # checked at construction
+        used = self.holdout_per_class + self.train_per_class
+        rows = [members[used:] for members in class_rows(train.y, self.split_seed)]
+        x = train.x[torch.cat(rows).sort().values]
+        if len(x) == 0:
+            raise RunError(
+                "dataset.unlabelled must be false where nothing is left out, got true "
+                f"(train_per_class={self.train_per_class} keeps every image)"
+            )
+        return Split(x, torch.full((len(x),), -1))
 
     def _read(self) -> tuple[Split, Split]:
         if self.arrays is not None:
