@@ -20,7 +20,7 @@ from vicinal.models.init import Fan, he_normal
 
 
 class WideResNet(nn.Module):
-    """WRN-depth-width: pre-activation stages of 16, 32 and 64 times `width` channels, no dropout.
+    """WRN-depth-width: pre-activation stages of 16, 32 and 64 times `width` channels.
 
     `init` is the fan of the convolutions' initialisation: fan_in in the paper's code, fan_out in
     most ports to PyTorch.
