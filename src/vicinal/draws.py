@@ -1,7 +1,9 @@
 """Randomness as an argument: the generators a run owns, and the draws that vicinities share."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -62,6 +64,13 @@ def beta(alpha: float, count: int, rng: Rng) -> Float[Tensor, "n"]:
     return torch.sigmoid(logs[0] - logs[1])
 
 
+def dirichlet(count: int, parts: int, rng: Rng) -> Float[Tensor, "n b"]:
+    """`count` draws of Dirichlet(1, .., 1), uniform on the simplex; float64 on the CPU."""
+    uniform = torch.rand((count, parts), dtype=torch.float64, generator=rng.cpu)
+    exponential = -torch.log1p(-uniform)  # Gamma(1); uniform may be 0 but not 1
+    return exponential / exponential.sum(dim=1, keepdim=True)
+
+
 def permutation(count: int, rng: Rng, device: torch.device) -> Int64[Tensor, "n"]:
     """A random order of the batch: each sample's partner."""
     return torch.randperm(count, generator=rng.cpu).to(device, non_blocking=True)
@@ -75,3 +84,65 @@ def coins(probability: float, count: int, rng: Rng) -> Bool[Tensor, "n"]:
 def integer(high: int, rng: Rng) -> int:
     """One uniform draw from 0 .. high - 1."""
     return int(torch.randint(high, (), generator=rng.cpu))
+
+
+def shared_coin(probability: float, rng: Rng) -> bool:
+    """One flip, the same on every rank."""
+    return torch.rand((), generator=rng.shared).item() < probability
+
+
+def shared_choice(options: Sequence[int], rng: Rng) -> int:
+    """One of the options, uniformly, the same on every rank."""
+    return options[int(torch.randint(len(options), (), generator=rng.shared))]
+
+
+def class_permutation(classes: Int64[Tensor, "n"], rng: Rng) -> Int64[Tensor, "n"]:
+    """A random order within each class: each sample's partner is of its own class."""
+    shuffled = permutation(len(classes), rng, classes.device)
+    partner = torch.empty_like(shuffled)
+    partner[classes.argsort(stable=True)] = shuffled[classes[shuffled].argsort(stable=True)]
+    return partner
+
+
+def box(height: int, width: int, lam: float, rng: Rng) -> tuple[slice, slice]:
+    """CutMix's rectangle: sides √(1 - λ) of the image's, centre uniform, clipped at the border."""
+    side = sqrt(1 - lam)
+
+    def clipped(limit: int) -> slice:
+        centre, half = integer(limit, rng), int(limit * side) // 2
+        return slice(max(centre - half, 0), min(centre + half, limit))
+
+    return clipped(height), clipped(width)
+
+
+def block_rate(gamma: float, block_size: int, height: int, width: int) -> float:
+    """γ_adj of DropBlock and of PatchUp Eq. 2: γ · area / (block's area · valid region)."""
+    if block_size > min(height, width):
+        raise ValueError(
+            f"method.block_size must be at most the side of a feature map, got {block_size} for "
+            f"one of {height} x {width} (choose smaller blocks or earlier layers)"
+        )
+    valid = (height - block_size + 1) * (width - block_size + 1)
+    return gamma * height * width / (block_size**2 * valid)
+
+
+def block_holes(
+    gamma: float, block_size: int, shape: tuple[int, ...], rng: Rng
+) -> Bool[Tensor, "n c h w"]:
+    """Blocks around random seeds at every position, clipped at the borders; True is a hole.
+
+    `block_size` is odd. The blocks may overlap; Eq. 2's valid region enters the rate alone.
+    """
+    rate = block_rate(gamma, block_size, *shape[2:])
+    device = rng.device.device
+    seeds = torch.rand(shape, generator=rng.device, device=device) < rate
+    return _grown(_grown(seeds, block_size // 2, 2), block_size // 2, 3)
+
+
+def _grown(seeds: Bool[Tensor, "n c h w"], reach: int, axis: int) -> Bool[Tensor, "n c h w"]:
+    """True wherever a seed is within `reach` along an axis: a max-pool, ten times as fast."""
+    grown, size = seeds.clone(), seeds.shape[axis]
+    for step in range(1, reach + 1):
+        grown.narrow(axis, step, size - step).logical_or_(seeds.narrow(axis, 0, size - step))
+        grown.narrow(axis, 0, size - step).logical_or_(seeds.narrow(axis, step, size - step))
+    return grown

@@ -1,5 +1,10 @@
 """Losses a sample, for targets that are distributions."""
 
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Literal
+
+import torch
 from torch.nn import functional as F
 
 from vicinal.contracts import Logits, PerSample, Targets
@@ -8,3 +13,39 @@ from vicinal.contracts import Logits, PerSample, Targets
 def cross_entropy(logits: Logits, targets: Targets) -> PerSample:
     """- Σ_k y_k log softmax(z)_k, one value a sample."""
     return F.cross_entropy(logits, targets, reduction="none")
+
+
+def binary_cross_entropy(logits: Logits, targets: Targets) -> PerSample:
+    """- mean_k y_k log p_k + (1 - y_k) log(1 - p_k) with p = softmax(z), one value a sample.
+
+    log(1 - p) of the largest p is the logarithm of the others' sum, which keeps its digits and its
+    gradient where p is 1 to machine precision.
+    """
+    log_p = logits.log_softmax(dim=1)
+    largest = log_p.argmax(dim=1, keepdim=True)
+    others = log_p.scatter(1, largest, -inf)
+    log_q = (-others.exp()).log1p().scatter(1, largest, others.logsumexp(dim=1, keepdim=True))
+    return -(targets * log_p + (1 - targets) * log_q).mean(dim=1)
+
+
+def jensen_shannon(views: Sequence[Logits]) -> PerSample:
+    """(1/K) Σ_k KL(p_k || M) with M the mean of the p_k = softmax(z_k), one value a sample.
+
+    M is clamped from below as in AugMix's code, lest the divergence explode. Taking p log p from
+    the logits keeps the gradient finite where p underflows.
+    """
+    log_p = torch.stack([logits.log_softmax(dim=1) for logits in views])
+    log_mean = log_p.exp().mean(dim=0).clamp(1e-7, 1).log()
+    return (log_p.exp() * (log_p - log_mean)).sum(dim=2).mean(dim=0)
+
+
+LossName = Literal["ce", "bce"]
+LOSSES: dict[LossName, Callable[[Logits, Targets], PerSample]] = {
+    "ce": cross_entropy,
+    "bce": binary_cross_entropy,
+}
+
+
+def kl_divergence(logits: Logits, targets: Targets) -> PerSample:
+    """KL(y || softmax(z)), one value a sample: cross_entropy less the targets' entropy."""
+    return F.kl_div(logits.log_softmax(dim=1), targets, reduction="none").sum(dim=1)

@@ -8,10 +8,9 @@ Cost:     nothing beyond its method
 """
 
 from dataclasses import dataclass
-from math import sqrt
 
 from vicinal.contracts import Images, Targets, Vicinity
-from vicinal.draws import Rng, beta, coins, integer, permutation
+from vicinal.draws import Rng, beta, box, coins, permutation
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,10 @@ class CutMix(Vicinity):
         if not coins(self.prob, 1, rng).item():
             return x, y
         height, width = x.shape[-2:]
-        side = sqrt(1 - beta(self.alpha, 1, rng).item())
-        top, bottom = _clipped(integer(height, rng), int(height * side), height)
-        left, right = _clipped(integer(width, rng), int(width * side), width)
+        rows, columns = box(height, width, beta(self.alpha, 1, rng).item(), rng)
         partner = permutation(len(x), rng, x.device)
         mixed = x.clone()
-        mixed[:, :, top:bottom, left:right] = x[partner, :, top:bottom, left:right]
+        mixed[:, :, rows, columns] = x[:, :, rows, columns].index_select(0, partner)
         # The label follows the pixels: what clipping and truncation left of the box, not λ.
-        lam = 1 - (bottom - top) * (right - left) / (height * width)
+        lam = 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
         return mixed, lam * y + (1 - lam) * y[partner]
-
-
-def _clipped(centre: int, length: int, limit: int) -> tuple[int, int]:
-    return max(centre - length // 2, 0), min(centre + length // 2, limit)

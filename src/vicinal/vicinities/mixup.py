@@ -1,6 +1,7 @@
 """Convex combinations of pairs: x' = λ x_i + (1 - λ) x_j, y' = λ y_i + (1 - λ) y_j.
 
-Paper:    Zhang, Cisse, Dauphin, Lopez-Paz, mixup, ICLR 2018, arXiv 1710.09412; §1-2, Fig. 1a
+Paper:    Zhang, Cisse, Dauphin, Lopez-Paz, mixup, ICLR 2018, arXiv 1710.09412; §1-2, Fig. 1a;
+          partners of the same class ("SC + RP"): §3.8, Table 5
 Code:     facebookresearch/mixup-cifar10 train.py; hongyi-zhang/mixup cifar/utils.py (λ, partner)
 Differs:  pixels are mixed before the network normalises them; both are affine, so they commute.
           The soft-target cross-entropy replaces the two weighted ones; it is linear in the target.
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vicinal.contracts import Inputs, Targets, Vicinity
-from vicinal.draws import Rng, beta, permutation
+from vicinal.draws import Rng, beta, class_permutation, permutation
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Mixup(Vicinity):
 
     alpha: float = 1.0
     per: Literal["batch", "sample"] = "batch"
+    among: Literal["all", "class"] = "all"  # whom a sample's partner is drawn from
 
     def __post_init__(self) -> None:
         if self.alpha < 0:
@@ -29,7 +31,11 @@ class Mixup(Vicinity):
         if self.alpha == 0:
             return x, y
         lam = beta(self.alpha, len(x) if self.per == "sample" else 1, rng)
-        partner = permutation(len(x), rng, x.device)
+        if self.among == "class":
+            partner = class_permutation(y.argmax(dim=1), rng)
+        else:
+            partner = permutation(len(x), rng, x.device)
         lam_x = lam.to(x).view(-1, *[1] * (x.ndim - 1))
         lam_y = lam.to(y).view(-1, 1)
-        return lam_x * x + (1 - lam_x) * x[partner], lam_y * y + (1 - lam_y) * y[partner]
+        others = x.index_select(0, partner)  # whose gradient is cheaper than x[partner]'s
+        return lam_x * x + (1 - lam_x) * others, lam_y * y + (1 - lam_y) * y[partner]

@@ -1,0 +1,149 @@
+"""Acting between the stages of any network, from outside, for the forwards inside a `with`.
+
+In the papers' words f(x) = f_k(g_k(x)), and what is trained is f_k(action(g_k(x))). Layer 0 is the
+network's input, layer k what leaves the k-th of its `stages`; any other module goes by its name.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from vicinal.contracts import Inputs, Logits
+
+INPUT = "input"
+
+Features = Float[Tensor, "n c h w"]
+Action = Callable[[Features], Features]
+Note = TypeVar("Note")
+
+
+@contextmanager
+def tapped(model: nn.Module, place: int | str, action: Action) -> Iterator[None]:
+    """Forwards go on from `action` of what leaves a layer, or a module by its name."""
+    name = layer_names(model)[place] if isinstance(place, int) else place
+    tap = _Tap(name, action)
+    if name == INPUT:
+        handle = model.register_forward_pre_hook(tap.before)
+    else:
+        handle = _module(model, name).register_forward_hook(tap.after)
+    with tap.until_removed(handle):
+        yield
+
+
+@contextmanager
+def entering(model: nn.Module, name: str, action: Action) -> Iterator[None]:
+    """Forwards go on from `action` of what enters a module."""
+    tap = _Tap(name, action)
+    with tap.until_removed(_module(model, name).register_forward_pre_hook(tap.before)):
+        yield
+
+
+def through(
+    model: nn.Module,
+    x: Inputs,
+    place: int | str,
+    action: Callable[[Features], tuple[Features, Note]],
+) -> tuple[Logits, Note]:
+    """One tapped forward, and what the action returned beside the features."""
+    notes: list[Note] = []
+    with tapped(model, place, lambda h: _noted(action(h), notes)):
+        logits = model(x)
+    if len(notes) > 1:
+        raise ValueError(f"{place} must be passed once in a forward, and was {len(notes)} times")
+    return logits, notes[0]
+
+
+def _noted(result: tuple[Features, Note], notes: list[Note]) -> Features:
+    features, note = result
+    notes.append(note)
+    return features
+
+
+class _Tap:
+    """An action at a place, as hooks see it."""
+
+    def __init__(self, place: str, action: Action) -> None:
+        self.place, self.action, self.ran = place, action, False
+
+    def before(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return self._acted(args[0]), *args[1:]
+
+    def after(self, _module: nn.Module, _args: Any, output: Any) -> Features:
+        return self._acted(output)
+
+    def _acted(self, features: object) -> Features:
+        self.ran = True
+        if not isinstance(features, Tensor) or features.ndim != 4:
+            found = tuple(features.shape) if isinstance(features, Tensor) else type(features)
+            raise ValueError(
+                f"there must be feature maps (n, c, h, w) at {self.place} of the network, "
+                f"got {found}"
+            )
+        return self.action(features)
+
+    @contextmanager
+    def until_removed(self, handle: RemovableHandle) -> Iterator[None]:
+        try:
+            # A compiled network does not look for hooks again (dynamo leaves them out of its
+            # guards), so these forwards run as written; the compiled code stays for all others.
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        finally:
+            handle.remove()
+        if not self.ran:
+            raise ValueError(
+                f"{self.place} must take part in the network's forward, and it did not"
+            )
+
+
+def _module(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        outermost = ", ".join(child for child, _ in model.named_children())
+        raise ValueError(
+            f"there must be a module {name} in the network (its outermost: {outermost})"
+        ) from None
+
+
+def layer_names(model: nn.Module) -> tuple[str, ...]:
+    """The places that layers 0, 1, … stand for."""
+    stages = getattr(model, "stages", None)
+    if not isinstance(stages, tuple):
+        raise ValueError(
+            f"model must name its stages, and {type(model).__name__} does not "
+            "(a tuple `stages` of module names in the order of the forward)"
+        )
+    return INPUT, *stages
+
+
+def check_layers(model: nn.Module, layers: Sequence[int]) -> None:
+    """Refuse layers that the network does not have."""
+    names = layer_names(model)
+    for layer in layers:
+        if not 0 <= layer < len(names):
+            known = ", ".join(f"{i} {name}" for i, name in enumerate(names))
+            raise ValueError(
+                f"method.layers must be among those of the network, got {layer} (it has: {known})"
+            )
+
+
+def between_convolutions(model: nn.Module) -> list[str]:
+    """The second convolution of every block: what enters it is the ReLU between two."""
+    blocks = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "conv1", None), nn.Conv2d)
+        and isinstance(getattr(module, "conv2", None), nn.Conv2d)
+    ]
+    if not blocks:
+        raise ValueError(
+            f"model must have blocks of convolutions conv1 and conv2, and {type(model).__name__} "
+            "has none"
+        )
+    return [f"{block}.conv2".lstrip(".") for block in blocks]

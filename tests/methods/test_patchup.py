@@ -1,0 +1,312 @@
+"""PatchUp against Eq. 2-8 of its paper, and the statistics of its masks and layers."""
+
+from collections import Counter
+from dataclasses import replace
+from math import sqrt
+
+import pytest
+import torch
+from oracles import features as oracle
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vicinal.contracts import Logits, PerSample, Targets
+from vicinal.draws import Rng, beta, block_holes, integer, permutation
+from vicinal.losses import LOSSES
+from vicinal.methods import patchup
+from vicinal.methods.patchup import PatchUp
+from vicinal.models.wide_resnet import WideResNet
+from vicinal.surgery.taps import through
+from vicinal.vicinities.cutmix import CutMix
+from vicinal.vicinities.identity import Identity
+
+CPU = torch.device("cpu")
+SOFT = PatchUp(Identity(), block_size=3)
+HARD = PatchUp(Identity(), mode="hard", patchup_prob=1.0, gamma=0.5, block_size=3)
+
+
+class Small(nn.Module):
+    """No BatchNorm, so that a sample's logits do not depend on the others."""
+
+    stages = ("stem", "stage1")
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh())
+        self.stage1 = nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.Tanh())
+        self.fc = nn.Linear(5 * 7 * 7, 4)
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.stage1(self.stem(x)).flatten(1))
+
+
+def batch(count: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(count, 3, 7, 7, generator=generator, dtype=torch.float64)
+    return x, F.one_hot(torch.arange(count) % 4, 4).double()
+
+
+def loss_of(method: PatchUp, model: nn.Module, seed: int = 0) -> Tensor:
+    (loss,) = method(model, *batch(), Rng.seeded(seed))
+    return loss
+
+
+def plain(method: PatchUp, model: nn.Module) -> Tensor:
+    x, y = batch()
+    return LOSSES[method.loss](model(x), y).mean()
+
+
+@pytest.mark.parametrize("method", [SOFT, HARD, replace(SOFT, loss="ce"), replace(HARD, loss="ce")])
+@pytest.mark.parametrize("at_input", ["cutmix", "patches"])
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("seed", range(2))
+def test_patchup_equals_equations_2_to_8(
+    method: PatchUp, at_input: str, layer: int, seed: int
+) -> None:
+    method = replace(method, layers=[layer], input=at_input, loss_weights=[0.7, 0.4])
+    model, (x, y) = Small(), batch()
+    rng = Rng.seeded(seed)
+    lam = beta(2.0, 1, rng).item() if method.mode == "soft" and layer > 0 else 0.0
+    partner = permutation(len(x), rng, CPU).tolist()
+    h = [x, model.stem(x), model.stage1(model.stem(x))][layer]
+    if layer == 0 and at_input == "cutmix":
+        side = beta(1.0, 1, rng).item()
+        mask = oracle.rectangle_of(side, (integer(7, rng), integer(7, rng)), 7)
+    else:
+        rate = oracle.adjusted(method.gamma, 3, 7)
+        mask = oracle.mask_of(torch.rand((1, *h.shape[1:]), generator=rng.device) < rate, 3)
+    h = oracle.patched(h.detach(), mask, lam, partner)
+    tail = [model, lambda h: model.fc(model.stage1(h).flatten(1)), lambda h: model.fc(h.flatten(1))]
+    first, second = oracle.patchup_terms(
+        tail[layer](h), y, mask.mean().item(), lam, partner, method.loss
+    )
+    ours = loss_of(method, model, seed).item()
+    assert ours == pytest.approx(0.7 * first + 0.4 * second, rel=1e-12)
+
+
+# The sheet's table: side of the map, side of the blocks, γ, expected altered fraction.
+ALTERED = [
+    *[(32, 7, gamma, share) for gamma, share in ((0.5, 0.491), (0.6, 0.555), (0.75, 0.636))],
+    *[(56, 7, gamma, share) for gamma, share in ((0.5, 0.445), (0.6, 0.507), (0.75, 0.587))],
+    *[(64, 7, gamma, share) for gamma, share in ((0.5, 0.438), (0.6, 0.500), (0.75, 0.579))],
+    *[(16, 7, gamma, share) for gamma, share in ((0.5, 0.632), (0.6, 0.697), (0.75, 0.773))],
+    *[(16, 5, gamma, share) for gamma, share in ((0.5, 0.532), (0.75, 0.680))],
+    *[(8, 7, gamma, share) for gamma, share in ((0.5, 0.989), (0.6, 0.995), (0.75, 0.999))],
+    *[(8, 3, gamma, share) for gamma, share in ((0.5, 0.537), (0.75, 0.691))],
+]
+
+
+@pytest.mark.parametrize(("size", "block", "gamma", "share"), ALTERED)
+def test_altered_fractions_are_the_sheets(
+    size: int, block: int, gamma: float, share: float
+) -> None:
+    assert oracle.altered_share(gamma, block, size) == pytest.approx(share, abs=6e-4)
+    channels = 200_000 // size**2
+    holes = block_holes(gamma, block, (1, channels, size, size), Rng.seeded(0))
+    by_channel = holes[0].double().mean((1, 2))  # channels are independent, places are not
+    error = by_channel.mean() - oracle.altered_share(gamma, block, size)
+    assert abs(error) < 3 * by_channel.std() / sqrt(channels)
+
+
+def patched_places(layer: int, method: PatchUp, seed: int) -> Tensor:
+    """Which entries of each sample are not all its own."""
+    model, (x, y) = Small(), batch()
+    seen = []
+    original = torch.lerp
+
+    def spy(others: Tensor, own: Tensor, weight: Tensor) -> Tensor:
+        seen.append(weight.expand(own.shape) < 1)
+        return original(others, own, weight)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patchup.torch, "lerp", spy)
+        list(replace(method, layers=[layer])(model, x, y, Rng.seeded(seed)))
+    (altered,) = seen
+    return altered
+
+
+def test_one_mask_serves_the_batch_and_each_channel_has_its_own() -> None:
+    altered = patched_places(1, SOFT, seed=0)
+    assert (altered == altered[0]).all()
+    assert not (altered == altered[:, :1]).all()
+    rectangle = patched_places(0, SOFT, seed=2)
+    assert rectangle.any()
+    assert (rectangle == rectangle[:1, :1]).all()
+
+
+def test_a_mask_of_ones_is_the_identity() -> None:
+    for method in (SOFT, HARD):
+        untouched = replace(method, gamma=0.0, layers=[1])
+        model = Small()
+        torch.testing.assert_close(loss_of(untouched, model), 2 * plain(untouched, model))
+
+
+def test_hard_with_a_mask_of_zeros_is_a_permutation_of_samples_and_labels() -> None:
+    whole = replace(HARD, gamma=1.0, block_size=1)
+    for layer in (1, 2):
+        model = Small()
+        method = replace(whole, layers=[layer])
+        torch.testing.assert_close(loss_of(method, model), 2 * plain(method, model))
+        assert patched_places(layer, method, seed=0).all()
+
+
+def test_soft_is_the_identity_at_lambda_1_and_hard_at_lambda_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Small()
+    soft = replace(SOFT, layers=[1], gamma=0.5)
+    monkeypatch.setattr(patchup, "beta", lambda *_: torch.ones(1, dtype=torch.float64))
+    torch.testing.assert_close(loss_of(soft, model), 2 * plain(soft, model))
+    monkeypatch.setattr(patchup, "beta", lambda *_: torch.zeros(1, dtype=torch.float64))
+    assert torch.equal(loss_of(soft, model), loss_of(replace(HARD, layers=[1]), model))
+
+
+@pytest.mark.parametrize("loss", ["ce", "bce"])
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("method", [SOFT, HARD], ids=["soft", "hard"])
+def test_both_terms_are_equal_because_the_loss_is_linear_in_the_target(
+    method: PatchUp, layer: int, loss: str
+) -> None:
+    model = Small().float()
+    x, y = (part.float() for part in batch())
+    gradients = []
+    values = []
+    for weights in ([1.0, 0.0], [0.0, 1.0]):
+        one = replace(method, loss=loss, layers=[layer], loss_weights=weights)
+        (term,) = one(model, x, y, Rng.seeded(3))
+        values.append(term)
+        gradients.append(torch.autograd.grad(term, list(model.parameters())))
+    assert abs(values[0] - values[1]) < 1e-6
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)
+    (both,) = replace(method, loss=loss, layers=[layer])(model, x, y, Rng.seeded(3))
+    torch.testing.assert_close(both, values[0] + values[1])
+
+
+@pytest.mark.parametrize("method", [SOFT, HARD], ids=["soft", "hard"])
+def test_targets_are_distributions_and_the_last_is_reweighted(
+    method: PatchUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: list[Tensor] = []
+
+    def record(logits: Logits, y: Targets) -> PerSample:
+        targets.append(y)
+        return logits.sum(1)
+
+    monkeypatch.setitem(LOSSES, "bce", record)
+    for seed in range(20):
+        loss_of(method, Small(), seed)
+    assert len(targets) == 60
+    for y in targets:
+        torch.testing.assert_close(y.sum(1), torch.ones(5).double())
+        assert y.min() >= 0
+    assert any((y[:, :].max(1).values < 1).any() for y in targets[2::3])
+
+
+def layers_drawn(method: PatchUp, steps: int, rng: Rng, patch: pytest.MonkeyPatch) -> list[int]:
+    """The layer of each step; -1 for a step without PatchUp."""
+    drawn: list[int] = []
+
+    def spy(model: nn.Module, x: Tensor, place: int, action: object) -> object:
+        drawn[-1] = place
+        return through(model, x, place, action)
+
+    patch.setattr(patchup, "through", spy)
+    model = Small()
+    for _ in range(steps):
+        drawn.append(-1)
+        list(method(model, *batch(2), rng))
+    return drawn
+
+
+def test_layers_are_uniform_the_input_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counter(layers_drawn(SOFT, 900, Rng.seeded(0), monkeypatch))
+    assert set(counts) == {0, 1, 2}
+    assert sum((n - 300) ** 2 / 300 for n in counts.values()) < 9.2  # chi², 2 degrees, p = 0.01
+
+
+def test_patchup_is_applied_with_its_probability(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = replace(HARD, patchup_prob=0.7)
+    plainly = layers_drawn(method, 900, Rng.seeded(0), monkeypatch).count(-1)
+    assert abs(plainly / 900 - 0.3) < 3 * sqrt(0.3 * 0.7 / 900)
+
+
+def test_a_batch_without_patchup_has_the_plain_loss_once() -> None:
+    model = Small()
+    never = replace(HARD, patchup_prob=0.0)
+    assert torch.equal(loss_of(never, model), plain(never, model))
+
+
+def test_ranks_agree_on_the_layer_and_on_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = replace(HARD, patchup_prob=0.5)
+    ranks = [Rng.seeded(0, rank) for rank in (0, 1)]
+    layers = [layers_drawn(method, 40, rng, monkeypatch) for rng in ranks]
+    assert layers[0] == layers[1]
+    assert set(layers[0]) == {-1, 0, 1, 2}
+    own, other = (permutation(50, rng, CPU) for rng in ranks)
+    assert not torch.equal(own, other)
+
+
+def test_the_released_wide_networks_bug_is_an_option() -> None:
+    model = Small()
+    buggy = replace(HARD, layers=[0], loss_weights=[0.0, 1.0], unmixed_input=True)
+    _, y = batch()
+    logits = []
+    handle = model.register_forward_hook(lambda _m, _a, output: logits.append(output))
+    loss = loss_of(buggy, model, seed=2)
+    handle.remove()
+    torch.testing.assert_close(loss, LOSSES["bce"](logits[0], y).mean())
+    right = loss_of(replace(buggy, unmixed_input=False), model, seed=2)
+    assert not torch.isclose(loss, right)
+    elsewhere = replace(buggy, layers=[1])
+    fixed = replace(elsewhere, unmixed_input=False)
+    assert torch.equal(loss_of(elsewhere, model), loss_of(fixed, model))
+
+
+def test_the_input_is_cutmixed_as_cutmix_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hard at the input alone is twice the loss of CutMix at the same draws."""
+    model, (x, y) = Small(), batch()
+    method = replace(HARD, layers=[0], loss="ce")
+    partner = torch.tensor([1, 2, 3, 4, 0])
+    monkeypatch.setattr("vicinal.methods.patchup.permutation", lambda *_: partner)
+    monkeypatch.setattr("vicinal.vicinities.cutmix.permutation", lambda *_: partner)
+    monkeypatch.setattr("vicinal.vicinities.cutmix.coins", lambda *_: torch.ones(1).bool())
+    for seed in range(5):
+        mixed, targets = CutMix()(x, y, Rng.seeded(seed))
+        expected = LOSSES["ce"](model(mixed), targets).mean()
+        torch.testing.assert_close(loss_of(method, model, seed), 2 * expected)
+
+
+def test_evaluation_is_not_patched() -> None:
+    torch.manual_seed(0)
+    model = WideResNet(10, 1, num_classes=4, shape=(3, 8, 8))
+    twin = WideResNet(10, 1, num_classes=4, shape=(3, 8, 8))
+    x = torch.rand(6, 3, 8, 8)
+    for seed in range(6):
+        list(SOFT(model, x, F.one_hot(torch.arange(6) % 4, 4).float(), Rng.seeded(seed)))
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(model.eval()(x), twin.eval()(x))
+
+
+def test_what_cannot_be_patched_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"^method.block_size must be at most .* got 9 for one of 7 x 7"
+    ):
+        loss_of(replace(SOFT, block_size=9, layers=[1]), Small())
+    with pytest.raises(
+        ValueError, match=r"^method.layers must be .* got 3 \(it has: 0 input, 1 stem"
+    ):
+        replace(SOFT, layers=[0, 3]).prepare(Small())
+    for key, value in [
+        ("patchup_prob", 1.5),
+        ("gamma", -0.1),
+        ("block_size", 4),
+        ("alpha", 0.0),
+        ("layers", []),
+        ("layers", [-1]),
+        ("loss_weights", [1.0]),
+    ]:
+        with pytest.raises(ValueError, match=rf"^{key} must be .*"):
+            replace(SOFT, **{key: value})
