@@ -1,0 +1,99 @@
+"""AugMix's chains: what is drawn for each image, and its rendering as batched operations."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Float64, Int64, UInt8
+from torch import Tensor
+
+from vicinal.chains.geometry import quantized
+from vicinal.chains.operators import OPERATORS
+from vicinal.contracts import Images, PerSample
+from vicinal.draws import Rng
+
+LONGEST = 3  # operators a chain, where the depth is drawn
+CACHED = 1 << 21  # bytes that a CPU processes as one piece
+Pixels = UInt8[Tensor, "n c h w"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The operators of b chains an image; those beyond a chain's length are not applied.
+
+    On the CPU, so that the order of work is known without waiting for the device. A level's sign is
+    the operator's direction.
+    """
+
+    lengths: Int64[Tensor, "n b"]
+    operators: Int64[Tensor, "n b d"]  # places in OPERATORS
+    levels: Float64[Tensor, "n b d"]
+    severity: float
+
+    @classmethod
+    def drawn(cls, count: int, width: int, depth: int | None, severity: float, rng: Rng) -> "Plan":
+        """Operators uniform with replacement; lengths `depth`, or 1, 2 or 3 at random."""
+        shape = (count, width, depth or LONGEST)
+        lengths = torch.randint(1, LONGEST + 1, shape[:2], generator=rng.cpu)
+        if depth is not None:
+            lengths = torch.full(shape[:2], depth)
+        operators = torch.randint(len(OPERATORS), shape, generator=rng.cpu)
+        return cls(lengths, operators, _levels(shape, severity, rng), severity)
+
+    def redrawn(self, rng: Rng) -> "Plan":
+        """The same operators at new levels."""
+        return replace(self, levels=_levels(tuple(self.levels.shape), self.severity, rng))
+
+
+def _levels(shape: tuple[int, ...], severity: float, rng: Rng) -> Float64[Tensor, "n b d"]:
+    """U(0.1, severity) for each operator, with a fair sign."""
+    size, sign = torch.rand((2, *shape), generator=rng.cpu, dtype=torch.float64)
+    return (0.1 + (severity - 0.1) * size) * torch.where(sign < 0.5, 1.0, -1.0)
+
+
+@torch.no_grad()
+def rendered(x: Images, plan: Plan) -> UInt8[Tensor, "n b c h w"]:
+    """Every chain of every image, 8 bits as Pillow's; `x` is rounded to that first."""
+    count, width = plan.lengths.shape
+    images = len(x) if x.is_cuda else max(1, CACHED // x[0].numel() // width)
+    chains = torch.empty((count, width, *x.shape[1:]), dtype=torch.uint8, device=x.device)
+    for first in range(0, count, images):
+        part = slice(first, first + images)
+        pixels = quantized((x[part] * 255).round_().clamp_(0, 255)).contiguous()
+        chains[part] = _rendered(pixels, plan, part).unflatten(0, (len(pixels), width))
+    return chains
+
+
+def mixture(
+    x: Images, chains: UInt8[Tensor, "n b c h w"], m: PerSample, w: Float[Tensor, "n b"]
+) -> Images:
+    """(1 - m) x + m Σ_i w_i a_i, differentiable in m and w."""
+    m, weights = m.view(-1, 1, 1, 1), (w / 255)[..., None, None, None]
+    mixed = weights[:, 0] * chains[:, 0]
+    for i in range(1, chains.shape[1]):
+        mixed = mixed + weights[:, i] * chains[:, i]
+    return (1 - m) * x + m * mixed
+
+
+def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
+    """One operator of all chains after another, the chains with the same one together.
+
+    A chain that has ended goes through with the others, untouched.
+    """
+    lengths = plan.lengths[part].flatten()
+    levels = plan.levels[part].flatten(0, 1).to(x.device, non_blocking=True)
+    places = torch.arange(len(x)).repeat_interleave(plan.lengths.shape[1])  # of each chain in x
+    for step in range(int(lengths.max())):
+        operators = plan.operators[part, :, step].flatten()
+        operators = torch.where(step < lengths, operators, len(OPERATORS))
+        order = operators.argsort(stable=True)
+        sizes = operators.bincount(minlength=len(OPERATORS) + 1).tolist()
+        chosen = places[order].to(x.device, non_blocking=True).split(sizes)
+        drawn = levels[order.to(x.device, non_blocking=True), step].split(sizes)
+        groups = [
+            operator(x.index_select(0, rows), at, plan.severity)
+            for operator, rows, at in zip(OPERATORS, chosen, drawn, strict=False)
+            if len(rows)
+        ]
+        x = torch.cat([*groups, x.index_select(0, chosen[-1])])
+        places = order.argsort()
+    return x.index_select(0, places.to(x.device, non_blocking=True))

@@ -1,0 +1,106 @@
+"""AugMix's nine operators on batches of 8-bit images, each image at a level of its own.
+
+Every one equals Pillow's result bit for bit; at round levels, which nobody draws, truncation may
+hang on the last bit of a product and fall one step of 255 away. Hence float64, and truncation where
+Pillow truncates. A level's sign is the operator's direction; where it has none it is ignored.
+`reach` bounds the levels' size, and is known on the host, so that nothing waits for the device.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+from vicinal.chains.geometry import quantized, rotated, sheared, translated
+
+Pixels = UInt8[Tensor, "n c h w"]
+Levels = Float64[Tensor, " n"]
+Operator = Callable[[Pixels, Levels, float], Pixels]
+
+
+def autocontrast(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Each channel stretched to 0 .. 255; a constant one stays."""
+    low, high = (extreme(x, (2, 3), True).double() for extreme in (torch.amin, torch.amax))
+    flat = high == low
+    # Not 255.0 / span, which torch computes as 255 times the reciprocal.
+    scale = torch.where(flat, 1.0, torch.full_like(low, 255.0) / (high - low))
+    offset = torch.where(flat, 0.0, -low * scale)
+    return quantized(x.double().mul_(scale).add_(offset))
+
+
+def equalize(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Each channel through its cumulative histogram, in Pillow's integer arithmetic."""
+    planes = x.flatten(0, 1).flatten(1)
+    first = torch.arange(len(planes), device=x.device)[:, None] * 256
+    places = (
+        planes.long().add_(first).flatten()
+    )  # of each pixel among the histograms' bins, all in a row
+    counts = torch.zeros(len(planes) * 256, dtype=torch.int64, device=x.device)
+    counts = counts.scatter_add_(0, places, torch.ones_like(places)).view(-1, 256)
+    brightest = counts.gather(1, planes.amax(dim=1, keepdim=True).long())
+    step = (planes.shape[1] - brightest) // 255
+    below = counts.cumsum(dim=1).sub_(counts).add_(step // 2)
+    lut = quantized((below / step.clamp_min(1).double()).clamp_max_(255))
+    lut = torch.where(step == 0, torch.arange(256, device=x.device, dtype=torch.uint8), lut)
+    return lut.flatten().gather(0, places).view(x.shape)
+
+
+def posterize(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """The highest 4 - int(0.4 v) bits of each value; fewer at higher levels, 4 at the lowest."""
+    lost = 4 + _whole(levels.abs(), 4)
+    return x & (256 - lost.exp2()).to(torch.uint8).view(-1, 1, 1, 1)
+
+
+def solarize(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Values from 256 - int(25.6 v) on inverted; the others as they are."""
+    threshold = (256 - _whole(levels.abs(), 256)).clamp_max(255).to(torch.uint8)
+    # 255 - x is x XOR 255, and -True is 255: several times as fast as torch.where on bytes.
+    return x ^ (x >= threshold.view(-1, 1, 1, 1)).view(torch.uint8).neg()
+
+
+def rotate(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """int(3 v) degrees about the centre, a positive level against the clock."""
+    return rotated(x, _whole(levels, 30), int(reach * 30 / 10))
+
+
+def shear_x(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Rows moved by 0.03 v of their distance from the top."""
+    return sheared(x, levels * 0.3 / 10, reach * 0.3 / 10)
+
+
+def shear_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Columns moved by 0.03 v of their distance from the left."""
+    return shear_x(x.mT, levels, reach).mT
+
+
+def translate_x(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Moved left by int(v w / 30) pixels."""
+    largest = x.shape[3] / 3
+    return translated(x, _whole(levels, largest), int(reach * largest / 10))
+
+
+def translate_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Moved up by int(v h / 30) pixels: so many rows along the flattened image."""
+    height, width = x.shape[2:]
+    pixels = _whole(levels, height / 3) * width
+    most = int(reach * (height / 3) / 10) * width
+    return translated(x.flatten(2)[:, :, None], pixels, most).view(x.shape)
+
+
+def _whole(levels: Levels, largest: float) -> Levels:
+    """AugMix's int_parameter: truncated, so alike for both signs."""
+    return (levels * largest / 10).trunc()
+
+
+OPERATORS: tuple[Operator, ...] = (
+    autocontrast,
+    equalize,
+    posterize,
+    rotate,
+    solarize,
+    shear_x,
+    shear_y,
+    translate_x,
+    translate_y,
+)

@@ -1,0 +1,76 @@
+"""Levels, weights and geometry at their worst: CE(f(x), y) + λ JS(f(x), f(x~), f(x*)).
+
+x~ is AugMix's. x* takes AdvMix's worst of `draws` levels, then AugMax's ascent on (m, p) over those
+chains, then a flow that moves each pixel by at most `flow_bound` to the same end.
+
+Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; App. B, Table 10;
+          Xiao et al., StAdv, ICLR 2018, arXiv 1801.02612 (the flow)
+Code:     none released
+Differs:  the paper names StAdv without its strength or place. StAdv's own L-BFGS with a smoothness
+          term is far too slow for training; our reading is an ascent by the sign on a flow field,
+          bilinear, last of all, within one pixel at 32 pixels a side. Loss, routes, norm: as in
+          AdvMix.
+Cost:     draws + steps + flow_steps + 3 forwards, 1 backward, 2 updates of BatchNorm (route M; A
+          has 1, one route 3); each forward of the two ascents has a backward to what it moves
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from vicinal.chains.adversarial import MixtureAscent, flowed, worst_levels
+from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
+from vicinal.draws import Rng, beta, dirichlet
+from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.vicinities.augmix import AugMix
+from vicinal.views import consistency_loss, view_of
+
+
+@dataclass(frozen=True)
+class AdvMax(Method):
+    """`draws` is AdvMix's k, `steps` and `step_size` AugMax's n and α."""
+
+    vicinity: Vicinity
+    view: AugMix
+    draws: int = 5
+    steps: int = 10
+    step_size: float = 0.1
+    flow_bound: float = 1.0  # pixels
+    flow_steps: int = 5
+    lam: float = 10.0
+    norm: Norm = "dubin"
+    places: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.search  # checks what it is made of
+        least = {"draws": 1, "flow_bound": 0, "flow_steps": 0, "lam": 0}
+        for key, value in least.items():
+            if getattr(self, key) < value:
+                raise ValueError(f"{key} must be at least {value}, got {getattr(self, key)}")
+        if not isinstance(self.view, AugMix):
+            raise ValueError(f"view must be AugMix, got {self.view} (its levels are redrawn)")
+
+    @property
+    def search(self) -> MixtureAscent:
+        """For AugMax's m* and p*."""
+        return MixtureAscent(self.steps, self.step_size)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return with_norm(model, self.norm, self.places)
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        x, y = self.vicinity(x, y, rng)
+        with routed(model, "A"):
+            hard = self._hardest(model, x, y, rng)
+        view = view_of(self.view, x, y, rng)
+        yield consistency_loss(model, x, y, view=view, hard=hard, lam=self.lam)
+
+    def _hardest(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Images:
+        plan = self.view.plan(len(x), rng)
+        m, w = beta(1.0, len(x), rng).to(x), dirichlet(len(x), self.view.width, rng).to(x)
+        chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
+        mixed = self.search(model, x, y, chains, rng)
+        # Half the bound a step reaches the bound in two and can still turn back in the rest.
+        step = self.flow_bound / 2
+        return flowed(model, mixed, y, bound=self.flow_bound, step_size=step, steps=self.flow_steps)

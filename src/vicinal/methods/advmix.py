@@ -1,0 +1,59 @@
+"""The worst levels of AugMix's operators: CE(f(x), y) + λ JS(f(x), f(x~), f(x*)); x~ is AugMix's.
+
+x* mixes chains whose operators, lengths and weights are drawn once; of `draws` draws of all their
+levels and signs it has, for each sample, those of the largest cross-entropy.
+
+Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; App. B, Table 10 (k = 5)
+Code:     none released
+Differs:  the paper says how x* is made, not how it is trained on: our reading puts it where AugMax
+          has its own image, in its code's loss, on the same routes. Scored as AugMax is searched,
+          in eval mode on route A. Table 10 does not name the norm; dubin is our choice.
+Cost:     draws + 3 forwards (draws to score), 1 backward, 2 updates of BatchNorm (route M; A has 1,
+          one route 3); the scoring is in eval mode, without gradient
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from vicinal.chains.adversarial import worst_levels
+from vicinal.chains.chains import mixture
+from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.draws import Rng, beta, dirichlet
+from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.vicinities.augmix import AugMix
+from vicinal.views import consistency_loss, view_of
+
+
+@dataclass(frozen=True)
+class AdvMix(Method):
+    """`draws` is the paper's k."""
+
+    vicinity: Vicinity
+    view: AugMix
+    draws: int = 5
+    lam: float = 10.0
+    norm: Norm = "dubin"
+    places: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, got {self.draws} (1 is AugMix's own)")
+        if self.lam < 0:
+            raise ValueError(f"lam must be at least 0, got {self.lam} (it weighs a divergence)")
+        if not isinstance(self.view, AugMix):
+            raise ValueError(f"view must be AugMix, got {self.view} (its levels are redrawn)")
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return with_norm(model, self.norm, self.places)
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        x, y = self.vicinity(x, y, rng)
+        plan = self.view.plan(len(x), rng)
+        m, w = beta(1.0, len(x), rng).to(x), dirichlet(len(x), self.view.width, rng).to(x)
+        with routed(model, "A"):
+            chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
+        hard = mixture(x, chains, m, w)
+        view = view_of(self.view, x, y, rng)
+        yield consistency_loss(model, x, y, view=view, hard=hard, lam=self.lam)

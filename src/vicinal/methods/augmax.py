@@ -1,0 +1,84 @@
+"""The worst mixture of random chains: CE(f(x), y) + λ JS(f(x), f(x~), f(x*)); x~ is AugMix's.
+
+x* = g(x; m*, w*) with g = (1 - m) x + m Σ_i w_i a_i, where m* and w* = softmax(p*) maximise the
+cross-entropy and the chains a_i stay as they were drawn; x~ mixes three other chains at random.
+
+Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; Eq. 2-4 (x*), Eq. 5-6 (loss), Alg. 1
+          (ascent), Alg. 2, §3.3 (DuBIN)
+Code:     VITA-Group/AugMax augmax_training_ddp.py, utils/attacks.py, augmax_modules/augmax.py
+Differs:  where paper and code disagree the default is the code, which made the published numbers.
+          `loss: paper` adds the cross-entropy of x* (Eq. 5); `routing: paper` sends the AugMix view
+          through BN_a. The code's early stop of a sample never takes effect, for it masks a copy,
+          so the default is none; the code also ends the ascent once every sample of the batch was
+          missed, which happens in the first steps of training only and is not copied, as it would
+          make samples depend on their batch. `early_stop: paper` counts misses after each update
+          (Alg. 1, but any k of them), `intended` before each. The search differentiates m and p
+          alone. The three forwards are separate, in the code's order; `vicinity` comes before all
+          of it.
+Cost:     steps + 3 forwards (steps to search), 1 backward, 2 updates of BatchNorm (route M; A has
+          1, paper routing 1 and 2, one route 3); each forward of the search, which is in eval mode,
+          has a backward to m and p
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from vicinal.chains.adversarial import EarlyStop, MixtureAscent
+from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.draws import Rng
+from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.vicinities.augmix import AugMix
+from vicinal.views import LossForm, consistency_loss, view_of
+
+
+@dataclass(frozen=True)
+class AugMax(Method):
+    """n = `steps`, α = `step_size`, k = `patience`; λ is 10 on CIFAR and Tiny-ImageNet."""
+
+    vicinity: Vicinity
+    view: AugMix
+    steps: int = 10
+    step_size: float = 0.1
+    lam: float = 10.0
+    early_stop: EarlyStop = "none"
+    patience: int = 1
+    loss: LossForm = "code"
+    routing: Literal["code", "paper"] = "code"
+    norm: Norm = "dubin"
+    places: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.search  # checks what it is made of
+        if self.lam < 0:
+            raise ValueError(f"lam must be at least 0, got {self.lam} (it weighs a divergence)")
+        if self.routing == "paper" and self.norm in ("bn", "ibn"):
+            raise ValueError(f"routing must be code where norm is {self.norm} (it has one route)")
+        if not isinstance(self.view, AugMix):
+            raise ValueError(f"view must be AugMix, got {self.view} (its chains are weighed)")
+
+    @property
+    def search(self) -> MixtureAscent:
+        """For m* and p*."""
+        return MixtureAscent(self.steps, self.step_size, self.early_stop, self.patience)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return with_norm(model, self.norm, self.places)
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        x, y = self.vicinity(x, y, rng)
+        chains = self.view.chains(x, rng)
+        with routed(model, "A"):
+            hard = self.search(model, x, y, chains, rng)
+        yield consistency_loss(
+            model,
+            x,
+            y,
+            view=view_of(self.view, x, y, rng),
+            hard=hard,
+            lam=self.lam,
+            form=self.loss,
+            view_route="M" if self.routing == "code" else "A",
+        )
