@@ -1,0 +1,71 @@
+"""Self-guided sub-networks: CE(N(f(x)), y') + Σ_i KL(softmax(N(f(x))) || N_wi(T(f(x)))), i = 1..n.
+
+Paper:    Yang, Zhu, Chen, GradAug, NeurIPS 2020, arXiv 2006.07989; Alg. 1, Eq. 4 (the sum), Eq. 6
+          (over an augmentation f), §3.1 (soft labels, the smallest sub-network, statistics)
+Code:     taoyang1122/GradAug train.py, train_cifar.py, models/randwidth_ops.py
+Differs:  the targets are detached, as in the code and as Alg. 1 does not say. KL and the soft
+          cross-entropy have one gradient. With n = 1 the width is drawn, as the paper says (the
+          code always takes alpha). Convolutions in groups, which the code does not narrow, keep
+          their first channels too, in a last group that may be cut. `alpha: 1` is Table 4's
+          RandScale (soft targets and frozen statistics: our reading), `transform.scales: [1]` its
+          RandWidth, `transform.rotate: true` Table 5's rotations. Cutting widths by 8, as the
+          first release of the code, is not offered.
+Cost:     num_subnets + 1 forwards, num_subnets + 1 backwards, 1 update of BatchNorm; the loss comes
+          in num_subnets + 1 terms, so that one network's activations are held at a time
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.draws import Rng
+from vicinal.losses import cross_entropy, kl_divergence
+from vicinal.surgery.modes import frozen_statistics
+from vicinal.surgery.slimmable import check_slimmable, narrowed
+
+
+@dataclass(frozen=True)
+class GradAug(Method):
+    """`vicinity` is f, `transform` is T; n = 3 and alpha = 0.8 on CIFAR, 0.9 on ImageNet."""
+
+    vicinity: Vicinity
+    transform: Vicinity
+    num_subnets: int = 3
+    alpha: float = 0.8
+    soft_labels: bool = True
+    smallest: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_subnets < 0:
+            raise ValueError(f"num_subnets must be at least 0, got {self.num_subnets}")
+        if not 0 < self.alpha <= 1:
+            raise ValueError(
+                f"alpha must be above 0 and at most 1, got {self.alpha} (widths are in [alpha, 1])"
+            )
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """As it is, if it can be narrowed."""
+        check_slimmable(model)
+        return model
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        x, y = self.vicinity(x, y, rng)
+        logits = model(x)
+        q = logits.detach().softmax(dim=1) if self.soft_labels else y
+        yield cross_entropy(logits, y).mean()
+        for width in widths(self.num_subnets, self.alpha, self.smallest, rng):
+            x_i, q_i = self.transform(x, q, rng)
+            # Frozen at a width of 1 too: it is the transformed images that spoil the statistics.
+            with frozen_statistics(model), narrowed(model, width):
+                logits = model(x_i)
+            yield kl_divergence(logits, q_i).mean()
+
+
+def widths(count: int, alpha: float, smallest: bool, rng: Rng) -> list[float]:
+    """`count` draws of U(alpha, 1), wide ones first, alpha replacing one of several if wanted."""
+    fixed = [alpha] if smallest and count > 1 else []
+    drawn = torch.rand(count - len(fixed), dtype=torch.float64, generator=rng.shared)
+    return sorted([*fixed, *(alpha + (1 - alpha) * drawn).tolist()], reverse=True)

@@ -1,0 +1,45 @@
+"""Residual blocks dropped at random: CE(f(x'), y') where x + F(x) is x + b F(x) while training.
+
+Paper:    Huang, Sun, Liu, Sedra, Weinberger, Deep Networks with Stochastic Depth, ECCV 2016,
+          arXiv 1603.09382; Eq. 2 (b ~ Bernoulli(p_l), a batch), Eq. 4 (p_l), Eq. 5 (p_l in a test);
+          as GradAug Tables 1 and 6 compare with it
+Code:     yueatsprograms/Stochastic_Depth ResidualDrop.lua
+Differs:  a dropped branch is computed and multiplied by 0, so that it costs its time and records
+          its batch's statistics; the code skips it
+Cost:     1 forward, 1 backward, 1 update of BatchNorm
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.draws import Rng, coins
+from vicinal.losses import cross_entropy
+from vicinal.surgery.gates import Act, add_gates, check_survival, closed, gating, passing
+
+
+@dataclass(frozen=True)
+class StochasticDepth(Method):
+    """`survival` is p_L; tests multiply each branch by its p_l."""
+
+    vicinity: Vicinity
+    survival: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_survival(self.survival)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """With a gate at the end of every residual branch."""
+        return add_gates(model, self.survival, scaled=True)
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        x, y = self.vicinity(x, y, rng)
+
+        def draw(survival: float) -> Act:
+            return passing if coins(survival, 1, rng).item() else closed
+
+        with gating(model, draw):
+            loss = cross_entropy(model(x), y).mean()
+        yield loss

@@ -1,0 +1,180 @@
+"""Any network of convolutions, BatchNorm and linear layers, for a while as its first channels.
+
+`with narrowed(model, w): model(x)` computes with weight[:out, :in] of every layer, where `out` is
+the layer's width rounded as GradAug's code does and `in` is what arrives. All tensors that are
+added have one nominal width, hence one width, so residual sums fit.
+
+The slicing happens where operations are called, not in modules: layers that do more than call them
+(timm's padded convolutions, its norms with activations), names, parameters, hooks and state stay as
+they are. What mixes channels otherwise is refused: the first channels of a LayerNorm's, a
+GroupNorm's or a concatenation's output are not a function of the first channels of its input.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import ceil, floor
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.overrides import TorchFunctionMode
+
+from vicinal.surgery.modes import frozen_statistics
+from vicinal.surgery.uncompiled import uncompiled
+
+MIXING = (_InstanceNorm, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm, _ConvTransposeNd)
+# Where each of these takes the dimension it works along.
+JOINING: dict[Callable[..., Any], int] = {
+    **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), 1),
+    **dict.fromkeys((torch.split, torch.chunk, Tensor.split, Tensor.chunk), 2),
+}
+
+
+@contextmanager
+def narrowed(model: nn.Module, width: float) -> Iterator[None]:
+    """The network of the first `width` of all channels; inputs and logits keep theirs.
+
+    Below 1, BatchNorm normalises by the batch in either mode, and its running statistics are
+    neither read nor written, also where no layer loses a channel. At 1 nothing changes. A compiled
+    network runs uncompiled in here: every width would be another compilation.
+    """
+    if not 0 < width <= 1:
+        raise ValueError(f"width must be above 0 and at most 1, got {width}")
+    if width == 1:
+        yield
+        return
+    with frozen_statistics(model), uncompiled(), _Narrowing(model, width):
+        yield
+
+
+def check_slimmable(model: nn.Module) -> None:
+    """Refuse a network with parts whose first channels are not a function of first channels."""
+    for name, module in model.named_modules():
+        sliceable = isinstance(module, _ConvNd | _BatchNorm | nn.Linear)
+        trained = next(module.parameters(recurse=False), None) is not None
+        if isinstance(module, MIXING) or (trained and not sliceable):
+            raise ValueError(
+                "model must consist of convolutions, BatchNorm and linear layers to have "
+                f"sub-networks of its first channels, got {type(module).__name__} at {name}"
+            )
+    if not _layers(model):
+        raise ValueError("model must have convolutions or linear layers, got none to narrow")
+
+
+def num_channels(count: int, width: float, ratio: float = 1.0) -> int:
+    """c(w) = floor(R(c w / ρ) ρ), where R rounds half up to at least 1 and at least 0.9 v."""
+    value = count * width / ratio
+    rounded = max(1, floor(value + 0.5))
+    return floor((rounded + (rounded < 0.9 * value)) * ratio)
+
+
+def _layers(model: nn.Module) -> list[_ConvNd | nn.Linear]:
+    return [m for m in model.modules() if isinstance(m, _ConvNd | nn.Linear)]
+
+
+def _ratios(model: nn.Module) -> dict[Tensor, float]:
+    """ρ where it is not 1: in ResNet-50 and its deeper kin, a quarter of the blocks' widths.
+
+    That is the stem and the first two convolutions of bottlenecks that end in four times their
+    channels and a norm of their own.
+    """
+    inner = []
+    for block in model.modules():
+        children = dict(block.named_children())
+        convs = [children.get(f"conv{i}") for i in (1, 2, 3)]
+        first, second, third = (c if isinstance(c, nn.Conv2d) else None for c in convs)
+        if first and second and third and "bn3" in children and "bn4" not in children:
+            if second.groups == 1 and 4 * second.out_channels == third.out_channels:
+                inner += [first.weight, second.weight]
+    stem = [_layers(model)[0].weight] if inner else []
+    return dict.fromkeys(stem + inner, 0.25)
+
+
+class _Narrowing(TorchFunctionMode):
+    """Slices the parameters that operations are called with."""
+
+    def __init__(self, model: nn.Module, width: float) -> None:
+        super().__init__()
+        self.width, self.ratios = width, _ratios(model)
+        self.classifier = _layers(model)[-1].weight  # the last to be registered
+        self.calls: dict[Callable[..., Any], Callable[..., Any]] = {
+            conv: partial(self._conv, conv) for conv in (F.conv1d, F.conv2d, F.conv3d)
+        }
+        self.calls |= {F.linear: self._linear, F.batch_norm: _batch_norm}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in JOINING:
+            place = JOINING[func]
+            dim = kwargs.get("dim", args[place] if len(args) > place else 0)
+            if dim != 0:
+                raise ValueError(
+                    f"model must not join or split channels to be narrowed, got {func.__name__} "
+                    "(the first channels of a concatenation are not those of its parts)"
+                )
+        return self.calls.get(func, func)(*args, **kwargs)
+
+    def _kept(self, weight: Tensor) -> int:
+        """Output channels of a layer."""
+        if weight is self.classifier:
+            return len(weight)
+        return num_channels(len(weight), self.width, self.ratios.get(weight, 1.0))
+
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        # Flattened maps lie channel by channel, so that those of the first channels come first.
+        out = self._kept(weight)
+        return F.linear(x, weight[:out, : x.shape[-1]], _first(bias, out))
+
+    def _conv(
+        self,
+        conv: Callable[..., Tensor],
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        out = self._kept(weight)
+        if groups == 1:
+            sliced = weight[:out, : x.shape[1]]
+            return conv(x, sliced, _first(bias, out), stride, padding, dilation)
+        # The last group may be cut: its missing inputs are zero, its surplus outputs dropped.
+        group_in, group_out = weight.shape[1], len(weight) // groups
+        needed = max(ceil(x.shape[1] / group_in), ceil(out / group_out))
+        missing = needed * group_in - x.shape[1]
+        if missing:
+            x = F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing))
+        total = needed * group_out
+        wide = conv(x, weight[:total], _first(bias, total), stride, padding, dilation, needed)
+        return wide[:, :out]
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    first = partial(_first, count=x.shape[1])
+    return F.batch_norm(x, None, None, first(weight), first(bias), True, momentum, eps)
+
+
+def _first(parameter: Tensor | None, count: int) -> Tensor | None:
+    return None if parameter is None else parameter[:count]
