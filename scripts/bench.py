@@ -31,7 +31,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--methods", nargs="*", default=sorted(names("method")))
+    parser.add_argument(
+        "--methods",
+        nargs="*",
+        default=sorted(names("method")),
+        help="all, unless named; with settings: 'augmax method.steps=5'",
+    )
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     arguments = parser.parse_args()
 
@@ -59,7 +64,8 @@ def composed(arguments: argparse.Namespace, *overrides: str) -> Run:
 
 def ours(arguments: argparse.Namespace, method: str) -> Iterator[int]:
     """The suite's own loop over CIFAR-shaped data, one step at a time."""
-    run = composed(arguments, f"method={method}", f"schedule.batch_size={arguments.batch}")
+    batch = f"schedule.batch_size={arguments.batch}"
+    run = composed(arguments, batch, *f"method={method}".split())
     loop = run.loop(drawn_data(arguments.batch, run.runtime.target))
     while True:
         yield from loop.steps()
@@ -91,7 +97,7 @@ def drawn_data(batch: int, device: str) -> Data:
     y = torch.randint(CLASSES, (count,), generator=generator)
     split = Split(x, y).to(device)
     moments = (0.5,) * SHAPE[0]
-    return Data(split, split, None, CLASSES, moments, moments, fingerprint={}, canonical=None)
+    return Data(split, split, None, CLASSES, moments, moments, {}, None, unlabelled=split)
 
 
 def measure(contenders: dict[str, Iterator[int]], rounds: int) -> dict[str, list[float]]:
@@ -121,9 +127,9 @@ def table(arguments: argparse.Namespace, seconds: dict[str, list[float]]) -> dic
     }
     erm_over_bare = [a / b for a, b in zip(seconds["erm"], seconds["bare loop"], strict=True)]
     print(f"{arguments.model}, batch {arguments.batch}, {origin['device']['name']}")
-    print(f"{'':20} {'ms a step':>10} {'over ERM':>10}")
+    print(f"{'':28} {'ms a step':>10} {'over ERM':>10}")
     for name, row in rows.items():
-        print(f"{name:20} {row['milliseconds']:10.1f} {row['over_erm']:10.3f}")
+        print(f"{name:28} {row['milliseconds']:10.1f} {row['over_erm']:10.3f}")
     print(f"our ERM step over the bare loop's: {median(erm_over_bare):.3f}")
     return origin | {
         "model": arguments.model,
