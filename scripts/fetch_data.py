@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vicinal.data import cifar, stl10, svhn, tiny_imagenet
+from vicinal.data import cifar, stl10, svhn, tiny_imagenet, uci
 from vicinal.data.download import DownloadError, fetch
 
 FILES = {
@@ -13,12 +13,17 @@ FILES = {
     "stl10": (stl10.STL10,),
     "svhn": (svhn.TRAIN, svhn.TEST),
     "tiny_imagenet": (tiny_imagenet.TINY_IMAGENET,),
+    "uci_abalone": (uci.ABALONE,),
+    "uci_arcene": uci.ARCENE,
+    "uci_arrhythmia": (uci.ARRHYTHMIA,),
+    "uci_htru2": (uci.HTRU2,),
+    "uci_phishing": (uci.PHISHING,),
 }
 
 
 def main() -> None:
     """Fetch what is named; stop at the first that cannot be had."""
-    sizes = [f"{n} ({sum(f.size for f in files) / 1e6:,.0f} MB)" for n, files in FILES.items()]
+    sizes = [f"{n} ({megabytes(sum(f.size for f in files))} MB)" for n, files in FILES.items()]
     parser = argparse.ArgumentParser(
         description="Download data sets ahead of a run and verify their checksums. A download that "
         "was cut off continues; what is already there is only verified.",
@@ -37,6 +42,11 @@ def main() -> None:
                 print(f"{name}: {fetch(file, arguments.root)}, verified")
             except DownloadError as error:
                 sys.exit(f"{name}: {error}".splitlines()[0])
+
+
+def megabytes(size: int) -> str:
+    """Whole ones, and tenths where they are few."""
+    return f"{size / 1e6:,.{0 if size >= 1e7 else 1}f}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.loop import Loop, LossNotFiniteError
 from vicinal.methods.erm import Erm
-from vicinal.optim import Optimizer, Sgd
+from vicinal.optim import Adam, Optimizer, Sgd
 from vicinal.runtime import Runtime
 from vicinal.schedules import Constant, Schedule, Step
 from vicinal.vicinities.identity import Identity
@@ -154,9 +154,12 @@ def test_spoilt_weights_do_not_become_a_checkpoint() -> None:
         trained.check_weights()
 
 
-def test_resuming_at_every_step_changes_no_bit() -> None:
+@pytest.mark.parametrize(
+    "optimizer", [Sgd(lr=0.1, ema_decay=0.9), Adam(lr=0.01, ema_decay=0.9)], ids=["sgd", "adam"]
+)
+def test_resuming_at_every_step_changes_no_bit(optimizer: Optimizer) -> None:
     def make() -> Loop:
-        return loop(Erm(Mixup()), Sgd(lr=0.1, ema_decay=0.9), model=dropout_network())
+        return loop(Erm(Mixup()), optimizer, model=dropout_network())
 
     def dropout_network() -> nn.Module:
         return nn.Sequential(*network(), nn.Dropout(0.3))

@@ -37,6 +37,19 @@ def test_decay_covers_everything_or_spares_norms_and_biases() -> None:
     assert (decayed["weight_decay"], spared["weight_decay"]) == (1e-4, 0.0)
 
 
+def test_adam_equals_algorithm_1_of_its_paper() -> None:
+    weight = nn.Linear(1, 1, bias=False).double()
+    optimizer = Adam(lr=0.1, betas=(0.8, 0.9), eps=1e-3)(weight)
+    w, m, v = weight.weight.item(), 0.0, 0.0
+    for t in range(1, 6):
+        optimizer.zero_grad()
+        (weight.weight.sum() * (3 - t)).backward()
+        optimizer.step()
+        m, v = 0.8 * m + 0.2 * (3 - t), 0.9 * v + 0.1 * (3 - t) ** 2
+        w -= 0.1 * (m / (1 - 0.8**t)) / ((v / (1 - 0.9**t)) ** 0.5 + 1e-3)
+        assert weight.weight.item() == pytest.approx(w, rel=1e-12)
+
+
 def test_adams_decay_goes_through_the_moments_and_adamws_does_not() -> None:
     shrunk = []
     for optimizer in (Adam(lr=0.1, weight_decay=0.5), AdamW(lr=0.1, weight_decay=0.5)):

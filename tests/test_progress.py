@@ -162,21 +162,9 @@ def test_the_cursor_comes_back_when_the_run_fails():
     assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l")
 
 
-def test_a_note_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]):
-    line = "a note [with brackets] " + "and length " * 30
-    progress, screen = on_terminal(Clock())
-    with progress:
-        progress.note(line)
-    assert line in screen.getvalue()
-    with plain(Clock(), 1, 1) as progress:
-        progress.note(line)
-    assert capsys.readouterr().out == line + "\n"
-
-
 def test_disabled_it_says_nothing(capfd: pytest.CaptureFixture[str]):
     with Progress(epochs=1, steps_per_epoch=1, enabled=False) as progress:
         progress.step(1)
-        progress.note("x")
         progress.epoch(1, {"train_loss": 1.0})
     assert capfd.readouterr() == ("", "")
 

@@ -126,6 +126,13 @@ def test_the_versions_are_those_that_run():
     assert set(found) >= {"vicinal", "torchvision", "numpy", "hydra-core", "cuda", "cudnn"}
 
 
+def test_git_is_asked_once_a_process(monkeypatch: pytest.MonkeyPatch):
+    # A sweep's later runs use the code that was imported, whatever the checkout holds by then.
+    first = provenance("cpu")["git"]
+    monkeypatch.setattr(module, "source_commit", lambda _: pytest.fail("asked again"))
+    assert provenance("cpu")["git"] == first
+
+
 def test_a_package_that_is_not_here_has_no_version(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "PACKAGES", ("no-such-package",))
     assert provenance("cpu")["versions"]["no-such-package"] is None

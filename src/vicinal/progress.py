@@ -124,13 +124,6 @@ class Progress:
             parts = [f"epoch {epoch:{len(str(self.epochs))}}/{self.epochs}", *self._shown()]
             print(*parts, self._speed(), self._left(), sep="  ", flush=True)
 
-    def note(self, line: str) -> None:
-        """Something else worth a line; it stands above the bar."""
-        if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        elif self.enabled:
-            print(line, flush=True)
-
     def _shown(self) -> list[str]:
         return [form.format(self._values[k]) for k, form in SHOWN.items() if k in self._values]
 

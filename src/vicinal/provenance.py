@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ GIT_SECONDS = 10.0  # a checkout on a network drive that hangs must not hang the
 def provenance(device: str) -> dict[str, Any]:
     """What a record says about its origin.
 
-    Ask when the run starts: the source tree may change while it trains.
+    Ask when the run starts: the source tree may change while it trains. The code is asked for once
+    a process, since what was imported by then is what all its runs use.
     """
     return {
-        "git": source_commit(Path(vicinal.__file__)),
-        "versions": _versions(),
+        "git": _own_commit(),
+        "versions": _versions(PACKAGES),
         "device": _device(device),
         "machine": {
             "platform": platform.platform(),
@@ -31,6 +33,11 @@ def provenance(device: str) -> dict[str, Any]:
             "threads": torch.get_num_threads(),
         },
     }
+
+
+@cache
+def _own_commit() -> dict[str, Any] | None:
+    return source_commit(Path(vicinal.__file__))
 
 
 def source_commit(source: Path) -> dict[str, Any] | None:
@@ -76,8 +83,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _versions() -> dict[str, Any]:
-    versions: dict[str, Any] = {name: _installed(name) for name in PACKAGES}
+@cache
+def _versions(packages: tuple[str, ...]) -> dict[str, Any]:
+    versions: dict[str, Any] = {name: _installed(name) for name in packages}
     versions["python"] = platform.python_version()
     versions["torch"] = str(torch.__version__)  # a class of its own, which checkpoints refuse
     versions["cuda"] = torch.version.cuda

@@ -1,6 +1,7 @@
 """Every file in configs/dataset is the constructor call it claims to be; nothing is read here."""
 
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import Images
+from vicinal.data.uci import Uci
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "dataset"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
@@ -39,9 +41,12 @@ def test_it_is_built_and_named(name, tmp_path):
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("tabular", "npz")])
 def test_its_source_is_there_to_be_called(name, tmp_path):
     dataset = built(name, tmp_path)
-    assert isinstance(dataset, Images)
+    assert isinstance(dataset, Images | Uci)
     assert callable(dataset.source)
-    assert (dataset.mean is None) == (name in NO_CONSTANTS)
+    if isinstance(dataset, Images):
+        assert (dataset.mean is None) == (name in NO_CONSTANTS)
+    else:  # whoever reads files in several forms must know the values
+        assert re.fullmatch("[0-9a-f]{32}", (dataset.canonical or {})["table"])
 
 
 def test_digits_are_never_mirrored(tmp_path):

@@ -97,7 +97,7 @@ def test_without_network_the_message_is_what_how_and_try_this(tmp_path):
     assert "set.bin" in missing
     assert str(tmp_path) in missing
     assert "refused" in missing
-    assert all(part in manual for part in (file.urls[0], file.sha256, "300,000 bytes"))
+    assert all(part in manual for part in (file.urls[0], file.sha256, "300,000 bytes", "set.bin."))
     assert "python train.py dataset=digits" in attempt
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,6 @@ from math import ceil
 import torch
 from jaxtyping import Shaped
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
 from vicinal.contracts import Inputs, Rows, Targets, Vicinity
 from vicinal.data.split import Split
@@ -40,9 +39,10 @@ class Batches:
         """The batches of one epoch from number `first` on: inputs, one-hot targets, places."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=generator).to(self.split.y.device)
+        one_hot = torch.eye(self.num_classes, device=order.device)
         for rows in order.split(self.batch_size)[first:]:
-            x = as_inputs(self.split.x[rows])
-            y = F.one_hot(self.split.y[rows], self.num_classes).float()
+            x = as_inputs(self.split.x.index_select(0, rows))
+            y = one_hot.index_select(0, self.split.y.index_select(0, rows))
             yield *self.augment(x, y, rng), rows
 
     def more(self, count: int, rng: Rng) -> Inputs:

@@ -127,7 +127,8 @@ def _unavailable(file: RemoteFile, root: Path, reasons: str) -> DownloadError:
     return DownloadError(
         f"{file.name} is not in {root.resolve()} and could not be downloaded "
         f"({' '.join(reasons.split())}).\n"
-        f"By hand: put {file.urls[0]} ({file.size:,} bytes, sha256 {file.sha256}) there.\n"
+        f"By hand: put {file.urls[0]} ({file.size:,} bytes, sha256 {file.sha256}) there as "
+        f"{file.name}.\n"
         "Without network: `python train.py dataset=digits` runs on data that needs no download."
     )
 

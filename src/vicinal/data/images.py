@@ -14,7 +14,7 @@ from vicinal.contracts import Vicinity
 from vicinal.data import arrays
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.protocol import class_rows, held_out, with_label_noise
-from vicinal.data.split import Data, Source, Split
+from vicinal.data.split import Data, Source, Split, WithUnlabelled
 from vicinal.errors import RunError
 from vicinal.vicinities.crop_flip import CropFlip
 from vicinal.vicinities.identity import Identity
@@ -42,7 +42,7 @@ class Images:
     train_per_class: int | None = None
     holdout_per_class: int = 0
     split_seed: int = 0
-    unlabelled: bool = False  # keep what train_per_class leaves out, without its labels
+    unlabelled: bool = False  # the source's own, or else what train_per_class leaves out
     label_noise: float = 0.0
     label_noise_seed: int = 12345  # of Zhang et al. 2017's code, which mixup §3.4 follows
     canonical: dict[str, str] | None = None  # the fingerprint of the original
@@ -64,7 +64,7 @@ class Images:
             value = getattr(self, key)
             if value is not None and value < least:
                 raise ValueError(f"{key} must be at least {least}, got {value}")
-        if self.unlabelled and self.train_per_class is None:
+        if self.unlabelled and self._own_unlabelled is None and self.train_per_class is None:
             raise ValueError(
                 "unlabelled must be false without train_per_class, got true (nothing is left out)"
             )
@@ -97,7 +97,7 @@ class Images:
                 f"dataset.crop_padding must be less than the image, got {self.crop_padding} "
                 f"(it is {min(train.x.shape[2:])} pixels, and a reflection has no more to show)"
             )
-        rest = self._left_out(train) if self.unlabelled else None
+        more = self._more(train) if self.unlabelled else None
         train, valid = held_out(
             train, self.holdout_per_class, self.train_per_class, self.split_seed
         )
@@ -105,7 +105,19 @@ class Images:
         if self.label_noise:
             train = with_label_noise(train, self.label_noise, num_classes, self.label_noise_seed)
         canonical = self._is_original(marks)
-        return Data(train, test, valid, num_classes, mean, std, marks, canonical, rest)
+        return Data(train, test, valid, num_classes, mean, std, marks, canonical, more)
+
+    @property
+    def _own_unlabelled(self) -> WithUnlabelled | None:
+        return self.source if not self.arrays and isinstance(self.source, WithUnlabelled) else None
+
+    def _more(self, train: Split) -> Split:
+        """Unlabelled images, for which the source's checksums vouch, not the fingerprint."""
+        source = self._own_unlabelled
+        if source is None:
+            return self._left_out(train)
+        more = source.unlabelled(Path(self.root).expanduser())
+        return more if self.size is None else resized(more, self.size)
 
     def _left_out(self, train: Split) -> Split:
         """The images that are neither held out nor kept, labelled -1."""

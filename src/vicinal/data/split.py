@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
@@ -49,6 +49,15 @@ class Data:
         splits = {name: split.to(device) for name, split in self._splits().items()}
         return replace(self, **splits)
 
+    @property
+    def measured(self) -> dict[str, Split]:
+        """The test set, a hold-out, and where labels were redrawn, what was and what was not."""
+        splits = {"test": self.test} | ({"valid": self.valid} if self.valid else {})
+        if self.train.redrawn is not None:
+            redrawn = self.train.redrawn
+            splits |= {"kept": self.train[~redrawn], "redrawn": self.train[redrawn]}
+        return {name: split for name, split in splits.items() if len(split)}
+
     def summary(self) -> dict[str, Any]:
         """What a record says of the data."""
         return {
@@ -65,3 +74,15 @@ class Data:
 
 
 Source = Callable[[Path], tuple[Split, Split]]  # (root) -> (train, test)
+
+
+@runtime_checkable
+class WithUnlabelled(Protocol):
+    """A source that has unlabelled images of its own."""
+
+    def unlabelled(self, root: Path) -> Split:
+        """Only read where they are wanted; their labels are -1."""
+        ...
+
+
+Whole = Callable[[Path], Split]  # (root) -> every sample, where none are set apart for testing

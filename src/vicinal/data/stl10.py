@@ -1,17 +1,21 @@
-"""STL-10's labelled images as published: raw bytes in a tar archive.
+"""STL-10 as published: raw bytes in a tar archive.
 
 Coates, Lee, Ng, "An Analysis of Single-Layer Networks in Unsupervised Feature Learning", 2011.
-The archive is large for its 100,000 unlabelled images, so the four files that are needed are
-copied out of it once, to where torchvision extracts them too.
+The archive is large for its 100,000 unlabelled images, so the files that a run needs are copied
+out of it once, to where torchvision extracts them too.
 """
 
 import os
 import shutil
 import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from vicinal.data.download import RemoteFile, checksum, fetch
 from vicinal.data.split import Split
@@ -27,32 +31,63 @@ STL10 = RemoteFile(
     size=2_640_397_119,
 )
 FOLDER = "stl10_binary"
-MD5 = {
+LABELLED = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
+UNLABELLED = "unlabeled_X.bin"
+FOLDS = "fold_indices.txt"  # a line a fold: places among the training images, from 0 on
+MD5 = {  # torchvision's, but for the folds: those of github.com/datasets-mila/datasets--stl10
     "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
     "train_y.bin": "5a34089d4802c674881badbb80307741",
     "test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
     "test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
+    UNLABELLED: "5242ba1fed5e4be9e1e742405eb56ca4",
+    FOLDS: "4bbf8cd098ab9f87fe03fbcb37c06b28",
 }
 
 
-def stl10(root: Path) -> tuple[Split, Split]:
-    """5,000 + 8,000 images of 96 x 96 in 10 classes."""
+@dataclass(frozen=True)
+class Stl10:
+    """5,000 + 8,000 images of 96 x 96 in 10 classes, or 1,000 + 8,000; and 100,000 unlabelled."""
+
+    fold: int | None = None  # of the ten that divide the training images up for few labels
+
+    def __post_init__(self) -> None:
+        if self.fold is not None and not 0 <= self.fold <= 9:
+            raise ValueError(f"fold must be from 0 to 9, or null for all images, got {self.fold}")
+
+    def __call__(self, root: Path) -> tuple[Split, Split]:
+        folder = _folder(root, LABELLED if self.fold is None else (*LABELLED, FOLDS))
+        train, test = _labelled(folder, "train"), _labelled(folder, "test")
+        if self.fold is not None:
+            rows = (folder / FOLDS).read_text().splitlines()[self.fold].split()
+            train = train[torch.tensor([int(row) for row in rows])]
+        return train, test
+
+    def unlabelled(self, root: Path) -> Split:
+        """2.8 GB of similar images, some of other classes; their labels are -1."""
+        x = _pixels(_folder(root, (UNLABELLED,)) / UNLABELLED)
+        return Split(x, torch.full((len(x),), -1))
+
+
+def _folder(root: Path, names: Sequence[str]) -> Path:
+    """Where these files lie, copied out of the archive if they are not there, and verified."""
     folder = root / FOLDER
-    if not all((folder / name).exists() for name in MD5):
-        _copy_out(fetch(STL10, root), folder)
-    for name, expected in MD5.items():
+    if not all((folder / name).exists() for name in names):
+        _copy_out(fetch(STL10, root), folder, names)
+    for name in names:
         found = checksum(folder / name, "md5")
-        if found != expected:
-            raise RunError(f"{folder / name} must have the MD5 {expected}, got {found} (delete it)")
-    return _read(folder, "train"), _read(folder, "test")
+        if found != MD5[name]:
+            raise RunError(
+                f"{folder / name} must have the MD5 {MD5[name]}, got {found} (delete it)"
+            )
+    return folder
 
 
-def _copy_out(path: Path, folder: Path) -> None:
+def _copy_out(path: Path, folder: Path, names: Sequence[str]) -> None:
     """Each wanted file whole or not at all, under our name for it, not the archive's."""
     folder.mkdir(exist_ok=True)
     with tarfile.open(path) as archive:
         for member in archive:
-            for name in MD5:
+            for name in names:
                 if member.isfile() and member.name == f"{FOLDER}/{name}":
                     content = archive.extractfile(member)
                     assert content is not None
@@ -60,13 +95,20 @@ def _copy_out(path: Path, folder: Path) -> None:
                     with temporary.open("wb") as file:
                         shutil.copyfileobj(content, file)
                     temporary.replace(folder / name)
-    missing = [name for name in MD5 if not (folder / name).exists()]
+    missing = [name for name in names if not (folder / name).exists()]
     if missing:
         raise RunError(f"{path} must hold {FOLDER}/{missing[0]}, got no such file")
 
 
-def _read(folder: Path, part: str) -> Split:
-    x = np.fromfile(folder / f"{part}_X.bin", np.uint8).reshape(-1, 3, 96, 96)
+def _labelled(folder: Path, part: str) -> Split:
     y = np.fromfile(folder / f"{part}_y.bin", np.uint8).astype(np.int64) - 1
-    pixels = np.ascontiguousarray(x.transpose(0, 1, 3, 2))  # stored column by column
-    return Split(torch.from_numpy(pixels), torch.from_numpy(y))
+    return Split(_pixels(folder / f"{part}_X.bin"), torch.from_numpy(y))
+
+
+def _pixels(path: Path) -> UInt8[Tensor, "n 3 96 96"]:
+    """Stored column by column; turned where they lie, which spares the memory of a second copy."""
+    x = np.fromfile(path, np.uint8).reshape(-1, 3, 96, 96)
+    for start in range(0, len(x), 1000):
+        piece = x[start : start + 1000]
+        piece[...] = piece.transpose(0, 1, 3, 2).copy()
+    return torch.from_numpy(x)

@@ -36,7 +36,7 @@ class Tabular:
     """
 
     name: str = ""  # where empty: the stem of `table`
-    table: str  # plain, .gz or .xz
+    table: str  # plain, .arff, .gz or .xz
     separator: Literal["comma", "semicolon", "blank"] = "comma"
     header: bool = False  # whether the first line names the columns
     label_column: int = -1  # counted from 0, or from the end by a negative number
@@ -73,55 +73,85 @@ class Tabular:
         else:
             whole = self._read(path)
             marks = {"table": fingerprint(whole)}
-            rows, test_rows = stratified(whole.y, self.test_share, self.split_seed)
-            train, test = whole[rows], whole[test_rows]
-        check(train, test)
-        fill = medians(train.x)
-        train, test = filled(train, fill), filled(test, fill)
-        mean, std = statistics(train.x) if self.standardize else raw(train.x.shape[1])
-        return Data(train, test, None, int(train.y.max()) + 1, mean, std, marks, canonical=None)
+            train, test = divided(whole, self.test_share, self.split_seed)
+        return prepared(train, test, marks, standardize=self.standardize)
 
     def _read(self, path: Path) -> Split:
-        cells = _cells(path, SEPARATORS[self.separator], self.header)
-        width = cells.shape[1]
+        table = read(path, SEPARATORS[self.separator], header=self.header)
+        width = table.shape[1]
         if self.labels is not None:
-            words = _cells(Path(self.labels).expanduser(), None, header=False)[:, 0]
-            if len(words) != len(cells):
-                raise RunError(
-                    f"dataset.labels must have a line a sample, got {len(words)} labels "
-                    f"for {len(cells)} samples"
-                )
-        elif -width <= self.label_column < width:
-            words = cells[:, self.label_column]
-            cells = np.delete(cells, self.label_column, axis=1)
-        else:
-            raise RunError(
-                f"dataset.label_column must be one of {width} columns, got {self.label_column}"
-            )
-        x = np.concatenate([encoded(column) for column in cells.T], axis=1)
-        return Split(torch.from_numpy(x).float(), torch.from_numpy(numbered(words)))
+            return samples(table, read(Path(self.labels).expanduser(), None)[:, 0])
+        if -width <= self.label_column < width:
+            features = np.delete(table, self.label_column, axis=1)
+            return samples(features, table[:, self.label_column])
+        raise RunError(
+            f"dataset.label_column must be one of {width} columns, got {self.label_column}"
+        )
 
 
-def _cells(path: Path, separator: str | None, header: bool) -> np.ndarray:
-    """The table as stripped words, rows x columns; empty lines are skipped."""
+def divided(whole: Split, test_share: float, seed: int) -> tuple[Split, Split]:
+    """Training and test samples; a class with a single member is trained on and never tested."""
+    rows, test_rows = stratified(whole.y, test_share, seed)
+    return whole[rows], whole[test_rows]
+
+
+def prepared(
+    train: Split,
+    test: Split,
+    marks: dict[str, str],
+    *,
+    standardize: bool,
+    canonical: bool | None = None,
+) -> Data:
+    """Checked, missing numbers filled in, all by the training rows' statistics."""
+    check(train, test)
+    fill = medians(train.x)
+    train, test = filled(train, fill), filled(test, fill)
+    mean, std = statistics(train.x) if standardize else raw(train.x.shape[1])
+    return Data(train, test, None, int(train.y.max()) + 1, mean, std, marks, canonical)
+
+
+def read(path: Path, separator: str | None, *, header: bool = False) -> np.ndarray:
+    """The cells of a text file: plain, .gz or .xz, with or without the head of an .arff."""
     opened = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    with opened(path, "rt", encoding="utf-8") as file:
-        lines = [line for line in file.read().splitlines() if line.strip()][int(header) :]
+    try:
+        with opened(path, "rt", encoding="utf-8") as file:
+            return cells(file.read(), separator, str(path), header=header)
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} must be a readable text file, got: {error}") from error
+
+
+def cells(text: str, separator: str | None, name: str, *, header: bool = False) -> np.ndarray:
+    """The table as stripped words, rows x columns; empty lines and an .arff's head are skipped."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    head = [number for number, line in enumerate(lines) if line.strip().lower() == "@data"]
+    lines = lines[head[0] + 1 if head else 0 :][int(header) :]
     if not lines:
-        raise RunError(f"{path} must hold a table, got no line")
-    rows = [[cell.strip() for cell in line.split(separator)] for line in lines]
+        raise RunError(f"{name} must hold a table, got no line")
+    rows = [line.split(separator) for line in lines]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
             raise RunError(
-                f"{path} must have {len(rows[0])} columns in every line, got {len(row)} in "
+                f"{name} must have {len(rows[0])} columns in every line, got {len(row)} in "
                 f"line {number} of the table"
             )
-    return np.array(rows)
+    return np.strings.strip(np.array(rows))
+
+
+def samples(features: np.ndarray, labels: np.ndarray) -> Split:
+    """Cells and words as numbers; a table that is all numbers is converted at once."""
+    if len(labels) != len(features):
+        raise RunError(
+            f"there must be a label a sample, got {len(labels)} labels for {len(features)} samples"
+        )
+    values = _numbers(features)
+    x = np.concatenate([encoded(c) for c in features.T], axis=1) if values is None else values
+    return Split(torch.from_numpy(x).float(), torch.from_numpy(numbered(labels)))
 
 
 def encoded(column: np.ndarray) -> Float64[np.ndarray, "n k"]:
     """One column of numbers with NaN where missing, or one column a distinct word."""
-    values = _numbers(np.where(np.isin(column, MISSING), "nan", column))
+    values = _numbers(column)
     if values is not None:
         return values[:, None]
     return (column[:, None] == np.unique(column)[None, :]).astype(np.float64)
@@ -137,8 +167,9 @@ def numbered(words: np.ndarray) -> Int64[np.ndarray, " n"]:
 
 
 def _numbers(words: np.ndarray) -> np.ndarray | None:
+    """NaN where a word is missing; None unless the others are all numbers."""
     try:
-        values = words.astype(np.float64)
+        values = np.where(np.isin(words, MISSING), "nan", words).astype(np.float64)
     except ValueError:
         return None
     return None if np.isinf(values).any() else values
@@ -146,8 +177,9 @@ def _numbers(words: np.ndarray) -> np.ndarray | None:
 
 def medians(x: Tensor) -> Tensor:
     """Of what is there in each column; 0 where nothing is."""
-    columns = [column[~np.isnan(column)] for column in x.T.numpy()]
-    return torch.tensor([float(np.median(column)) if len(column) else 0.0 for column in columns])
+    values = x.numpy()
+    empty = np.isnan(values).all(0)
+    return torch.from_numpy(np.nanmedian(np.where(empty, 0, values), axis=0))
 
 
 def filled(split: Split, values: Tensor) -> Split:

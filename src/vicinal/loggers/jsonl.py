@@ -1,7 +1,6 @@
 """The history of a run: one line of JSON an epoch."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ class Jsonl:
         """Append what is missing; where the file says something else, rewrite it atomically.
 
         A half-written last line is a prefix as well, so appending completes it. Something else is
-        what a run wrote after the checkpoint that it now resumed from.
+        what a run wrote after the checkpoint that it now resumed from. Nothing waits for the disk:
+        checkpoints hold the history too, and what a power cut takes is written again from there.
         """
         lines = [json.dumps(epoch, sort_keys=True, allow_nan=False) for epoch in history]
         wanted = "".join(f"{line}\n" for line in lines).encode()
@@ -29,5 +29,3 @@ class Jsonl:
         elif len(present) < len(wanted):
             with self.path.open("ab") as file:
                 file.write(wanted[len(present) :])
-                file.flush()
-                os.fsync(file.fileno())
