@@ -66,6 +66,7 @@ def ours(arguments: argparse.Namespace, method: str) -> Iterator[int]:
     """The suite's own loop over CIFAR-shaped data, one step at a time."""
     batch = f"schedule.batch_size={arguments.batch}"
     run = composed(arguments, batch, *f"method={method}".split())
+    run.runtime.start()
     loop = run.loop(drawn_data(arguments.batch, run.runtime.target))
     while True:
         yield from loop.steps()
@@ -76,6 +77,7 @@ def bare(arguments: argparse.Namespace) -> Iterator[int]:
     """What a competent user writes: indexed batches, no augmentation, nothing logged or checked."""
     run = composed(arguments)
     data = drawn_data(arguments.batch, run.runtime.target)
+    run.runtime.start()
     network, x, y = run.build(data), data.train.x, data.train.y
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     while True:

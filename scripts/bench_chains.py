@@ -24,6 +24,7 @@ from vicinal.chains.operators import OPERATORS
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.files import write_json_atomically
 from vicinal.provenance import provenance
+from vicinal.runtime import keep_freed_memory
 
 Pixels = UInt8[Tensor, "n c h w"]
 Images = Float[Tensor, "n c h w"]
@@ -40,6 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
+    keep_freed_memory()
     origin = provenance("cpu")
     print(f"{origin['device']['name']}, one core; AugMix images a second")
     print(f"{'pixels':>6} {'batch':>6} {'ours':>10} {'Pillow':>10} {'ratio':>7}")

@@ -7,7 +7,7 @@ none. Only the images are differentiated, so every parameter's `.grad` stays as 
 import torch
 from torch import nn
 
-from vicinal.contracts import Images, Logits, Targets
+from vicinal.contracts import Images, Inputs, Logits, Targets
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.surgery.modes import evaluating
@@ -34,6 +34,15 @@ def pgd(
             _, gradient = at_images(model, adversarial, y)
             adversarial = projected(adversarial + step * gradient.sign(), x, epsilon)
     return adversarial
+
+
+def check_images(x: Inputs) -> None:
+    """Refuse what has no pixels."""
+    if x.ndim != 4:
+        raise ValueError(
+            f"inputs must be images (n, c, h, w), got {tuple(x.shape)} "
+            "(the attack's bounds are those of pixels)"
+        )
 
 
 def uniform_start(x: Images, epsilon: float, rng: Rng) -> Images:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
-from vicinal.data.split import Data
 from vicinal.draws import Rng
 
 Inputs = Float[Tensor, "n ..."]  # images in [0, 1], or feature vectors: whatever the network takes
@@ -16,6 +15,27 @@ Logits = Float[Tensor, "n k"]
 Rows = Int64[Tensor, " n"]  # places in the training split
 PerSample = Float[Tensor, "n"]
 Loss = Float[Tensor, ""]
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A split of the data: images as uint8, feature vectors as they are, and labels."""
+
+    @property
+    def x(self) -> Shaped[Tensor, "n ..."]: ...
+
+    @property
+    def y(self) -> Int64[Tensor, " n"]: ...
+
+    def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class TrainingData(Protocol):
+    """What a method may see of a run's data: what it trains on."""
+
+    @property
+    def train(self) -> Samples: ...
 
 
 @runtime_checkable
@@ -36,7 +56,7 @@ class Method(Protocol):
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ()
 
-    def attach(self, data: Data) -> "Method":
+    def attach(self, data: TrainingData) -> "Method":
         """The method as it will train on these data; by default the same."""
         return self
 

@@ -1,11 +1,14 @@
 """Where and how fast a run computes; nothing here is part of the experiment."""
 
+import ctypes
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,13 @@ class Runtime:
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
 
+    def start(self) -> None:
+        """Set this process up for a run."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if self.target == "cpu":
+            keep_freed_memory()
+
     def place(self, model: nn.Module) -> nn.Module:
         """Move the network to the device, in the layout and form it will run in."""
         model = model.to(self.target)
@@ -65,3 +75,15 @@ class Runtime:
     @property
     def _channels_last(self) -> bool:
         return self.target == "cuda" if self.channels_last is None else self.channels_last
+
+
+def keep_freed_memory() -> None:
+    """Let this process use its freed tensors' memory again.
+
+    Beyond 32 MB glibc hands each back to the kernel, and the next one is faulted in page by page: a
+    seventh of a WRN-16-4 step at batch 128 on a CPU. Other C libraries are left alone.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)

@@ -122,7 +122,7 @@ def test_tau_grows_after_the_papers_shares_of_the_run() -> None:
     model = method.prepare(network())
     taus = []
     for _ in range(12 * 3):
-        taus.append(int(method._tau(model.friendly_steps)))
+        taus.append(int(method._tau(model.steps_taken)))
         list(method(model, x, y, Rng.seeded(0)))
     assert taus == [0] * 15 + [1] * 12 + [2] * 9
 
@@ -135,7 +135,7 @@ def test_its_count_is_in_the_checkpoint() -> None:
         list(method(model, x, y, Rng.seeded(0)))
     resumed = method.prepare(network())
     resumed.load_state_dict(model.state_dict())
-    assert int(method._tau(resumed.friendly_steps)) == 1
+    assert int(method._tau(resumed.steps_taken)) == 1
 
 
 def test_the_papers_own_run_switches_after_epochs_50_and_90() -> None:
@@ -146,7 +146,7 @@ def test_the_papers_own_run_switches_after_epochs_50_and_90() -> None:
 
 def test_a_network_that_it_did_not_prepare_is_refused() -> None:
     x, y = batch(2)
-    with pytest.raises(ValueError, match=r"^model must be prepared by Fat"):
+    with pytest.raises(ValueError, match=r"^model must be prepared by its method"):
         next(Fat(Identity())(network(), x, y, Rng.seeded(0)))
 
 

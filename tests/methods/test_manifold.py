@@ -7,8 +7,8 @@ import pytest
 import torch
 from oracles import features as feature_oracle
 from oracles import vicinities as oracle
+from oracles.features import SIDE, Small, batch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vicinal.draws import Rng, beta, coins, integer, permutation
 from vicinal.methods import manifold
@@ -21,39 +21,6 @@ from vicinal.vicinities.label_smoothing import LabelSmoothing
 from vicinal.vicinities.mixup import Mixup
 
 CPU = torch.device("cpu")
-
-
-class Small(nn.Module):
-    stages = ("stem", "stage1")
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh())
-        self.stage1 = nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.Tanh())
-        self.fc = nn.Linear(5 * 6 * 6, 4)
-        self.double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.tail(x, 0)
-
-    def head(self, x: Tensor, layer: int) -> Tensor:
-        """g_k(x)."""
-        for stage in [self.stem, self.stage1][:layer]:
-            x = stage(x)
-        return x
-
-    def tail(self, h: Tensor, layer: int) -> Tensor:
-        """f_k(h)."""
-        for stage in [self.stem, self.stage1][layer:]:
-            h = stage(h)
-        return self.fc(h.flatten(1))
-
-
-def batch(count: int = 5) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand(count, 3, 6, 6, generator=generator, dtype=torch.float64)
-    return x, F.one_hot(torch.arange(count) % 4, 4).double()
 
 
 def mean_loss(logits: Tensor, y: Tensor, loss: str) -> float:
@@ -84,7 +51,7 @@ def test_feature_cutmix_equals_cutmixs_equations_on_features(layer: int, seed: i
     rng = Rng.seeded(seed)
     coins(1.0, 1, rng)
     lam = beta(1.0, 1, rng).item()
-    centre = integer(6, rng), integer(6, rng)
+    centre = integer(SIDE, rng), integer(SIDE, rng)
     partner = permutation(len(x), rng, CPU).tolist()
     h, targets = oracle.cutmix(model.head(x, layer).detach(), y, lam, centre, partner)
     (ours,) = Manifold(Identity(), CutMix(), layers=[layer])(model, x, y, Rng.seeded(seed))

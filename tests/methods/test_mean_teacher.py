@@ -53,7 +53,7 @@ def stepped(method: Method, model: nn.Module, rng: Rng, steps: int) -> list[floa
     return losses
 
 
-def test_mean_teacher_equals_equations_1_and_2() -> None:
+def test_mean_teacher_equals_its_loss_and_average() -> None:
     method = MeanTeacher(Identity(), weight=8.0, decay=0.9, ramp_steps=3)
     model = method.prepare(network())
     ours = stepped(method, model, Rng.seeded(0), 5)

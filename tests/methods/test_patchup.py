@@ -7,6 +7,7 @@ from math import sqrt
 import pytest
 import torch
 from oracles import features as oracle
+from oracles.features import Small, batch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,29 +24,6 @@ from vicinal.vicinities.identity import Identity
 CPU = torch.device("cpu")
 SOFT = PatchUp(Identity(), block_size=3)
 HARD = PatchUp(Identity(), mode="hard", patchup_prob=1.0, gamma=0.5, block_size=3)
-
-
-class Small(nn.Module):
-    """No BatchNorm, so that a sample's logits do not depend on the others."""
-
-    stages = ("stem", "stage1")
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh())
-        self.stage1 = nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.Tanh())
-        self.fc = nn.Linear(5 * 7 * 7, 4)
-        self.double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.stage1(self.stem(x)).flatten(1))
-
-
-def batch(count: int = 5) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand(count, 3, 7, 7, generator=generator, dtype=torch.float64)
-    return x, F.one_hot(torch.arange(count) % 4, 4).double()
 
 
 def loss_of(method: PatchUp, model: nn.Module, seed: int = 0) -> Tensor:

@@ -1,6 +1,9 @@
 """ShakeDrop, stochastic depth and drop-path against their equations, on a linear residual block."""
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import product
+from math import prod
 
 import pytest
 import torch
@@ -15,7 +18,7 @@ from vicinal.methods.gradaug_depth import GradAugDepth
 from vicinal.methods.shakedrop import Shake, ShakeDrop
 from vicinal.methods.stochastic_depth import StochasticDepth
 from vicinal.models.resnet import CifarResNet
-from vicinal.surgery.gates import gating
+from vicinal.surgery.gates import Act, closed, gating, passing
 from vicinal.vicinities.cutmix import CutMix
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
@@ -140,6 +143,41 @@ def test_drop_path_drops_images_and_keeps_the_expectation() -> None:
         values = factors[:, block].round(decimals=9).unique()
         torch.testing.assert_close(values, torch.tensor([0, 1 / survival], dtype=torch.float64))
     assert (factors.std(2) > 0).double().mean() > 0.9
+
+
+def test_stochastic_depth_is_tested_as_the_mean_of_what_it_trains() -> None:
+    """Eq. 5, where it is exact: over all choices of branches in a network that is linear."""
+    model, (x, _) = StochasticDepth(Identity(), survival=0.3).prepare(network(3)), batch()
+    mean = torch.zeros(6, 4, dtype=torch.float64)
+    for kept in product((True, False), repeat=3):
+        draws, chances = iter(kept), []
+
+        def draw(survival: float, draws: Iterator[bool] = draws, chances: list = chances) -> Act:
+            keep = next(draws)
+            chances.append(survival if keep else 1 - survival)
+            return passing if keep else closed
+
+        with gating(model, draw), torch.no_grad():
+            mean += model(x) * prod(chances)
+    torch.testing.assert_close(model.eval()(x), mean)
+
+
+def test_stochastic_depth_records_what_it_computes() -> None:
+    (x, y), rng = pictures(), Rng.seeded(0)
+    method = StochasticDepth(Identity())
+    model = method.prepare(resnet())
+    for _ in range(8):
+        list(method(model, x, y, rng))
+    rng, counts = Rng.seeded(0), torch.zeros(9)
+    for _ in range(8):
+        draws = torch.cat([torch.rand(1, generator=rng.cpu) for _ in range(9)])
+        counts += draws < 1 - torch.arange(1, 10) / 9 * 0.5
+    blocks = [block for name in ("stage1", "stage2", "stage3") for block in getattr(model, name)]
+    for norm in ("bn1", "bn2.layer"):
+        recorded = [int(b.get_submodule(norm).num_batches_tracked) for b in blocks]
+        assert recorded == counts.tolist()
+    assert model.stem.bn.num_batches_tracked == 8
+    assert blocks[3].shortcut.bn.num_batches_tracked == 8  # no branch's
 
 
 @pytest.mark.parametrize("method", [ShakeDrop, StochasticDepth, DropPath])

@@ -1,9 +1,51 @@
-"""What happens between stages, literally: loops over samples, channels and pixels."""
+"""What happens between stages, literally: loops over samples, channels and pixels.
+
+And a network to watch it in.
+"""
 
 from math import exp, log
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SIDE = 7  # of its images
+
+
+class Small(nn.Module):
+    """f = f_k(g_k(x)) at its layers; no BatchNorm, so that a sample does not see the others."""
+
+    stages = ("stem", "stage1")
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh())
+        self.stage1 = nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.Tanh())
+        self.fc = nn.Linear(5 * SIDE**2, 4)
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tail(x, 0)
+
+    def head(self, x: Tensor, layer: int) -> Tensor:
+        """g_k(x)."""
+        for stage in [self.stem, self.stage1][:layer]:
+            x = stage(x)
+        return x
+
+    def tail(self, h: Tensor, layer: int) -> Tensor:
+        """f_k(h)."""
+        for stage in [self.stem, self.stage1][layer:]:
+            h = stage(h)
+        return self.fc(h.flatten(1))
+
+
+def batch(count: int = 5) -> tuple[Tensor, Tensor]:
+    """Images for it, and targets."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(count, 3, SIDE, SIDE, generator=generator, dtype=torch.float64)
+    return x, F.one_hot(torch.arange(count) % 4, 4).double()
 
 
 def adjusted(gamma: float, block: int, size: int) -> float:

@@ -1,6 +1,7 @@
 """Gates stand at the end of every residual branch, and only `gating` and tests make them act."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from vicinal.models.pyramidnet import PyramidNet
 from vicinal.models.resnet import CifarResNet, ResNet
 from vicinal.models.resnext import ResNeXt
 from vicinal.models.timm import Timm
-from vicinal.models.wide_resnet import WideResNet
+from vicinal.models.wide_resnet import WideResNet, oliver
 from vicinal.models.wide_resnet_meliketoy import MeliketoyWideResNet
 from vicinal.surgery.gates import Gate, add_gates, closed, gating, passing
 
@@ -112,6 +113,53 @@ def test_a_closed_branch_gets_gradients_of_zero() -> None:
     for name, parameter in gated.named_parameters():
         assert parameter.grad is not None
         assert parameter.grad.any() == (not name.startswith("stage")), name
+
+
+OURS = {name: build for name, (build, *_) in ENDS.items() if not name.startswith("timm")}
+OURS |= {"preact shared": lambda: PreActResNet(18, "activated", **SHAPE)}
+OURS |= {"oliver": lambda: oliver(16, 1, **SHAPE)}
+
+
+def gated(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return add_gates(OURS[name](), 0.5, scaled=True).double()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_closed_branch_is_not_computed(name: str) -> None:
+    """The authors' code: "only compute convolutional output when gate is open"."""
+    model = gated(name)
+    branches = [m for g in gates(model).values() for b in (*g.before, g.layer) for m in b.modules()]
+    norms = [m for m in branches if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    for module in branches:
+        for parameter in module.parameters():
+            parameter.data.fill_(torch.nan)  # as is whatever is computed of it, times 0 too
+    with gating(model, lambda _: closed):
+        assert model(images()).isfinite().all()
+    assert all(m.num_batches_tracked == 0 and not m.running_mean.any() for m in norms)
+    assert not any("forward" in vars(m) for m in model.modules())
+    assert model(images()).isnan().all()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_closed_branch_trains_as_one_times_0(name: str) -> None:
+    """Also where its block changes shapes, and next to open ones, whose statistics are alike."""
+    model, twin = gated(name), gated(name)
+    for skipping in ([0, 1], [1, 0]):
+        queues = [iter(skipping * 9), iter(skipping * 9)]
+        with gating(model, lambda _, draws=queues[0]: closed if next(draws) else passing):
+            ours = model(images())
+        with gating(twin, lambda _, draws=queues[1]: partial(torch.mul, 1 - next(draws))):
+            expected = twin(images())
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+        found = torch.autograd.grad(ours.square().sum(), list(model.parameters()))
+        reference = torch.autograd.grad(expected.square().sum(), list(twin.parameters()))
+        for mine, other in zip(found, reference, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9)
+    for (place, mine), other in zip(model.named_modules(), twin.modules(), strict=True):
+        if isinstance(mine, nn.BatchNorm2d) and mine.num_batches_tracked == 2:
+            torch.testing.assert_close(mine.running_var, other.running_var, msg=place)
 
 
 def test_networks_without_residual_blocks_are_refused() -> None:

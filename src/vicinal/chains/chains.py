@@ -12,7 +12,7 @@ from vicinal.contracts import Images, PerSample
 from vicinal.draws import Rng
 
 LONGEST = 3  # operators a chain, where the depth is drawn
-CACHED = 1 << 21  # bytes that a CPU processes as one piece
+CACHED = 1 << 21  # bytes of chains that a CPU renders and mixes as one piece
 Pixels = UInt8[Tensor, "n c h w"]
 
 
@@ -54,7 +54,7 @@ def _levels(shape: tuple[int, ...], severity: float, rng: Rng) -> Float64[Tensor
 def rendered(x: Images, plan: Plan) -> UInt8[Tensor, "n b c h w"]:
     """Every chain of every image, 8 bits as Pillow's; `x` is rounded to that first."""
     count, width = plan.lengths.shape
-    images = len(x) if x.is_cuda else max(1, CACHED // x[0].numel() // width)
+    images = _piece(x, width)
     chains = torch.empty((count, width, *x.shape[1:]), dtype=torch.uint8, device=x.device)
     for first in range(0, count, images):
         part = slice(first, first + images)
@@ -67,11 +67,24 @@ def mixture(
     x: Images, chains: UInt8[Tensor, "n b c h w"], m: PerSample, w: Float[Tensor, "n b"]
 ) -> Images:
     """(1 - m) x + m Σ_i w_i a_i, differentiable in m and w."""
-    m, weights = m.view(-1, 1, 1, 1), (w / 255)[..., None, None, None]
-    mixed = weights[:, 0] * chains[:, 0]
-    for i in range(1, chains.shape[1]):
-        mixed = mixed + weights[:, i] * chains[:, i]
-    return (1 - m) * x + m * mixed
+    images = _piece(x, w.shape[1])
+    shares = torch.cat([(1 - m)[:, None], m[:, None] * w / 255], dim=1)[..., None, None, None]
+    pieces = zip(x.split(images), chains.split(images), shares.split(images), strict=True)
+    return torch.cat([_mixed(*piece) for piece in pieces])
+
+
+def _piece(x: Images, width: int) -> int:
+    """Images that are processed together, lest a CPU's temporaries fall out of its cache."""
+    return len(x) if x.is_cuda else max(1, CACHED // x[0].numel() // width)
+
+
+def _mixed(
+    x: Images, chains: UInt8[Tensor, "n b c h w"], shares: Float[Tensor, "n s 1 1 1"]
+) -> Images:
+    mixed = shares[:, 0] * x
+    for i in range(chains.shape[1]):
+        mixed = mixed.addcmul(shares[:, i + 1], chains[:, i].to(x.dtype))
+    return mixed
 
 
 def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
@@ -87,13 +100,13 @@ def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
         operators = torch.where(step < lengths, operators, len(OPERATORS))
         order = operators.argsort(stable=True)
         sizes = operators.bincount(minlength=len(OPERATORS) + 1).tolist()
-        chosen = places[order].to(x.device, non_blocking=True).split(sizes)
+        sorted_x = x.index_select(0, places[order].to(x.device, non_blocking=True)).split(sizes)
         drawn = levels[order.to(x.device, non_blocking=True), step].split(sizes)
         groups = [
-            operator(x.index_select(0, rows), at, plan.severity)
-            for operator, rows, at in zip(OPERATORS, chosen, drawn, strict=False)
-            if len(rows)
+            operator(group, at, plan.severity)
+            for operator, group, at in zip(OPERATORS, sorted_x, drawn, strict=False)
+            if len(group)
         ]
-        x = torch.cat([*groups, x.index_select(0, chosen[-1])])
+        x = torch.cat([*groups, sorted_x[-1]])
         places = order.argsort()
     return x.index_select(0, places.to(x.device, non_blocking=True))

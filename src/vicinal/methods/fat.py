@@ -24,14 +24,12 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from vicinal.attacks import at_images, projected, uniform_start
-from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
-from vicinal.data.split import Data
+from vicinal.attacks import at_images, check_images, projected, uniform_start
+from vicinal.contracts import Images, Inputs, Loss, Method, Targets, TrainingData, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.surgery.modes import evaluating
-
-COUNTER = "friendly_steps"
+from vicinal.surgery.steps import count_steps, counted_step
 
 
 @dataclass(frozen=True)
@@ -70,27 +68,19 @@ class Fat(Method):
                 "(shares of the run, not epochs)"
             )
 
-    def attach(self, data: Data) -> "Fat":
+    def attach(self, data: TrainingData) -> "Fat":
         an_epoch = ceil(len(data.train) / self.batch_size)
         ends = [round(share * self.epochs) * an_epoch for share in self.switches]
         return replace(self, switch_steps=ends)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        model.register_buffer(COUNTER, torch.zeros((), dtype=torch.int64))
-        return model
+        """With a counter of steps."""
+        return count_steps(model)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
-        if x.ndim != 4:
-            raise ValueError(
-                f"inputs must be images (n, c, h, w), got {tuple(x.shape)} "
-                "(the attack's bounds are those of pixels)"
-            )
-        done = getattr(model, COUNTER, None)
-        if done is None:
-            raise ValueError("model must be prepared by Fat, which counts its steps there")
-        x = self.friendly(model, x, y, self._tau(done), rng)
-        done += 1
+        check_images(x)
+        x = self.friendly(model, x, y, self._tau(counted_step(model)), rng)
         yield cross_entropy(model(x), y).mean()
 
     def friendly(

@@ -39,12 +39,7 @@ class GradAug(Method):
     smallest: bool = True
 
     def __post_init__(self) -> None:
-        if self.num_subnets < 0:
-            raise ValueError(f"num_subnets must be at least 0, got {self.num_subnets}")
-        if not 0 < self.alpha <= 1:
-            raise ValueError(
-                f"alpha must be above 0 and at most 1, got {self.alpha} (widths are in [alpha, 1])"
-            )
+        check_widths(self.num_subnets, self.alpha)
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """As it is, if it can be narrowed."""
@@ -62,6 +57,16 @@ class GradAug(Method):
             with frozen_statistics(model), narrowed(model, width):
                 logits = model(x_i)
             yield kl_divergence(logits, q_i).mean()
+
+
+def check_widths(num_subnets: int, alpha: float) -> None:
+    """Refuse what there are no widths for."""
+    if num_subnets < 0:
+        raise ValueError(f"num_subnets must be at least 0, got {num_subnets}")
+    if not 0 < alpha <= 1:
+        raise ValueError(
+            f"alpha must be above 0 and at most 1, got {alpha} (widths are in [alpha, 1])"
+        )
 
 
 def widths(count: int, alpha: float, smallest: bool, rng: Rng) -> list[float]:

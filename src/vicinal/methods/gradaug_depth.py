@@ -19,7 +19,7 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, shared_coin
 from vicinal.losses import cross_entropy, kl_divergence
-from vicinal.surgery.gates import Act, absent, add_gates, check_survival, gating, passing
+from vicinal.surgery.gates import Act, add_gates, check_survival, closed, gating, passing
 from vicinal.surgery.modes import frozen_statistics
 
 
@@ -49,7 +49,7 @@ class GradAugDepth(Method):
         yield cross_entropy(logits, y).mean()
 
         def draw(survival: float) -> Act:
-            return passing if shared_coin(survival, rng) else absent
+            return passing if shared_coin(survival, rng) else closed
 
         for _ in range(self.num_subnets):
             x_i, q_i = self.transform(x, q, rng)

@@ -21,10 +21,10 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, kl_divergence
-from vicinal.methods.gradaug import widths
+from vicinal.methods.gradaug import check_widths, widths
 from vicinal.surgery.modes import frozen_statistics
 from vicinal.surgery.slimmable import check_slimmable, narrowed
-from vicinal.surgery.steps import count_steps, ramp_up
+from vicinal.surgery.steps import check_ramp, count_steps, ramp_up
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,8 @@ class GradAugSemi(Method):
                 f"num_subnets must be at least 1, got {self.num_subnets} "
                 "(only sub-networks see unlabelled images)"
             )
-        if not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha must be above 0 and at most 1, got {self.alpha}")
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0, got {self.weight}")
-        if self.ramp_steps < 1:
-            raise ValueError(f"ramp_steps must be at least 1, got {self.ramp_steps}")
+        check_widths(self.num_subnets, self.alpha)
+        check_ramp(self.weight, self.ramp_steps)
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """With a counter of steps, if it can be narrowed."""

@@ -22,9 +22,17 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.contracts import Inputs, Loss, Method, Rows, Targets, Vicinity
+from vicinal.contracts import (
+    Inputs,
+    Loss,
+    Method,
+    Rows,
+    Samples,
+    Targets,
+    TrainingData,
+    Vicinity,
+)
 from vicinal.data.batches import as_inputs
-from vicinal.data.split import Data, Split
 from vicinal.draws import Rng, beta
 from vicinal.losses import cross_entropy
 
@@ -42,7 +50,7 @@ class KnnMixup(Method):
     alpha: float = 1.0
     neighbours: int = 200
     among: Literal["all", "class"] = "all"
-    train: Split | None = field(default=None, repr=False, compare=False)  # both from attach
+    train: Samples | None = field(default=None, repr=False, compare=False)  # both from attach
     nearest: Int64[Tensor, "n m"] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +59,7 @@ class KnnMixup(Method):
         if self.neighbours < 1:
             raise ValueError(f"neighbours must be at least 1, got {self.neighbours}")
 
-    def attach(self, data: Data) -> "KnnMixup":
+    def attach(self, data: TrainingData) -> "KnnMixup":
         classes = data.train.y if self.among == "class" else None
         nearest = nearest_neighbours(data.train.x, self.neighbours, classes)
         return replace(self, train=data.train, nearest=nearest)
@@ -70,7 +78,7 @@ class KnnMixup(Method):
         yield cross_entropy(model(x), y).mean()
 
     def _drawn(
-        self, train: Split, known: Int64[Tensor, "n m"], num_classes: int, rng: Rng
+        self, train: Samples, known: Int64[Tensor, "n m"], num_classes: int, rng: Rng
     ) -> tuple[Inputs, Targets]:
         """A neighbour of each sample, uniformly, augmented."""
         uniform = torch.rand(len(known), generator=rng.cpu, dtype=torch.float64)

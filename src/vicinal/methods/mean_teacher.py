@@ -1,8 +1,9 @@
 """A student that agrees with the average of its past: CE(N(x), y) + w λ(t) |p(u) - p'(u)|².
 
-Paper:    Tarvainen, Valpola, Mean teachers, NeurIPS 2017, arXiv 1703.01780; Eq. 1 (consistency),
-          Eq. 2 (the average); as Oliver et al., NeurIPS 2018, arXiv 1804.09170 set it, whose
-          numbers GradAug Table 10 compares with
+Paper:    Tarvainen, Valpola, Mean Teachers Are Better Role Models: Weight-Averaged Consistency
+          Targets Improve Semi-Supervised Deep Learning Results, NeurIPS 2017, arXiv 1703.01780; §2
+          (the consistency J, the average θ'; the section is cited from memory); as Oliver et al.,
+          NeurIPS 2018, arXiv 1804.09170 set it, whose numbers GradAug Table 10 compares with
 Code:     brain-research/realistic-ssl-evaluation lib/ssl_framework.py, lib/hparams.py: p and p' are
           softmax outputs, the square is the mean over classes; both sums are over the whole batch,
           labelled and unlabelled, so the labelled loss is half its mean; the ramp is
@@ -24,7 +25,7 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
-from vicinal.surgery.steps import count_steps, ramp_up
+from vicinal.surgery.steps import check_ramp, count_steps, ramp_up
 from vicinal.surgery.teacher import add_teacher, taught, update_teacher
 
 
@@ -39,12 +40,9 @@ class MeanTeacher(Method):
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("unlabelled",)
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise ValueError(f"weight must be at least 0, got {self.weight}")
+        check_ramp(self.weight, self.ramp_steps)
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {self.decay}")
-        if self.ramp_steps < 1:
-            raise ValueError(f"ramp_steps must be at least 1, got {self.ramp_steps}")
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """With a teacher and a counter of steps."""

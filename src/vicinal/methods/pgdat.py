@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks import pgd
+from vicinal.attacks import check_images, pgd
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
@@ -42,10 +42,6 @@ class Pgdat(Method):
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
-        if x.ndim != 4:
-            raise ValueError(
-                f"inputs must be images (n, c, h, w), got {tuple(x.shape)} "
-                "(the attack's bounds are those of pixels)"
-            )
+        check_images(x)
         x = pgd(model, x, y, epsilon=self.epsilon, step=self.step, steps=self.steps, rng=rng)
         yield cross_entropy(model(x), y).mean()

@@ -4,8 +4,9 @@ z, for each block of the image one of n values from 0 to 1, minimises the salien
 up, the differences and the contrasts between neighbouring blocks, and η times - log of its prior
 Bin(n - 1, λ). Π moves each image's blocks of most saliency to where they show. z̄ is z's mean.
 
-Paper:    Kim, Choo, Song, Puzzle Mix, ICML 2020, arXiv 2009.06962; "Optimizing Mask" (the energy),
-          "Optimizing Transport" and Alg. 1 (masked transport); as it is compared with in
+Paper:    Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup,
+          ICML 2020, arXiv 2009.06962; "Optimizing Mask" (the energy), "Optimizing Transport" and
+          Alg. 1 (masked transport; these three are cited from memory); as it is compared with in
           Faramarzi et al., PatchUp, AAAI 2022, arXiv 2006.07794; Tables 1, 2
 Code:     snu-mllab/PuzzleMix (commit 7eba27e) main.py, mixup.py: the settings of its CIFAR-100
           commands, β/(16 · blocks), saliency of CE in eval mode as the norm over channels, one λ

@@ -1,8 +1,9 @@
 """Shaken residual branches: CE(f(x'), y') where x + F(x) is x + (b + α - b α) F(x) while training.
 
-Paper:    Yamada, Iwamura, Akiba, Kise, ShakeDrop, IEEE Access 2019, arXiv 1802.02375; its
-          definition (b, α forward; b, β backward; E[b + α - b α] in a test) and the linear decay
-          rule; as GradAug Tables 1, 3 and 10 compare with it
+Paper:    Yamada, Iwamura, Akiba, Kise, ShakeDrop Regularization for Deep Residual Learning, IEEE
+          Access 7, 2019, arXiv 1802.02375; its definition (b, α forward; b, β backward;
+          E[b + α - b α] in a test) and the linear decay rule; as GradAug Tables 1, 3 and 10
+          compare with it
 Code:     owruby/shake-drop_pytorch models/shakedrop.py: b ~ Bernoulli(p_l) a batch, α ~ U[-1, 1]
           and β ~ U[0, 1] an image; after a block's last BatchNorm
 Differs:  blocks without a BatchNorm at the branch's end (WRN, pre-activation) are shaken after

@@ -3,10 +3,14 @@
 `add_gates` finds the branches: in our blocks the last layer that is not the shortcut, in timm's
 networks the place of its `drop_path`. A gate acts under `gating` alone; in eval mode it may scale
 the branch by its survival probability. Otherwise the network is what it was.
+
+What a closed branch of our blocks would compute is not computed, so that its BatchNorms record
+nothing; timm's blocks do not show where their branches begin, so that theirs are, and are dropped.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +22,33 @@ SLOTS = ("drop_path", "drop_path1", "drop_path2")  # timm's, applied right befor
 
 
 class Gate(nn.Module):
-    """`layer`, and what is done to its output."""
+    """`layer`, and what is done to its output; `before` is what its branch has before it.
 
-    def __init__(self, layer: nn.Module, survival: float, scaled: bool) -> None:
+    Where that is not known (None), a closed branch is computed nevertheless.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        survival: float,
+        scaled: bool,
+        before: tuple[nn.Module, ...] | None = None,
+    ) -> None:
         super().__init__()
-        self.layer, self.survival, self.scaled = layer, survival, scaled
+        self.layer, self.survival, self.scaled, self.before = layer, survival, scaled, before
         self.act: Act | None = None
+
+    @property
+    def left_out(self) -> tuple[nn.Module, ...] | None:
+        """What is before this in a branch that is not computed."""
+        return self.before if self.act is closed else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The branch's end."""
+        left_out = self.left_out
+        if left_out is not None:
+            weights = [p for module in (*left_out, self.layer) for p in module.parameters()]
+            return _Nothing.apply(x, len(self.layer.weight), *weights)  # pyright: ignore
         out = self.layer(x)
         if self.act is not None:
             return self.act(out)
@@ -41,7 +63,7 @@ def add_gates(model: nn.Module, last: float, *, scaled: bool) -> nn.Module:
     for depth, (block, name) in enumerate(ends, start=1):
         layer = getattr(block, name, None) or nn.Identity()
         survival = 1 - depth / len(ends) * (1 - last)
-        setattr(block, name, Gate(layer, survival, scaled))
+        setattr(block, name, Gate(layer, survival, scaled, _before(block, name)))
     return model
 
 
@@ -56,7 +78,10 @@ def gating(model: nn.Module, draw: Callable[[float], Act]) -> Iterator[None]:
     for gate in gates:
         gate.act = draw(gate.survival)
     try:
-        with uncompiled():
+        with ExitStack() as skipping:
+            skipping.enter_context(uncompiled())
+            for gate in gates:
+                skipping.enter_context(_passed_over(gate.left_out or ()))
             yield
     finally:
         for gate in gates:
@@ -71,11 +96,6 @@ def passing(out: Tensor) -> Tensor:
 def closed(out: Tensor) -> Tensor:
     """No branch; its parameters get zeros as gradients, not none, so that they still decay."""
     return out * 0.0
-
-
-def absent(out: Tensor) -> Tensor:
-    """No branch, and no backward pass through it."""
-    return torch.zeros_like(out)
 
 
 def check_survival(survival: float) -> None:
@@ -99,3 +119,39 @@ def _branch_ends(block: nn.Module) -> list[tuple[nn.Module, str]]:
         if not isinstance(getattr(block, name), nn.Identity | None):
             raise ValueError("model must not drop paths of its own, set its drop_path_rate to 0")
     return [(block, name) for name in slots]
+
+
+def _before(block: nn.Module, end: str) -> tuple[nn.Module, ...] | None:
+    """The modules that only the branch's end uses, of a block of ours."""
+    if end in SLOTS:
+        return None
+    names = [name for name, _ in block.named_children()]
+    shared = ("bn1", "relu1") if getattr(block, "shared", False) else ()  # by the shortcut too
+    return tuple(getattr(block, n) for n in names[: names.index(end)] if n not in shared)
+
+
+@contextmanager
+def _passed_over(modules: tuple[nn.Module, ...]) -> Iterator[None]:
+    """The modules return what they are given."""
+    for module in modules:
+        module.forward = passing
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+class _Nothing(torch.autograd.Function):
+    """Zeros in the place of a branch that was not computed, to be added to every pixel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, channels: int, *weights: Tensor) -> Tensor:
+        """As many channels as the branch has."""
+        ctx.save_for_backward(*weights)
+        return x.new_zeros((1, channels, *[1] * (x.ndim - 2)))
+
+    @staticmethod
+    def backward(ctx: Any, _grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        """Zeros, as a branch times 0 has."""
+        return None, None, *map(torch.zeros_like, ctx.saved_tensors)

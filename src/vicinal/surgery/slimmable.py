@@ -25,9 +25,11 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import TorchFunctionMode
 
 from vicinal.surgery.modes import frozen_statistics
+from vicinal.surgery.rehearsal import refusal
 from vicinal.surgery.uncompiled import uncompiled
 
 MIXING = (_InstanceNorm, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm, _ConvTransposeNd)
+REHEARSED = 0.7  # a width that leaves few numbers of channels even
 # Where each of these takes the dimension it works along.
 JOINING: dict[Callable[..., Any], int] = {
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), 1),
@@ -53,7 +55,11 @@ def narrowed(model: nn.Module, width: float) -> Iterator[None]:
 
 
 def check_slimmable(model: nn.Module) -> None:
-    """Refuse a network with parts whose first channels are not a function of first channels."""
+    """Refuse a network with parts whose first channels are not a function of first channels.
+
+    What joins or reshapes channels between layers shows in a rehearsal, if there is an input that
+    the network takes; otherwise the first narrow pass refuses it.
+    """
     for name, module in model.named_modules():
         sliceable = isinstance(module, _ConvNd | _BatchNorm | nn.Linear)
         trained = next(module.parameters(recurse=False), None) is not None
@@ -64,6 +70,9 @@ def check_slimmable(model: nn.Module) -> None:
             )
     if not _layers(model):
         raise ValueError("model must have convolutions or linear layers, got none to narrow")
+    failed = refusal(model, lambda twin: narrowed(twin, REHEARSED))
+    if failed:
+        raise ValueError(f"model must narrow to its first channels, and fails to in {failed}")
 
 
 def num_channels(count: int, width: float, ratio: float = 1.0) -> int:

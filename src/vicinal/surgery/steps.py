@@ -1,7 +1,7 @@
 """How long a network has been trained, known to the network, so that checkpoints hold it."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 NAME = "steps_taken"
@@ -13,9 +13,25 @@ def count_steps(model: nn.Module) -> nn.Module:
     return model
 
 
+def counted_step(model: nn.Module) -> Int64[Tensor, ""]:
+    """How many steps were taken before this one, which is counted."""
+    taken = getattr(model, NAME, None)
+    if taken is None:
+        raise ValueError("model must be prepared by its method, which counts its steps there")
+    before = taken.clone()
+    taken += 1
+    return before
+
+
 def ramp_up(model: nn.Module, steps: int) -> Float[Tensor, ""]:
     """exp(-5 (1 - t / T)²) until step T and 1 from there on; counts this as one more step."""
-    taken = model.get_buffer(NAME)
-    share = (taken / steps).clamp(max=1)
-    taken += 1
+    share = (counted_step(model) / steps).clamp(max=1)
     return torch.exp(-5 * (1 - share) ** 2)
+
+
+def check_ramp(weight: float, ramp_steps: int) -> None:
+    """Refuse a ramp of no length, or to below 0."""
+    if weight < 0:
+        raise ValueError(f"weight must be at least 0, got {weight}")
+    if ramp_steps < 1:
+        raise ValueError(f"ramp_steps must be at least 1, got {ramp_steps}")
