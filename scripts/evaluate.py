@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from vicinal import records
 from vicinal.configs import CONFIGS, build, check
 from vicinal.errors import RunError
-from vicinal.files import write_json_atomically
 from vicinal.folders import locked, read_record, write_record
 from vicinal.run import Run
 
@@ -54,8 +53,7 @@ def evaluate(folder: Path, name: str, runtime: str, settings: list[str]) -> None
         record["evaluations"][key] = {"config": chosen, "metrics": found}
         write_record(folder, record)
         copy = records.published(record["config"]["results"], record["name"], record["seed"])
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_json_atomically(copy, record)
+        records.publish(copy, record)
     print(f"{folder}: {', '.join(f'{key} {value:.4g}' for key, value in found.items())}")
 
 

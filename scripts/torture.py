@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from vicinal.checkpoints import Checkpoints
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.configs import CONFIGS, build, compose, recorded
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=10 dataset.holdout_per_class=2 "
@@ -89,7 +89,7 @@ def run(method: str, out: Path) -> None:
     config = compose(*SMALL, f"method={method}", f"out={out}", f"results={out}/results")
     choices = {"model": "wrn10_2", "method": method}
     with Path(os.devnull).open("w") as sys.stdout:
-        build(config).execute(resolved(config), choices)
+        build(config).execute(recorded(config), choices)
     os._exit(0)
 
 

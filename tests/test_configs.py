@@ -246,8 +246,8 @@ MAXUP = "test_configs.MaxUp"
         ("+method=erm", "+method=erm: method is chosen already; write method=erm"),
         ("~method=erm", "~method=erm: method is maxup_mixup"),
         (
-            "hydra/launcher=basik",
-            "hydra/launcher=basik is not known; did you mean basic? (known: basic)",
+            "hydra/output=defualt",
+            "hydra/output=defualt is not known; did you mean default? (known: default)",
         ),
         # names of settings
         (

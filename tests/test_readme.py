@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from vicinal import records, tables, vicinities
+from vicinal import records, vicinities
 from vicinal.methods import Erm, MaxUp
+from vicinal.tables import runs, table
+from vicinal.tables.markdown import Joined, coverage, overview, page
+from vicinal.tables.outcome import Records
 from vicinal.vicinities import CropFlip, CutMix, GaussianNoise
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +43,15 @@ def test_classes_are_found_by_name_without_a_list() -> None:
 
 
 def test_the_results_are_those_of_the_records() -> None:
-    generated = tables.by_run(records.load(ROOT / "results" / "runs"))
-    assert f"\n{generated}\n" in README
-    assert generated in (ROOT / "results" / "tables" / "runs.md").read_text()
+    found = records.load(ROOT / "results" / "runs")
+    by_run, by_cell = runs.by_run(found), Records(found)
+    every = [Joined.of(each, by_cell) for each in table.load_all()]
+    assert f"\n{by_run}\n" in README
+    assert by_run in (ROOT / "results" / "tables" / "runs.md").read_text()
+    assert f"\n{overview(every)}\n" in README
+    for joined in every:
+        assert page(joined) == (ROOT / f"results/tables/{joined.table.name}.md").read_text()
+
+
+def test_the_coverage_is_that_of_the_tables() -> None:
+    assert f"\n{coverage(table.load_all())}\n" in README

@@ -88,6 +88,18 @@ def test_another_data_set_is_another_run() -> None:
     assert identity(CONFIG, "cifar10") != identity(CONFIG, "cifar100")
 
 
+def test_a_whole_number_is_one_however_it_is_written() -> None:
+    assert changed("optimizer.lr", 1) == changed("optimizer.lr", 1.0)
+    assert changed("optimizer.nesterov", 1) != changed("optimizer.nesterov", True)
+
+
+def test_a_setting_that_follows_the_seed_names_one_run() -> None:
+    assert changed("dataset.split_seed", "${seed}") not in {
+        changed("dataset.split_seed", 1),
+        changed("dataset.split_seed", 0),
+    }
+
+
 def history(tests: list[float], valids: list[float] | None = None) -> list[dict[str, float]]:
     epochs = [
         {"epoch": i + 1, "seconds": 2.0 + i, "test_top1": test, "test_nll": -test}
@@ -110,6 +122,12 @@ def test_the_four_readings() -> None:
 
 def test_without_a_hold_out_nothing_is_selected_on_one() -> None:
     assert "best_valid" not in metrics(history([50.0, 60.0]))
+
+
+def test_best_epochs_are_named_by_their_number_where_not_all_were_measured() -> None:
+    every_fifth = [{**epoch, "epoch": 5 * epoch["epoch"]} for epoch in history([50.0, 70.0, 60.0])]
+    assert metrics(every_fifth)["best_test"]["epoch"] == 10
+    assert timing(every_fifth, images=300)["seconds"] == 5 * (2.0 + 3.0 + 4.0)
 
 
 def test_rates_are_medians() -> None:

@@ -46,6 +46,23 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
     return {"metrics": record["metrics"], "curves": curves}
 
 
+def test_measuring_now_and_then_changes_no_weight(tmp_path: Path) -> None:
+    every = execute(tmp_path / "every", "schedule.epochs=5")
+    some = execute(tmp_path / "some", "schedule.epochs=5", "schedule.measure_epochs=2")
+    assert some["curves"]["epoch"] == [2.0, 4.0, 5.0]
+    for key in ("test_nll", "train_loss"):
+        curve = every["curves"][key]
+        assert some["curves"][key] == [curve[1], curve[3], curve[4]]
+
+
+def test_under_label_noise_the_training_labels_are_measured_by_kind(tmp_path: Path) -> None:
+    """What was kept is learnt before what was redrawn (Arpit et al. 2017, mixup §3.4)."""
+    noisy = ("dataset.train_per_class=40", "dataset.label_noise=0.5", "schedule.epochs=8")
+    curves = execute(tmp_path, *noisy)["curves"]
+    assert curves["kept_top1"][-1] > 40
+    assert curves["redrawn_top1"][-1] < curves["kept_top1"][-1] / 1.5
+
+
 class KilledError(Exception):
     """Stands for SIGKILL: nothing of ours runs after it."""
 

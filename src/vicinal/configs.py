@@ -82,6 +82,11 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         raise ValueError(f"{_unresolvable(config)}{one_line(error)}") from error
 
 
+def recorded(config: DictConfig) -> dict[str, Any]:
+    """The config as a record keeps it: resolved, but for settings that follow the run's seed."""
+    return _keep_seeds(OmegaConf.to_container(config), resolved(config))
+
+
 def keys(node: object, path: str = "") -> Iterator[str]:
     """The dotted keys of plain containers."""
     items = (
@@ -127,6 +132,12 @@ def listed(word: str, known: Iterable[str], most: int = 12) -> str:
 def settings(target: str) -> dict[str, Parameter] | None:
     """What a constructor takes by name, or None where Python cannot tell."""
     return _settings(_locate("", target))
+
+
+def _keep_seeds(typed: Any, final: Any) -> Any:
+    if isinstance(final, dict):
+        return {key: _keep_seeds(typed[key], value) for key, value in final.items()}
+    return typed if typed == "${seed}" else final
 
 
 def _calls(key: str, node: object) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,3 +3,11 @@
 
 class RunError(Exception):
     """The run cannot go on, and the message says why and what to do; it may have several lines."""
+
+
+class BusyError(RunError):
+    """Another process has the run in hand."""
+
+
+class DivergedError(RunError):
+    """The training itself failed: a result, unlike a full disk."""

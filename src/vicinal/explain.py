@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.annotations import shown
-from vicinal.configs import did_you_mean, keys, listed, one_line, settings
+from vicinal.configs import CONFIGS, did_you_mean, keys, listed, one_line, settings
 from vicinal.errors import RunError
 
 _JOB = "in the job "
@@ -122,14 +122,20 @@ def _reason(line: str, error: Exception, compose: Compose, accepted: list[str]) 
         or_list = "" if options else f", or write {key}=[...] for a list"
         return f"{line} gives several values; add -m to run one after another{or_list}"
     if isinstance(error, MissingConfigException):
-        group, _, option = (error.missing_cfg_file or "").rpartition("/")
-        if group != key or not error.options:
+        missing, known = error.missing_cfg_file or "", {*(error.options or ()), *_nested(key)}
+        option = missing.removeprefix(f"{key}/")
+        if option == missing or not known:
             return f"{line}: {one_line(error)}"
-        near = did_you_mean(option, error.options)
-        return f"{line} is not known{near} (known: {listed(option, error.options)})"
+        return f"{line} is not known{did_you_mean(option, known)} (known: {listed(option, known)})"
     if options or override.package is not None:
         return _group_reason(line, override, options, config)
     return _setting_reason(line, override, error, config)
+
+
+def _nested(group: str) -> set[str]:
+    """A group's options in folders of their own: table=PAPER/TABLE."""
+    files = (CONFIGS / group).glob("*/*.yaml")
+    return {path.relative_to(CONFIGS / group).with_suffix("").as_posix() for path in files}
 
 
 def _options(group: str, compose: Compose) -> list[str]:

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from vicinal.checkpoints import Checkpoints
-from vicinal.errors import RunError
+from vicinal.errors import BusyError, RunError
 from vicinal.files import remove_leftovers, write_json_atomically
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import Loop
@@ -30,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise RunError(f"{folder} is in use by {file.read().strip()}; not started") from None
+            raise BusyError(f"{folder} is in use by {file.read().strip()}; not started") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

@@ -10,20 +10,27 @@ from typing import Any
 
 from hydra.utils import get_object
 
+from vicinal.files import write_json_atomically
+
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
 # Where a data set lies, and what is known of its original, do not change what it is.
 NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical")
 
 
 def identity(config: dict[str, Any], dataset: str) -> str:
-    """The hash of what was trained: not of the seed, the machine, or where the data lies.
+    """The hash of what was trained: not of the seed, the machine, or where the data lies."""
+    return digest(science(config, dataset))
+
+
+def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """The part of a config that is the experiment.
 
     Arguments that stand at their constructor's default are left out, so that a new option with a
-    default never renames a finished run.
+    default never renames a finished run. A setting that follows the seed reads `${seed}`.
     """
-    science = {group: _canonical(config[group]) for group in SCIENCE}
-    science["dataset"] = _without(NOT_SCIENCE, science["dataset"]) | {"name": dataset}
-    return digest(science)
+    found = {group: _canonical(config[group]) for group in SCIENCE}
+    found["dataset"] = _without(NOT_SCIENCE, found["dataset"]) | {"name": dataset}
+    return found
 
 
 def digest(node: Any) -> str:
@@ -34,6 +41,8 @@ def digest(node: Any) -> str:
 def _canonical(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return [_canonical(item) for item in node]
+    if isinstance(node, float) and node.is_integer():
+        return int(node)  # alpha=1 and alpha=1.0 are one run
     if not isinstance(node, dict):
         return node
     kept = {key: _canonical(value) for key, value in node.items()}
@@ -56,22 +65,31 @@ def published(results: str, name: str, seed: int) -> Path:
     return Path(results, "runs", f"{name}-seed{seed}.json")
 
 
+def publish(path: Path, record: dict[str, Any]) -> None:
+    """Write a record where it may be kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json_atomically(path, record)
+
+
 def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """The readings of one run that papers print: each on the test set, under its name."""
+    """The readings of one run that papers print: each on the test set, under its name.
+
+    An epoch is one that was measured: by default all are.
+    """
     tests = [_under("test_", epoch) for epoch in history]
     readings = {
         "last": tests[-1],
         "median10": {key: median(epoch[key] for epoch in tests[-10:]) for key in tests[-1]},
-        "best_test": _at_best(tests, [epoch["top1"] for epoch in tests]),
+        "best_test": _best(history, "test_top1"),
     }
     if "valid_top1" in history[-1]:
-        readings["best_valid"] = _at_best(tests, [epoch["valid_top1"] for epoch in history])
+        readings["best_valid"] = _best(history, "valid_top1")
     return readings
 
 
-def _at_best(tests: list[dict[str, float]], scores: list[float]) -> dict[str, float]:
-    best = max(range(len(scores)), key=scores.__getitem__)  # the first of equals
-    return {**tests[best], "epoch": best + 1}
+def _best(history: list[dict[str, float]], score: str) -> dict[str, float]:
+    best = max(history, key=lambda epoch: epoch[score])  # the first of equals
+    return {**_under("test_", best), "epoch": best["epoch"]}
 
 
 def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
@@ -80,20 +98,24 @@ def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
 
 def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
     """Every logged value by epoch, to six digits; the run's JSONL keeps all of them."""
-    keys = [key for key in history[-1] if key != "epoch"]
-    return {key: [float(f"{epoch[key]:.6g}") for epoch in history] for key in keys}
+    return {key: [float(f"{epoch[key]:.6g}") for epoch in history] for key in history[-1]}
 
 
 def timing(history: list[dict[str, float]], images: int) -> dict[str, float]:
     """Medians over epochs, since a shared machine has slow moments."""
     seconds = [epoch["seconds"] for epoch in history]
     return {
-        "seconds": sum(seconds),
+        "seconds": sum(seconds) * history[-1]["epoch"] / len(history),
         "seconds_per_epoch": median(seconds),
         "images_per_second": images / median(seconds),
     }
 
 
 def load(folder: Path) -> list[dict[str, Any]]:
-    """Every record under a folder, in the order of their paths."""
-    return [json.loads(path.read_text()) for path in sorted(folder.rglob("*.json"))]
+    """Every record under a folder, in the order of their paths; `failed` ones have no numbers."""
+    return [read(path) for path in sorted(folder.rglob("*.json"))]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """One record."""
+    return json.loads(path.read_text())

@@ -1,6 +1,6 @@
 """One run: build the network, train it, measure it, record it. Names no method and no dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -15,9 +15,8 @@ from vicinal.data.batches import Batches, as_inputs
 from vicinal.data.dataset import Dataset
 from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
-from vicinal.errors import RunError
+from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
-from vicinal.files import write_json_atomically
 from vicinal.folders import RunFolder, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
@@ -45,6 +44,7 @@ class Run:
     seed: int = 0
     out: str = "runs"
     results: str = "results"
+    reduced: Sequence[str] = ()  # how a table's run was cut down, as overrides
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -53,7 +53,10 @@ class Run:
             self.model(num_classes=2, shape=(3, 32, 32))
 
     def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:
-        """Train to the end, from wherever an earlier attempt stopped; the last test accuracy."""
+        """Train to the end, from wherever an earlier attempt stopped; the last test accuracy.
+
+        A training that diverges leaves a record too, which says so, until another attempt succeeds.
+        """
         identity = records.identity(config, self.dataset.name)
         name = f"{self.dataset.name}/{choices['model']}/{choices['method']}/{identity}"
         folder = Path(self.out, name, f"seed{self.seed}")
@@ -62,13 +65,17 @@ class Run:
             copy = records.published(self.results, name, self.seed)
             if record is None:
                 origin = {"id": identity, "name": name, "seed": self.seed}
-                record = self._train(folder, {**origin, "config": config, "choices": choices})
+                origin |= {"config": config, "choices": choices}
+                try:
+                    record = self._train(folder, origin)
+                except DivergedError as error:
+                    records.publish(copy, origin | {"failed": str(error)})
+                    raise
                 copy.unlink(missing_ok=True)
             else:
                 print(f"finished already: {folder / 'record.json'}")
             if not copy.exists():  # also when an earlier attempt died before writing it
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                write_json_atomically(copy, record)
+                records.publish(copy, record)
         return record["metrics"]["last"]["top1"]
 
     def build(self, data: Data) -> nn.Module:
@@ -110,6 +117,7 @@ class Run:
 
     def trained(self, folder: Path) -> tuple[nn.Module, Data]:
         """The network that a finished run left in its folder, and the data it was trained on."""
+        self.runtime.start()
         data = self.dataset.load().to(self.runtime.target)
         loop = self.loop(data)
         RunFolder(folder, self.runtime.checkpoint_seconds, data.fingerprint).resume(loop, {})
@@ -118,8 +126,8 @@ class Run:
         return loop.network, data
 
     def measure(self, model: nn.Module, data: Data) -> dict[str, float]:
-        """The evaluation on the test set and, where there is one, on the hold-out."""
-        splits = {"test": data.test} | ({"valid": data.valid} if data.valid else {})
+        """The evaluation on every part of the data that tells something of its own."""
+        splits = data.measured
         with self.runtime.autocast():
             measured = {
                 f"{split}_{key}": value
@@ -132,8 +140,7 @@ class Run:
         return measured
 
     def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
-        if self.runtime.threads is not None:
-            torch.set_num_threads(self.runtime.threads)
+        self.runtime.start()
         data = self.dataset.load().to(self.runtime.target)
         loop = self.loop(data)
         folder = RunFolder(path, self.runtime.checkpoint_seconds, data.fingerprint)
@@ -151,7 +158,7 @@ class Run:
             self._fit(loop, data, folder)
         except LossNotFiniteError as error:
             last = next(iter(folder.checkpoints.paths()), "none")
-            raise RunError(f"{error}; last good checkpoint: {last}") from error
+            raise DivergedError(f"{error}; last good checkpoint: {last}") from error
         record = origin | {
             "metrics": records.metrics(folder.history),
             "timing": records.timing(folder.history, len(data.train)),
@@ -178,10 +185,12 @@ class Run:
                 for images in loop.steps():
                     progress.step(images)
                     folder.save_if_due(loop)
-                values = {**loop.close_epoch(), **self.measure(loop.network, data)}
-                folder.log({"epoch": loop.epoch, **values})
-                self.logger.log(loop.epoch, values)
-                progress.epoch(loop.epoch, values)
+                values = loop.close_epoch()
+                if self.schedule.measured(loop.epoch):
+                    values |= self.measure(loop.network, data)
+                    folder.log({"epoch": loop.epoch, **values})
+                    self.logger.log(loop.epoch, values)
+                    progress.epoch(loop.epoch, values)
                 if loop.epoch == epochs:
                     folder.save(loop)
                 else:

@@ -73,12 +73,14 @@ class Schedule:
     warmup_from: float = 0.0  # the share of the rate at which the warm-up begins
     warmup_method: Method | None = None
     warmup_method_epochs: int = 0
+    measure_epochs: int = 1  # between measurements; the last epoch is always measured
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        for key in ("batch_size", "measure_epochs"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
         for key in ("warmup_epochs", "warmup_method_epochs"):
             if not 0 <= getattr(self, key) <= self.epochs:
                 raise ValueError(f"{key} must be in 0 .. epochs, got {getattr(self, key)}")
@@ -89,6 +91,10 @@ class Schedule:
                 f"warmup_method_epochs must be above 0 with a warmup_method and 0 without one, "
                 f"got {self.warmup_method_epochs} (choose with method@schedule.warmup_method=NAME)"
             )
+
+    def measured(self, epoch: int) -> bool:
+        """Whether the network is measured after this epoch, counted from 1."""
+        return epoch % self.measure_epochs == 0 or epoch == self.epochs
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """The factor on the base learning rate at a step of the run."""

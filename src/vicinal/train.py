@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.configs import CONFIGS, build, check, one_line, resolved
+from vicinal.configs import CONFIGS, build, check, one_line, recorded
 from vicinal.errors import RunError
 from vicinal.explain import complaint, explain, failed_job, note_job
 
@@ -60,10 +60,13 @@ def _job(config: DictConfig, tracebacks: bool) -> float:
     choices, overrides = job.runtime.choices, OmegaConf.to_container(job.overrides.task)
     assert isinstance(overrides, list)
     try:
+        if choices.get("table"):
+            how = "one table at a time" if job.mode is RunMode.MULTIRUN else "start it with -m"
+            raise RunError(f"table={choices['table']} is a plan of many runs: {how}")
         check(config, choices, overrides)
         run: Run = build(config)
         ours = {k: v for k, v in choices.items() if v is not None and not k.startswith("hydra/")}
-        return run.execute(resolved(config), ours)
+        return run.execute(recorded(config), ours)
     except Exception as error:
         _tell(error, tracebacks, complaint(error))
         if job.mode is not RunMode.MULTIRUN:

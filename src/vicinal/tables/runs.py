@@ -20,12 +20,16 @@ def by_run(records: list[dict[str, Any]]) -> str:
 
 def _row(name: str, seeds: list[dict[str, Any]]) -> list[str]:
     epochs = str(seeds[0]["config"]["schedule"]["epochs"])
-    readings = [spread([seed["metrics"][key]["top1"] for seed in seeds]) for key in READINGS]
-    return [*name.split("/"), epochs, str(len(seeds)), *readings]
+    whole = [seed for seed in seeds if "failed" not in seed]
+    count = str(len(whole)) + (f", {len(seeds) - len(whole)} failed" if whole != seeds else "")
+    readings = [spread([seed["metrics"][key]["top1"] for seed in whole]) for key in READINGS]
+    return [*name.split("/"), epochs, count, *readings]
 
 
 def spread(values: list[float]) -> str:
     """Mean ± sample standard deviation; the mean alone where there is one value."""
+    if not values:
+        return ""
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{mean(values):.2f} ± {stdev(values):.2f}"

@@ -1,0 +1,128 @@
+"""The runs behind the papers' numbers: that they can be made, and what they are called."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from vicinal.configs import build, check, compose
+from vicinal.run import Run
+from vicinal.tables import table
+from vicinal.tables.plan import composed, planned
+from vicinal.tables.table import Cell, merge
+
+CELLS = [cell for name in table.names() for cell in table.load(name).cells if cell.overrides]
+SHAPES = {  # of what the papers train on, and how many classes it has
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+    "svhn": ((3, 32, 32), 10),
+    "stl10": ((3, 96, 96), 10),
+    "tiny_imagenet": ((3, 64, 64), 200),
+    "uci_abalone": ((10,), 28),
+    "uci_arcene": ((10_000,), 2),
+    "uci_arrhythmia": ((279,), 13),
+    "uci_htru2": ((8,), 2),
+    "uci_iris": ((4,), 3),
+    "uci_phishing": ((30,), 2),
+}
+
+
+def option(overrides: Iterable[str], group: str) -> str:
+    return next(line.partition("=")[2] for line in overrides if line.startswith(f"{group}="))
+
+
+def families() -> dict[str, Cell]:
+    """The first runnable cell of each method on each data set."""
+    found: dict[str, Cell] = {}
+    for cell in CELLS:
+        if cell.waits is None:
+            kind = [option(cell.overrides, group) for group in ("method", "dataset")]
+            found.setdefault(" on ".join(kind), cell)
+    return found
+
+
+def stand_in(folder: Path, dataset: str) -> Path:
+    """Four samples a class to train on and one to test on, of the true shape."""
+    shape, classes = SHAPES[dataset]
+    draws = np.random.default_rng(0)
+    arrays = {}
+    for split, each in (("train", 4), ("test", 1)):
+        size = (each * classes, *shape)
+        vectors = draws.standard_normal(size, np.float32)
+        images = draws.integers(0, 256, size, np.uint8)
+        arrays[f"x_{split}"] = vectors if len(shape) == 1 else images
+        arrays[f"y_{split}"] = np.arange(each * classes) % classes
+    np.savez(folder / "stand_in.npz", **arrays)
+    return folder / "stand_in.npz"
+
+
+def small(cell: Cell, file: Path) -> tuple[str, ...]:
+    """The cell's run with a small network, a small batch, and the stand-in for its data."""
+    lines = [line for line in cell.overrides if not line.startswith(("model", "optimizer.ema"))]
+    keys = {line.partition("=")[0] for line in lines}
+    if "dataset.unlabelled" in keys:  # where the stand-in has none of its own
+        keys.add("dataset.train_per_class")
+    less = {"dataset.holdout_per_class": 1, "dataset.train_per_class": 2}
+    lines += [f"{key}={value}" for key, value in less.items() if key in keys]
+    if option(lines, "dataset").startswith("uci"):
+        lines = [line for line in lines if not line.startswith("dataset.")]
+        data = ["dataset=tabular", f"dataset.table={file}", "model=mlp"]
+    else:
+        data = [f"dataset.arrays={file}", "model=wrn10_2"]
+    machine = ["schedule.batch_size=8", "runtime=cpu", "runtime.threads=1"]
+    return merge(lines, data, machine)
+
+
+@pytest.mark.parametrize("name", table.names())
+def test_every_cell_composes_and_every_runnable_one_is_built(name: str) -> None:
+    runs = {cell.overrides: cell for cell in table.load(name).cells if cell.overrides}
+    for overrides, cell in runs.items():
+        config, _ = composed(overrides)
+        check(config)
+        if cell.waits is None:
+            assert isinstance(build(config), Run), cell.label
+
+
+@pytest.mark.parametrize("family", families())
+def test_one_step_of_each_method_on_each_data_set(family: str, tmp_path: Path) -> None:
+    cell = families()[family]
+    file = stand_in(tmp_path, option(cell.overrides, "dataset"))
+    run: Run = build(compose(*small(cell, file)))
+    loop = run.loop(run.dataset.load())
+    before = {name: value.clone() for name, value in loop.model.named_parameters()}
+    next(iter(loop.steps()))
+    moved = [not torch.equal(before[name], value) for name, value in loop.model.named_parameters()]
+    assert sum(moved) >= 0.9 * len(moved)
+    assert all(value.isfinite().all() for value in loop.model.parameters())
+
+
+@pytest.mark.parametrize("name", table.names())
+def test_the_quick_way_of_composing_makes_what_hydra_makes(name: str) -> None:
+    runs = dict.fromkeys(cell.overrides for cell in table.load(name).cells if cell.overrides)
+    for overrides in list(runs)[::7]:
+        quick, _ = composed(overrides)
+        assert OmegaConf.to_container(quick) == OmegaConf.to_container(compose(*overrides))
+
+
+def test_a_split_that_follows_the_seed_does_not_name_the_run() -> None:
+    redrawn = planned(("dataset=cifar10", "dataset.split_seed=${seed}"))
+    assert redrawn.config["dataset"]["split_seed"] == "${seed}"
+    assert redrawn.name == planned(("dataset.split_seed=${seed}",)).name
+    assert redrawn.name != planned(("dataset.split_seed=3",)).name
+
+
+def test_tables_share_the_runs_that_are_the_same() -> None:
+    names = {}
+    for name in ("maxup/table4", "maxup/table5"):
+        cells = table.load(name).cells
+        names[name] = {cell.printed: planned(cell.overrides).name for cell in cells}
+    shared = names["maxup/table4"].items() & names["maxup/table5"].items()
+    assert {printed for printed, _ in shared} == {
+        "73.64±0.15",
+        "75.26±0.21",
+        "81.59±0.27",
+        "82.48±0.23",
+    }

@@ -1,0 +1,112 @@
+"""`-m table=PAPER/TABLE`, in processes of its own: nothing is lost, nothing is trained twice."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vicinal.errors import RunError
+from vicinal.tables.sweep import Further, further
+
+ROOT = Path(__file__).parents[2]
+REDUCED = (
+    "dataset=digits",
+    "dataset.train_per_class=9",
+    "model=wrn10_2",
+    "schedule.batch_size=256",
+)
+RUNS = 8  # ERM and mixup, with two schedules, two seeds each
+COMMAND = (
+    *(sys.executable, str(ROOT / "train.py"), "-m", "table=mixup/figure3a", *REDUCED),
+    *("schedule.epochs=2", "seed=0,1", "runtime=cpu", "runtime.threads=1"),
+    *("runtime.progress=false", "runtime.checkpoint_seconds=0"),
+)
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*COMMAND, *more], cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def records(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in (folder / "runs").rglob("record.json")}
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    first = start(tmp_path)
+    while len(records(tmp_path)) < 3 and first.poll() is None:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    finish(first)
+    before = records(tmp_path)
+    assert 3 <= len(before) < RUNS
+    code, out, _ = finish(start(tmp_path))
+    after = records(tmp_path)
+    assert code == 0
+    assert f"{RUNS - len(before)} of {RUNS - len(before)} runs finished" in out
+    assert len(after) == RUNS
+    assert all(set(REDUCED) < {*json.loads(each)["config"]["reduced"]} for each in after.values())
+    assert all(after[path] == content for path, content in before.items())
+    code, out, _ = finish(start(tmp_path))
+    assert (code, records(tmp_path)) == (0, after)
+    assert f"{RUNS} runs: {RUNS} finished" in out
+
+
+def test_two_sweeps_at_once_train_no_run_twice(tmp_path: Path) -> None:
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    both = [start(tmp_path), start(tmp_path, *joblib)]
+    outs = [finish(process) for process in both]
+    assert [code for code, _, _ in outs] == [0, 0], outs
+    found = [json.loads(content) for content in records(tmp_path).values()]
+    assert len(found) == RUNS
+    assert all(len(record["sessions"]) == 1 for record in found)
+    copies = list((tmp_path / "results").rglob("*.json"))
+    assert len(copies) == RUNS
+
+
+def test_a_sweep_goes_on_after_a_failure_and_names_it_at_the_end(tmp_path: Path) -> None:
+    code, out, err = finish(start(tmp_path, "optimizer.lr=1e30"))
+    assert code == 1
+    assert f"0 of {RUNS} runs finished" in out
+    assert f"vicinal: {RUNS} of {RUNS} runs failed:" in err
+    failed = [json.loads(path.read_text()) for path in (tmp_path / "results").rglob("*.json")]
+    assert len(failed) == RUNS
+    assert all("not finite" in record["failed"] for record in failed)
+
+
+def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path: Path) -> None:
+    code, out, _ = finish(start(tmp_path, "+dry_run=true"))
+    assert code == 0
+    assert f"12 cells, 12 can be run\n{RUNS} runs: {RUNS} missing" in out
+    assert "GPU-hours" in out
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_what_is_typed_beside_the_table_is_sorted() -> None:
+    words = "table=a/b seed=3,1 runtime=cpu out=x optimizer.lr=0.1,0.2 schedule.epochs=3"
+    plan = ["+only=[ERM,CIFAR-10]", "+dry_run=true"]
+    assert further([*words.split(), *plan]) == Further(
+        seeds=(3, 1),
+        everywhere=("runtime=cpu", "out=x"),
+        reductions=(
+            ("optimizer.lr=0.1", "schedule.epochs=3"),
+            ("optimizer.lr=0.2", "schedule.epochs=3"),
+        ),
+        only=("ERM", "CIFAR-10"),
+        dry_run=True,
+    )
+
+
+@pytest.mark.parametrize("word", ["seed=one", "runtime=cpu,cuda", "seed=-1"])
+def test_what_cannot_be_planned_is_refused(word: str) -> None:
+    with pytest.raises(RunError, match=word.replace(",", "|")):
+        further([word])
