@@ -1,0 +1,63 @@
+"""Regenerate a figure of a paper: its numbers as JSON, and the picture as SVG.
+
+    python scripts/figures.py figure5                  # mixup's GANs; hours on a CPU
+    python scripts/figures.py figure5 --steps 2000     # the same, reduced and marked as such
+    python scripts/figures.py figure1b                 # mixup's toy classifier; half a minute
+
+What figure5 has trained is kept under --runs: stopped, it goes on where it was, and a longer figure
+begins where a shorter one ended.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from vicinal.errors import RunError
+from vicinal.figures.figure1b import Figure1b
+from vicinal.figures.figure5 import Figure5
+
+
+def main() -> None:
+    """Make one figure; say where it is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    figures = parser.add_subparsers(dest="figure", required=True)
+    for name, figure in (("figure5", Figure5), ("figure1b", Figure1b)):
+        described = figure.make.__doc__
+        options = figures.add_parser(
+            name, help=described, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        options.add_argument("--seeds", type=numbers, default="0,1,2", help="by comma")
+        options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+        options.add_argument("--threads", type=int, default=1, help="of the CPU")
+        options.add_argument("--out", type=Path, default=Path("results/figures/mixup"))
+    gans, classifier = figures.choices["figure5"], figures.choices["figure1b"]
+    gans.add_argument("--steps", type=int, default=Figure5.steps, help="of the generator")
+    gans.add_argument(
+        "--strength", type=float, default=Figure5.strength, help="c of the code, alpha of the paper"
+    )
+    gans.add_argument("--runs", type=Path, default=Figure5.runs, help="what was trained is kept")
+    classifier.add_argument("--epochs", type=int, default=Figure1b.epochs)
+    chosen = vars(parser.parse_args())
+    make = {"figure5": Figure5, "figure1b": Figure1b}[chosen.pop("figure")]
+    torch.set_num_threads(chosen.pop("threads"))
+    out = chosen.pop("out")
+    if chosen["device"] == "cuda" and not torch.cuda.is_available():
+        sys.exit("--device must be cpu here, got cuda (torch sees no CUDA device)")
+    try:
+        for path in make(**chosen).make(out):
+            print(f"written: {path}")
+    except (RunError, ValueError) as error:
+        sys.exit(str(error))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """'0,1,2'"""
+    return tuple(int(word) for word in text.split(","))
+
+
+if __name__ == "__main__":
+    main()
