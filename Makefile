@@ -34,6 +34,9 @@ types: $(READY)  ## Check types
 tables: $(READY)  ## Regenerate the tables from results/runs, and the README's
 	$(RUN)python scripts/tables.py --readme README.md
 
+report: tables  ## Regenerate the tables, then results/report/index.html
+	$(RUN)python scripts/report.py
+
 bench: $(READY)  ## Time every method's step against ERM's, and ours against a bare loop
 	$(RUN)python scripts/bench.py
 
@@ -44,4 +47,4 @@ gpu: $(READY)  ## On a GPU machine: the GPU tests, then the bench at CIFAR size
 	$(RUN)python -m pytest -q -m gpu
 	$(RUN)python scripts/bench.py runtime=cuda
 
-.PHONY: help setup reproduce test lint types tables bench torture gpu
+.PHONY: help setup reproduce test lint types tables report bench torture gpu

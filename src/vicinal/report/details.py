@@ -1,0 +1,125 @@
+"""What the page tells of a cell when asked: data, from which its script builds the panel."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vicinal.report import words
+from vicinal.tables.markdown import Joined, ours
+from vicinal.tables.outcome import NOT_ORIGINAL, Outcome
+from vicinal.tables.table import Cell, merge
+
+Record = Mapping[str, Any]
+
+
+class Pool:
+    """Things that many records share, each kept once."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, thing: Any) -> int:
+        """Where it is kept."""
+        key = repr(thing)
+        if key not in self._places:
+            self._places[key] = len(self.kept)
+            self.kept.append(thing)
+        return self._places[key]
+
+
+def details(every: Sequence[Joined], runs: str) -> dict[str, Any]:
+    """All cells, all runs that they show, and what the runs share; `runs` is where records lie."""
+    pool, found, cells, tables = Pool(), dict[str, Any](), dict[str, Any](), dict[str, str]()
+    for joined in every:
+        table = joined.table
+        where = f"{words.short(table.paper)}, {words.titled(table.name)}"
+        tables[words.slug(table.name)] = where
+        for outcome in joined.outcomes:
+            cells[words.cell_id(outcome)] = _cell(outcome, pool)
+            for record in outcome.records:
+                found.setdefault(record["name"], {})[record["seed"]] = _record(record, pool)
+    return {"cells": cells, "runs": found, "pool": pool.kept, "tables": tables, "folder": runs}
+
+
+def _cell(outcome: Outcome, pool: Pool) -> dict[str, Any]:
+    cell, run = outcome.cell, outcome.run
+    digits, kind = max(cell.decimals, 2), words.kind(outcome)
+    found: dict[str, Any] = {
+        "label": [*cell.row, *cell.column],
+        "table": words.slug(cell.table),
+        "paper": words.printed(cell),
+        "ours": words.minus(ours(outcome)),
+        "verdict": words.slug(outcome.verdict),
+        "kind": None if kind == outcome.verdict else kind,
+        "says": words.verdict(outcome),
+        "as": pool.place(_protocol(cell)),
+        "quoted": cell.quoted,
+        "note": pool.place(cell.note) if cell.note else None,
+        "commands": pool.place(_commands(outcome)),
+        "value": cell.value,
+        "spread": cell.spread,
+        "run": outcome.records[0]["name"] if outcome.records else run.name if run else None,
+        "values": [[seed, round(value, digits + 2)] for seed, value in outcome.values.items()],
+        "digits": digits,
+        "reduced": pool.place(outcome.reduced) if outcome.reduced else None,
+    }
+    return {key: value for key, value in found.items() if value not in (None, [], "")}
+
+
+def _protocol(cell: Cell) -> dict[str, Any]:
+    return {
+        "measure": words.measure(cell.measures),
+        "unit": cell.unit,
+        "reading": words.reading(cell),
+        "paperRuns": cell.paper_runs,
+        "plan": words.seeds(cell.seeds),
+    }
+
+
+def _commands(outcome: Outcome) -> list[list[str]]:
+    """What is typed for this number, each with what it does."""
+    cell = outcome.cell
+    if cell.waits is not None:
+        planned = [["As planned (it cannot be run yet)", _train(cell.overrides, cell.seeds)]]
+        return planned if cell.overrides else []
+    found = [["At the paper's protocol", _train(cell.overrides, cell.seeds)]]
+    lines = tuple(line for line in outcome.reduced if line != NOT_ORIGINAL)
+    if lines:
+        kept = outcome.records[0]["config"].get("reduced")
+        shown = merge(cell.overrides, lines)
+        shown = (*shown, f"reduced=[{','.join(map(_quoted, kept))}]") if kept else shown
+        found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
+    found.append(["All that is missing of this table", f"python train.py -m table={cell.table}"])
+    return found
+
+
+def _seeds(outcome: Outcome) -> set[int]:
+    return {record["seed"] for record in outcome.records}
+
+
+def _train(overrides: Sequence[str], seeds: Sequence[int]) -> str:
+    several = " -m" if len(seeds) > 1 else ""
+    line = (*overrides, f"seed={','.join(map(str, seeds))}")
+    return f"python train.py{several} {shlex.join(line)}"
+
+
+def _quoted(line: str) -> str:
+    return "'" + line.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _record(record: Record, pool: Pool) -> dict[str, Any]:
+    """Where a run's numbers come from."""
+    if "failed" in record:
+        return {"failed": record["failed"]}
+    sessions = [
+        [session["from_step"], pool.place({k: v for k, v in session.items() if k != "from_step"})]
+        for session in record["sessions"]
+    ]
+    return {
+        "sessions": sessions,
+        "data": pool.place(record["data"]),
+        "seconds": round(record["timing"]["seconds"]),
+        "parameters": record["parameters"],
+        "epochs": record["config"]["schedule"]["epochs"],
+    }

@@ -1,0 +1,60 @@
+"""The runs of which no table shows a number, side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vicinal.report import curves
+from vicinal.report.html import Html, tag
+from vicinal.tables.markdown import Joined
+from vicinal.tables.runs import READINGS, spread
+
+Record = Mapping[str, Any]
+
+
+def others(every: Sequence[Joined], records: Sequence[Record]) -> Html | None:
+    """Runs of which no table shows a number: their accuracies, side by side."""
+    shown = {r["name"] for joined in every for o in joined.outcomes for r in o.records}
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda each: (each["name"], each["seed"])):
+        if record["name"] not in shown:
+            groups.setdefault(record["name"], []).append(record)
+    body = [_other(name, group) for name, group in groups.items()]
+    names = ("dataset", "model", "method", "run", "epochs", "seeds", *READINGS.values())
+    head = tag("tr", [tag("th", name, scope="col") for name in names])
+    grid = tag("table", tag("thead", head), tag("tbody", body), class_="plain")
+    said = "Test accuracy in percent, mean ± sample standard deviation over seeds."
+    scrolled = tag("div", grid, class_="scroll", tabindex="0")
+    inner = [tag("p", said, class_="meta"), scrolled, _charts(groups)]
+    none = tag("p", "Every run belongs to a table.", class_="meta")
+    return tag(
+        "section",
+        tag("h2", "Runs of no table"),
+        inner if groups else none,
+        id="others",
+        aria_label="Runs of no table",
+    )
+
+
+def _other(name: str, seeds: Sequence[Record]) -> Html:
+    whole = [seed for seed in seeds if "failed" not in seed]
+    failed = f", {len(seeds) - len(whole)} failed" if len(whole) < len(seeds) else ""
+    readings = [spread([seed["metrics"][key]["top1"] for seed in whole]) for key in READINGS]
+    epochs = seeds[0]["config"]["schedule"]["epochs"]
+    *kind, identity = name.split("/")
+    cells = [*kind, tag("code", identity), epochs, f"{len(whole)}{failed}", *readings]
+    return tag("tr", [tag("td", cell) for cell in cells])
+
+
+def _charts(groups: Mapping[str, Sequence[Record]]) -> Html | None:
+    kinds: dict[str, list[curves.Line]] = {}
+    for name, seeds in groups.items():
+        whole = [r for r in seeds if "failed" not in r and "test_top1" in r["curves"]]
+        dataset, model, method, *_ = (*name.split("/"), "", "")
+        if whole:
+            kinds.setdefault(f"{dataset}, {model}", []).append(curves.Line(method, whole))
+    charts = [
+        curves.chart(kind, lines[i : i + curves.HUES])
+        for kind, lines in kinds.items()
+        for i in range(0, len(lines), curves.HUES)
+    ]
+    return tag("div", charts, class_="charts") if charts else None

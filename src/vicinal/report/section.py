@@ -1,0 +1,240 @@
+"""One table's section: the grid, its footnotes, what the paper orders, plots and curves."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from vicinal.report import curves, dots, grids, words
+from vicinal.report.html import Html, tag
+from vicinal.tables.markdown import ORDERINGS, Joined
+from vicinal.tables.outcome import Compared, Outcome
+from vicinal.tables.table import Cell
+
+FOLD = 24  # lines of a plot that is folded away
+MOST = 8  # curves in one chart
+
+
+def section(joined: Joined) -> Html:
+    """One table."""
+    table = joined.table
+    name = words.slug(table.name)
+    waits = {outcome.cell.waits for outcome in joined.outcomes}
+    kinds = set(map(words.kind, joined.outcomes))
+    run = any(outcome.values or outcome.failed for outcome in joined.outcomes)
+    return tag(
+        "section",
+        tag("h3", tag("a", words.titled(table.name), href=f"#{name}"), tag("span", table.caption)),
+        tag("p", _protocol(joined), class_="meta"),
+        _waiting(joined),
+        tag("a", "Skip this table", href=f"#{name}-end", class_="skip"),
+        grids.grid(joined),
+        grids.notes(joined),
+        tag("div", id=f"{name}-end", tabindex="-1"),
+        _claims(joined),
+        _dots(joined),
+        _curves(joined),
+        None if None not in waits else _command(table.name),
+        id=name,
+        aria_label=f"{words.short(table.paper)}, {words.titled(table.name)}",
+        class_="table" if run else "table empty" if len(kinds) > 1 else "table empty uniform",
+    )
+
+
+def command(line: str) -> Html:
+    """A line to type, with a button that copies it."""
+    copy = tag("button", "Copy", words.hidden(f" {line}"), type="button", class_="copy")
+    return tag("div", tag("code", line), copy, class_="command")
+
+
+def _command(name: str) -> Html:
+    return tag("div", command(f"python train.py -m table={name}"), class_="run")
+
+
+def _protocol(joined: Joined) -> str:
+    cells = [outcome.cell for outcome in joined.outcomes]
+    read = [words.reading(cell) for cell in cells]
+    runs = [words.many(c.paper_runs, "run") for c in cells]
+    measured = [
+        f"{words.listed(dict.fromkeys(words.measure(c.measures) for c in group))}, {unit}"
+        for unit, group in _grouped(cells)
+    ]
+    better = [words.BETTER[c.better] for c in cells]
+    parts = [
+        _either(measured),
+        _either(better),
+        _either(read),
+        f"seeds {_either(words.seeds(c.seeds) for c in cells)}",
+        f"the paper's: {_either(runs)}",
+    ]
+    return " · ".join(parts)
+
+
+def _grouped(cells: Iterable[Cell]) -> list[tuple[str, list[Cell]]]:
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.unit, []).append(cell)
+    return list(groups.items())
+
+
+def _either(found: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(found))
+
+
+def _waiting(joined: Joined) -> Html | None:
+    count = Counter(o.cell.waits for o in joined.outcomes if o.cell.waits)
+    if not count:
+        return None
+    number = count.total()
+    who = (
+        "All numbers wait"
+        if number == len(joined.outcomes)
+        else words.many(number, "number waits", "numbers wait")
+    )
+    reasons = [
+        f"{n} for {why}" if len(count) > 1 else f"for {why}" for why, n in sorted(count.items())
+    ]
+    said = f" {who} {words.listed(reasons)}."
+    return tag("p", words.sign("waits"), said, class_="meta")
+
+
+def _dots(joined: Joined) -> Html | None:
+    run = [outcome for outcome in joined.outcomes if outcome.mean is not None]
+    if not run:
+        return None
+    key = tag(
+        "p",
+        tag("span", tag("i", class_="theirs"), "paper ± its printed spread"),
+        tag("span", tag("i", class_="mine"), "ours ± sample deviation"),
+        class_="key",
+    )
+    return tag(
+        "details",
+        tag("summary", "Paper against ours"),
+        key,
+        dots.dots(joined.outcomes, f"{words.slug(joined.table.name)}-plot"),
+        open=len(run) <= FOLD,
+    )
+
+
+def _curves(joined: Joined) -> Html | None:
+    charts = charted([(o, _line_name(joined, o)) for o in joined.outcomes])
+    if not charts:
+        return None
+    reduced = any(o.reduced and o.values for o in joined.outcomes)
+    said = "Test error by epoch" + (", reduced runs included" if reduced else "")
+    note = tag(
+        "p",
+        "Mean over seeds; the band reaches from the lowest seed to the highest. "
+        "The number is the last epoch's.",
+        class_="meta",
+    )
+    chart_grid = tag("div", charts, class_="charts")
+    folded = len(charts) > 6
+    return tag("details", tag("summary", said), note, chart_grid, open=not folded)
+
+
+def charted(named: Sequence[tuple[Outcome, str]]) -> list[Html]:
+    """Curves of distinct runs: charts by dataset and network, of so many curves at most."""
+    found: dict[tuple[str, ...], dict[str, curves.Line]] = {}
+    for outcome, name in named:
+        whole = [r for r in outcome.records if "failed" not in r and "test_top1" in r["curves"]]
+        if whole:
+            kind = tuple(whole[0]["name"].split("/")[:2])
+            found.setdefault(kind, {}).setdefault(whole[0]["name"], curves.Line(name, whole))
+    charts = []
+    for kind, lines in found.items():
+        every = list(lines.values())
+        for i in range(0, len(every), MOST):
+            charts.append(curves.chart(", ".join(kind), every[i : i + MOST]))
+    return charts
+
+
+def _line_name(joined: Joined, outcome: Outcome) -> str:
+    """The row and column, less what all cells of this dataset and network share."""
+    kind = _kind(outcome)
+    among = [o.cell for o in joined.outcomes if _kind(o) == kind]
+    labels = [(*cell.row, *cell.column) for cell in among]
+    shared = set.intersection(*map(set, labels)) if labels else set()
+    # Of cells with one run, such as its error and its loss, only the first names it.
+    firsts: dict[str, tuple[str, ...]] = {}
+    for o in joined.outcomes:
+        if _kind(o) == kind and o.records:
+            firsts.setdefault(o.records[0]["name"], (*o.cell.row, *o.cell.column))
+    if firsts:
+        shared |= set.intersection(*map(set, firsts.values()))
+    own = (*outcome.cell.row, *outcome.cell.column)
+    name = ", ".join(part for part in own if part not in shared) or ", ".join(own)
+    return f"{name} (reduced)" if outcome.reduced else name
+
+
+def _kind(outcome: Outcome) -> str:
+    if not outcome.records:
+        return ""
+    return "/".join(outcome.records[0]["name"].split("/")[:2])
+
+
+def _claims(joined: Joined) -> Html | None:
+    if not joined.comparisons:
+        return None
+    by_claim: dict[str, list[Compared]] = {}
+    for pair in joined.comparisons:
+        by_claim.setdefault(pair.claim.says, []).append(pair)
+    items = [_claim(says, pairs) for says, pairs in by_claim.items()]
+    heading = tag("h4", "Orderings that the paper states")
+    return tag("div", heading, tag("ul", items), class_="claims")
+
+
+def _claim(says: str, pairs: Sequence[Compared]) -> Html:
+    count = Counter(_spoken(pair) for pair in pairs)
+    order = [*ORDERINGS[:-1], *(f"{x}, reduced" for x in ORDERINGS[:-1]), "not run"]
+    chips = [
+        _chip(verdict, f"{verdict} {count[verdict]}" if len(pairs) > 1 else verdict)
+        for verdict in order
+        if count[verdict]
+    ]
+    unborne = sum(not pair.printed for pair in pairs)
+    doubt = None
+    if unborne:
+        doubt = tag(
+            "span", f"not so in the paper's own numbers: {unborne} of {len(pairs)}", class_="doubt"
+        )
+    head = [tag("q", says), " ", chips, doubt]
+    shown = [_pair(pair) for pair in pairs if _spoken(pair) != "not run" or not pair.printed]
+    if not shown:
+        return tag("li", head)
+    names = ("better", "worse", "among", "paper", "our gain, 95 %", "verdict")
+    titles = tag("tr", [tag("th", name, scope="col") for name in names])
+    grid = tag("table", tag("thead", titles), tag("tbody", shown), class_="plain")
+    return tag(
+        "li", tag("details", tag("summary", head), tag("div", grid, class_="scroll", tabindex="0"))
+    )
+
+
+def _chip(verdict: str, said: str) -> Html:
+    return tag("span", said, class_=f"chip o-{words.slug(verdict.partition(',')[0])}")
+
+
+def _spoken(pair: Compared) -> str:
+    verdict = pair.verdict
+    return f"{verdict}, reduced" if pair.reduced and verdict != "not run" else verdict
+
+
+def _pair(pair: Compared) -> Html:
+    mine, other = pair.better.cell, pair.worse.cell
+    parts = list(zip((*mine.row, *mine.column), (*other.row, *other.column), strict=True))
+    among = ", ".join(ours for ours, theirs in parts if ours == theirs)
+    gain, digits = pair.gain, max(mine.decimals, 2)
+    said = "" if gain is None else f"{gain.difference:+.{digits}f} ± {gain.half_width:.{digits}f}"
+    verdict, over = _spoken(pair), f" ({pair.seeds})" if said else ""
+    return tag(
+        "tr",
+        tag("td", next((ours for ours, theirs in parts if ours != theirs), "")),
+        tag("td", next((theirs for ours, theirs in parts if ours != theirs), "")),
+        tag("td", among, class_="soft"),
+        tag(
+            "td",
+            words.minus(f"{mine.printed} / {other.printed}"),
+            None if pair.printed else tag("b", " not so", class_="doubt"),
+        ),
+        tag("td", words.minus(said), tag("span", over, class_="soft")),
+        tag("td", _chip(verdict, verdict)),
+    )
