@@ -17,6 +17,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--readme", type=Path, help="rewrite the generated parts of this file too")
     parser.add_argument(
+        "--against", type=Path, help="say how these results differ from others, such as results"
+    )
+    parser.add_argument(
         "--coverage", action="store_true", help="only print what the papers' tables ask for"
     )
     arguments = parser.parse_args()
@@ -36,6 +39,8 @@ def main() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
     print(by_run, end="")
+    if arguments.against:
+        print(runs.against(found, records.load(arguments.against / "runs")))
     if arguments.readme:
         text = arguments.readme.read_text()
         parts = {"verdicts": overview(every), "coverage": covered, "results": by_run}

@@ -8,6 +8,7 @@ import pytest
 from vicinal.tables.markdown import Joined, coverage, page, summary
 from vicinal.tables.outcome import NOT_ORIGINAL, Outcome, Records, compared
 from vicinal.tables.plan import planned
+from vicinal.tables.runs import against
 from vicinal.tables.table import Table, merge
 
 TABLE = Table(
@@ -167,3 +168,11 @@ def test_a_page_says_what_is_known_of_each_number() -> None:
 def test_the_coverage_counts_numbers_and_distinct_runs() -> None:
     assert "| paper | 1 | 3 | 2 | 2 | 0 |" in coverage([TABLE])
     assert "| language models | 1 |" in coverage([TABLE])
+
+
+def test_two_sets_of_records_are_compared_run_by_run() -> None:
+    theirs = runs(ERM.overrides, 3.7, 3.8, 3.9)
+    bad = {**record(ERM.overrides, 0, 0.0), "failed": "loss is not finite"}
+    text = against([*runs(ERM.overrides, 3.7, 4.05), *runs(MIXUP.overrides, 1.0)], [*theirs, bad])
+    assert text.startswith("1 of 2 runs have the recorded accuracy")
+    assert text.endswith("the largest difference is 0.25 points")

@@ -18,6 +18,24 @@ def by_run(records: list[dict[str, Any]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def against(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
+    """How far the runs that two sets of records share agree in their last test accuracy."""
+    known = {(each["name"], each["seed"]): each for each in theirs if "failed" not in each}
+    gaps = [
+        abs(top1(record) - top1(known[record["name"], record["seed"]]))
+        for record in ours
+        if "failed" not in record and (record["name"], record["seed"]) in known
+    ]
+    equal = sum(gap == 0 for gap in gaps)
+    most = f"; the largest difference is {max(gaps):.2f} points" if equal < len(gaps) else ""
+    return f"{equal} of {len(gaps)} runs have the recorded accuracy to the last digit{most}"
+
+
+def top1(record: dict[str, Any]) -> float:
+    """Test accuracy after the last epoch."""
+    return record["metrics"]["last"]["top1"]
+
+
 def _row(name: str, seeds: list[dict[str, Any]]) -> list[str]:
     epochs = str(seeds[0]["config"]["schedule"]["epochs"])
     whole = [seed for seed in seeds if "failed" not in seed]
