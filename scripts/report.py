@@ -9,8 +9,7 @@ from vicinal import records
 from vicinal.report import figures
 from vicinal.report.page import page
 from vicinal.tables import table, verdicts
-from vicinal.tables.markdown import Joined
-from vicinal.tables.outcome import Records
+from vicinal.tables.outcome import Joined, Records
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vicinal import records
 from vicinal.tables import runs, table, verdicts
-from vicinal.tables.markdown import Joined, coverage, overview, page, summary
-from vicinal.tables.outcome import Records
+from vicinal.tables.markdown import coverage, overview, page, summary
+from vicinal.tables.outcome import Joined, Records
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from torch import nn
 from vicinal import records, vicinities
 from vicinal.methods import Erm, MaxUp
 from vicinal.tables import runs, table
-from vicinal.tables.markdown import Joined, coverage, overview, page
-from vicinal.tables.outcome import Records
+from vicinal.tables.markdown import coverage, overview, page
+from vicinal.tables.outcome import Joined, Records
 from vicinal.vicinities import CropFlip, CutMix, GaussianNoise
 
 ROOT = Path(__file__).parents[1]

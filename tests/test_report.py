@@ -21,10 +21,10 @@ from vicinal.report import details, dots, grids, words
 from vicinal.report.figures import Figure, load
 from vicinal.report.page import HERE, page
 from vicinal.tables import table
-from vicinal.tables.markdown import Joined
-from vicinal.tables.outcome import Outcome, Records
+from vicinal.tables.cell import Cell
+from vicinal.tables.outcome import Joined, Outcome, Records
 from vicinal.tables.plan import Planned
-from vicinal.tables.table import Cell, Table
+from vicinal.tables.table import Table
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = """</script><img src=x onerror=alert(1)>"'&<!--"""

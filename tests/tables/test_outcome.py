@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from vicinal.tables.markdown import Joined, coverage, page, summary
-from vicinal.tables.outcome import NOT_ORIGINAL, Outcome, Records, compared
+from vicinal.tables.markdown import coverage, page, summary
+from vicinal.tables.outcome import NOT_ORIGINAL, Joined, Outcome, Records
 from vicinal.tables.plan import planned
 from vicinal.tables.runs import against
 from vicinal.tables.table import Table, merge
@@ -142,7 +142,7 @@ def test_runs_with_different_budgets_are_not_compared() -> None:
     short = merge(MIXUP.overrides, ["schedule.epochs=30"])
     known = Records([*runs(ERM.overrides, 3.7, 3.8, 3.9), *runs(short, 2.6, 2.7, 2.8)])
     joined = Joined.of(TABLE, known)
-    (found,) = compared(TABLE, {each.cell.label: each for each in joined.outcomes})
+    (found,) = joined.comparisons
     assert (found.verdict, found.reduced) == ("undecided", True)
     assert joined.orderings == {"not run": 1}
 

@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from vicinal.configs import build, check, compose
 from vicinal.run import Run
 from vicinal.tables import table
+from vicinal.tables.cell import Cell
 from vicinal.tables.plan import composed, planned
-from vicinal.tables.table import Cell, merge
+from vicinal.tables.table import merge
 
 CELLS = [cell for name in table.names() for cell in table.load(name).cells if cell.overrides]
 SHAPES = {  # of what the papers train on, and how many classes it has

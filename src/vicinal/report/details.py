@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vicinal.report import words
-from vicinal.tables.markdown import Joined, ours
-from vicinal.tables.outcome import NOT_ORIGINAL, Outcome
-from vicinal.tables.table import Cell, merge
+from vicinal.tables.cell import Cell
+from vicinal.tables.markdown import ours
+from vicinal.tables.outcome import NOT_ORIGINAL, Joined, Outcome
+from vicinal.tables.table import merge
 
 Record = Mapping[str, Any]
 

@@ -5,8 +5,8 @@ from itertools import groupby
 
 from vicinal.report import words
 from vicinal.report.html import Html, tag
-from vicinal.tables.markdown import Joined, ours
-from vicinal.tables.outcome import Outcome
+from vicinal.tables.markdown import ours
+from vicinal.tables.outcome import Joined, Outcome
 
 Label = tuple[str, ...]
 

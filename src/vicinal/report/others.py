@@ -5,7 +5,7 @@ from typing import Any
 
 from vicinal.report import curves
 from vicinal.report.html import Html, tag
-from vicinal.tables.markdown import Joined
+from vicinal.tables.outcome import Joined
 from vicinal.tables.runs import READINGS, spread
 
 Record = Mapping[str, Any]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from vicinal.report import dots, grids, words
 from vicinal.report.html import Html, tag
-from vicinal.tables.markdown import Joined, difference, ours
-from vicinal.tables.outcome import Outcome
+from vicinal.tables.markdown import difference, ours
+from vicinal.tables.outcome import Joined, Outcome
 
 SHOWN = 10
 

@@ -11,7 +11,7 @@ from vicinal.report.figures import Figure, figures
 from vicinal.report.html import Html, as_json, tag
 from vicinal.report.others import others
 from vicinal.report.section import section
-from vicinal.tables.markdown import Joined
+from vicinal.tables.outcome import Joined
 
 HERE = Path(__file__).parent
 SIGNS = {  # in a square of 12

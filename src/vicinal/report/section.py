@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from vicinal.report import curves, dots, grids, words
 from vicinal.report.html import Html, tag
-from vicinal.tables.markdown import ORDERINGS, Joined
-from vicinal.tables.outcome import Compared, Outcome
-from vicinal.tables.table import Cell
+from vicinal.tables.cell import Cell
+from vicinal.tables.markdown import ORDERINGS
+from vicinal.tables.outcome import Compared, Joined, Outcome
 
 FOLD = 24  # lines of a plot that is folded away
 MOST = 8  # curves in one chart

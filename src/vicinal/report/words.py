@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from vicinal.report.html import Html, tag
+from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import ours
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.table import Cell
 from vicinal.tables.verdicts import NARROW_POINTS, NARROW_SHARE, Interval
 
 PAPERS = {  # title, authors, where, arXiv

@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from vicinal.tables.outcome import Compared, Outcome, Records, compared
+from vicinal.tables.outcome import Joined, Outcome
 from vicinal.tables.table import Table
 
 VERDICTS = (
@@ -20,34 +18,6 @@ VERDICTS = (
     "waits",
 )
 ORDERINGS = ("holds", "contradicted", "undecided", "not run")
-
-
-@dataclass(frozen=True)
-class Joined:
-    """A table with its outcomes."""
-
-    table: Table
-    outcomes: tuple[Outcome, ...]
-
-    @classmethod
-    def of(cls, table: Table, records: Records) -> "Joined":
-        """Look up every cell."""
-        return cls(table, tuple(records.outcome(cell) for cell in table.cells))
-
-    @cached_property
-    def comparisons(self) -> list[Compared]:
-        """The table's claims, pair by pair."""
-        return compared(self.table, {each.cell.label: each for each in self.outcomes})
-
-    @property
-    def verdicts(self) -> Counter[str]:
-        """How many cells have each verdict."""
-        return Counter(outcome.verdict for outcome in self.outcomes)
-
-    @property
-    def orderings(self) -> Counter[str]:
-        """How many pairs have each verdict, of runs at the protocol; others count as not run."""
-        return Counter("not run" if each.reduced else each.verdict for each in self.comparisons)
 
 
 def page(joined: Joined) -> str:

@@ -1,6 +1,6 @@
 """Cells joined with records: ours beside the paper's."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf.errors import ConfigAttributeError
 
 from vicinal.tables import verdicts
+from vicinal.tables.cell import MEASURES, Cell
 from vicinal.tables.plan import Planned, planned
-from vicinal.tables.table import MEASURES, Cell, Claim, Table, merge
+from vicinal.tables.table import Claim, Table, merge
 from vicinal.tables.verdicts import Interval
 
 Record = Mapping[str, Any]
@@ -174,10 +175,34 @@ def reading(record: Record, cell: Cell) -> float:
     return offset + scale * curves[f"{cell.split}_{key}"][at]
 
 
-def compared(table: Table, outcomes: Mapping[str, Outcome]) -> list[Compared]:
-    """Each pair of cells that the table's claims order."""
-    return [
-        Compared(claim, outcomes[better.label], outcomes[worse.label])
-        for claim in table.claims
-        for better, worse in table.pairs(claim)
-    ]
+@dataclass(frozen=True)
+class Joined:
+    """A table with what our runs say about it."""
+
+    table: Table
+    outcomes: tuple[Outcome, ...]
+
+    @classmethod
+    def of(cls, table: Table, records: Records) -> "Joined":
+        """Look up every cell."""
+        return cls(table, tuple(records.outcome(cell) for cell in table.cells))
+
+    @cached_property
+    def comparisons(self) -> list[Compared]:
+        """The table's claims, pair by pair."""
+        outcomes = {each.cell.label: each for each in self.outcomes}
+        return [
+            Compared(claim, outcomes[better.label], outcomes[worse.label])
+            for claim in self.table.claims
+            for better, worse in self.table.pairs(claim)
+        ]
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many cells have each verdict."""
+        return Counter(outcome.verdict for outcome in self.outcomes)
+
+    @property
+    def orderings(self) -> Counter[str]:
+        """How many pairs have each verdict, of runs at the protocol; others count as not run."""
+        return Counter("not run" if each.reduced else each.verdict for each in self.comparisons)

@@ -14,9 +14,10 @@ from vicinal.configs import build, check, listed
 from vicinal.errors import BusyError, RunError
 from vicinal.explain import complaint
 from vicinal.folders import read_record
+from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Costs
 from vicinal.tables.plan import Planned, name_run
-from vicinal.tables.table import Cell, Table, merge
+from vicinal.tables.table import Table, merge
 
 # What is no part of the experiment, so that another value reduces no run.
 FREE = ("runtime", "logger", "evaluation", "out", "results", "hydra")
