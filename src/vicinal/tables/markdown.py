@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vicinal.tables.outcome import Joined, Outcome
+from vicinal.tables.plan import planned
 from vicinal.tables.table import Table
 
 VERDICTS = (
@@ -59,13 +60,21 @@ def summary(every: Sequence[Joined], rules: str) -> str:
 
 
 def overview(every: Iterable[Joined]) -> str:
-    """Cells by verdict, paper by paper."""
-    papers: dict[str, Counter[str]] = {}
-    for joined in (each for each in every if not each.table.variant):
-        papers.setdefault(joined.table.paper, Counter()).update(joined.verdicts)
-    papers["all"] = sum(papers.values(), Counter[str]())
-    rows = [[paper, *_counts(found, VERDICTS)] for paper, found in papers.items()]
-    return grid(["paper", *VERDICTS], rows)
+    """Numbers and orderings by verdict, paper by paper."""
+    own = [joined for joined in every if not joined.table.variant]
+    numbers, orders = dict[str, Counter[str]](), dict[str, Counter[str]]()
+    for joined in own:
+        for paper in (joined.table.paper, "all"):
+            numbers.setdefault(paper, Counter()).update(joined.verdicts)
+            orders.setdefault(paper, Counter()).update(joined.orderings)
+    papers = sorted(numbers, key=lambda paper: (paper == "all", paper))
+    return "\n".join(
+        grid([head, *words], [[paper, *_counts(found[paper], words)] for paper in papers])
+        for head, found, words in (
+            ("numbers", numbers, VERDICTS),
+            ("orderings", orders, ORDERINGS),
+        )
+    )
 
 
 def coverage(tables: Iterable[Table]) -> str:
@@ -81,7 +90,7 @@ def coverage(tables: Iterable[Table]) -> str:
             count[paper],
             len(found),
             sum(cell.waits is None for cell in found),
-            len({cell.overrides for cell in found if cell.waits is None}),
+            len({planned(cell.overrides).name for cell in found if cell.waits is None}),
             sum(cell.quoted is not None for cell in found),
         ]
         for paper, found in cells.items()
