@@ -38,12 +38,13 @@ def main() -> None:
         target = arguments.results / "tables" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-    print(by_run, end="")
+    print(overview(every), by_run, sep="\n", end="")
     if arguments.against:
         print(runs.against(found, records.load(arguments.against / "runs")))
     if arguments.readme:
         text = arguments.readme.read_text()
-        parts = {"verdicts": overview(every), "coverage": covered, "results": by_run}
+        others = runs.by_run(runs.of_no_table(every, found))
+        parts = {"verdicts": overview(every), "coverage": covered, "results": others}
         for key, part in parts.items():
             text = fill(text, key, part)
         arguments.readme.write_text(text)

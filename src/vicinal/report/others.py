@@ -5,22 +5,17 @@ from typing import Any
 
 from vicinal.report import curves
 from vicinal.report.html import Html, tag
+from vicinal.tables import runs
 from vicinal.tables.outcome import Joined
-from vicinal.tables.runs import READINGS, spread
 
 Record = Mapping[str, Any]
 
 
 def others(every: Sequence[Joined], records: Sequence[Record]) -> Html | None:
     """Runs of which no table shows a number: their accuracies, side by side."""
-    shown = {r["name"] for joined in every for o in joined.outcomes for r in o.records}
-    groups: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda each: (each["name"], each["seed"])):
-        if record["name"] not in shown:
-            groups.setdefault(record["name"], []).append(record)
-    body = [_other(name, group) for name, group in groups.items()]
-    names = ("dataset", "model", "method", "run", "epochs", "seeds", *READINGS.values())
-    head = tag("tr", [tag("th", name, scope="col") for name in names])
+    groups = runs.grouped(runs.of_no_table(every, records))
+    body = [_other(runs.row(name, group)) for name, group in groups.items()]
+    head = tag("tr", [tag("th", name, scope="col") for name in runs.HEAD])
     grid = tag("table", tag("thead", head), tag("tbody", body), class_="plain")
     said = "Test accuracy in percent, mean ± sample standard deviation over seeds."
     scrolled = tag("div", grid, class_="scroll", tabindex="0")
@@ -35,14 +30,9 @@ def others(every: Sequence[Joined], records: Sequence[Record]) -> Html | None:
     )
 
 
-def _other(name: str, seeds: Sequence[Record]) -> Html:
-    whole = [seed for seed in seeds if "failed" not in seed]
-    failed = f", {len(seeds) - len(whole)} failed" if len(whole) < len(seeds) else ""
-    readings = [spread([seed["metrics"][key]["top1"] for seed in whole]) for key in READINGS]
-    epochs = seeds[0]["config"]["schedule"]["epochs"]
-    *kind, identity = name.split("/")
-    cells = [*kind, tag("code", identity), epochs, f"{len(whole)}{failed}", *readings]
-    return tag("tr", [tag("td", cell) for cell in cells])
+def _other(row: Sequence[str]) -> Html:
+    *kind, identity = row[:4]
+    return tag("tr", [tag("td", cell) for cell in (*kind, tag("code", identity), *row[4:])])
 
 
 def _charts(groups: Mapping[str, Sequence[Record]]) -> Html | None:

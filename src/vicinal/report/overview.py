@@ -12,12 +12,13 @@ SHOWN = 10
 
 def lead(every: Sequence[Joined]) -> str:
     """What the page is, and what there is to see."""
-    papers, outcomes = len({j.table.paper for j in every}), [o for j in every for o in j.outcomes]
+    papers, outcomes = len({j.table.paper for j in every}), [o for j in every for o in j.own]
+    tables = sum(not joined.table.variant for joined in every)
     count = _counts(outcomes)
     print_ = "paper prints" if papers == 1 else "papers print"
     return (
         f"{words.few(papers)} {print_} {words.many(count['printed'], 'number')} on training with "
-        f"mixed, worst-case and adversarial data, in {words.many(len(every), 'table')}. Here is "
+        f"mixed, worst-case and adversarial data, in {words.many(tables, 'table')}. Here is "
         "each of them, with what our runs measured beside it. "
         f"{count['runnable']:,} can be run here, {count['run']:,} have been at the paper's own "
         f"protocol, and {count['reproduced']:,} of these are reproduced."
@@ -26,7 +27,7 @@ def lead(every: Sequence[Joined]) -> str:
 
 def overview(papers: Mapping[str, Sequence[Joined]]) -> Html:
     """How much is covered, how it came out, and how to read the rest."""
-    every = {p: [o for joined in tables for o in joined.outcomes] for p, tables in papers.items()}
+    every = {p: [o for joined in tables for o in joined.own] for p, tables in papers.items()}
     found = [outcome for outcomes in every.values() for outcome in outcomes]
     return tag(
         "section",

@@ -132,7 +132,7 @@ def _paper(paper: str, tables: Sequence[Joined], drawn: Sequence[Figure]) -> Htm
     title, authors, where, arxiv = words.PAPERS.get(paper, (paper, "", "", ""))
     link = tag("a", f"arXiv:{arxiv}", href=f"https://arxiv.org/abs/{arxiv}") if arxiv else None
     said = tag("p", [f"{part}. " for part in (authors, where) if part], link, class_="by")
-    outcomes = [outcome for joined in tables for outcome in joined.outcomes]
+    outcomes = [outcome for joined in tables for outcome in joined.own]
     count = Counter(map(words.kind, outcomes))
     counts = " · ".join(f"{kind} {count[kind]}" for kind in words.KINDS if count[kind])
     head = [

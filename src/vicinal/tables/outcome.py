@@ -198,6 +198,11 @@ class Joined:
         ]
 
     @property
+    def own(self) -> tuple[Outcome, ...]:
+        """Those that count: a variant's numbers are another table's."""
+        return () if self.table.variant else self.outcomes
+
+    @property
     def verdicts(self) -> Counter[str]:
         """How many cells have each verdict."""
         return Counter(outcome.verdict for outcome in self.outcomes)

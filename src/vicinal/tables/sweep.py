@@ -117,7 +117,7 @@ class Sweep:
             self.busy.append(str(error))
         else:
             reason = complaint(error) or f"{type(error).__name__}: {error}"
-            self.failures.append(f"{' '.join(job)}: {reason}")
+            self.failures.append(f"{' '.join(job)}: {reason.splitlines()[0]}")
 
     def outcome(self) -> str:
         """What came of the jobs that were launched."""
