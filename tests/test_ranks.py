@@ -1,5 +1,6 @@
 """Two processes train as one does: what they share, what they draw, what becomes of a lost one."""
 
+import contextlib
 import copy
 import json
 import os
@@ -329,10 +330,8 @@ def seen_until(out: Path, stop: int, *overrides: str) -> list[Tensor]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Loop, "step", watched)
         patch.setattr(RunFolder, "save_if_due", killing)
-        try:
+        with contextlib.suppress(KilledError):
             execute(out, *overrides)
-        except KilledError:
-            pass
     return seen
 
 

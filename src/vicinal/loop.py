@@ -43,6 +43,7 @@ class Loop:
         runtime: Runtime,
         rng: Rng,
     ) -> None:
+        ranks.same_start(model)
         self.model, self.method, self.batches = model, method, batches
         self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
         self.optimizer = optimizer(model)
@@ -57,7 +58,6 @@ class Loop:
         self.seconds = 0.0  # of training, in this epoch
         self.loss_sum = 0.0  # over this epoch's samples, up to the last look
         self.losses: list[tuple[Tensor, int]] = []  # of the steps since, and on how many samples
-        ranks.same_start(model)
 
     @property
     def network(self) -> nn.Module:

@@ -136,11 +136,14 @@ def one_before_all() -> Iterator[None]:
         wait()
 
 
+@torch.no_grad()
 def same_start(model: nn.Module) -> None:
     """The first rank's weights and buffers on all."""
-    for tensor in [*model.parameters(), *model.buffers()] if count() > 1 else ():
+    for values in [*model.parameters(), *model.buffers()] if count() > 1 else ():
+        sent = values.contiguous()
         with _met():
-            dist.broadcast(tensor.detach(), 0)
+            dist.broadcast(sent, 0)
+        values.copy_(sent)
 
 
 @torch.no_grad()

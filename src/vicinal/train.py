@@ -39,7 +39,7 @@ def main() -> None:
     warnings.filterwarnings("error", module=r"hydra\._internal\.config_loader_impl")
     arguments = argparse.Namespace(overrides=[], shell_completion=False)
     if _rank() > 0:  # the first says it for all
-        sys.stdout = Path(os.devnull).open("w")
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until it exits)
     try:
         arguments = _arguments()
         task()

@@ -32,14 +32,14 @@ def sync_norms(model: nn.Module) -> nn.Module:
 
 
 class _Synced(_BatchNorm):
-    def forward(self, x: Features) -> Features:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, input: Features) -> Features:  # noqa: A002 (torch's name)
         """Of the first channels, where no others arrive (a network narrowed to them)."""
         if not self.training or ranks.count() == 1:
-            return super().forward(x)
-        channels = x.shape[1]
+            return super().forward(input)
+        channels = input.shape[1]
         weight = None if self.weight is None else self.weight[:channels]
         bias = None if self.bias is None else self.bias[:channels]
-        y, mean, variance, size = _Normalised.apply(x, weight, bias, self.eps)  # pyright: ignore
+        y, mean, variance, size = _Normalised.apply(input, weight, bias, self.eps)  # pyright: ignore
         if self.track_running_stats and self.running_mean is not None:
             self._record(mean, variance * size / (size - 1))
         return y
