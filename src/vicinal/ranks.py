@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from textwrap import shorten
 from typing import Any, TypeVar
 
 import torch
@@ -44,7 +45,11 @@ def join(device: str) -> None:
         torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     with _met():
-        dist.init_process_group(backend, timeout=PATIENCE)
+        store, number, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+        place = dist.PrefixStore(f"vicinal{_attempt()}", store)
+        dist.init_process_group(
+            backend, store=place, rank=number, world_size=size, timeout=PATIENCE
+        )
 
 
 def leave() -> None:
@@ -193,14 +198,23 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     yield from open_.values()
 
 
+def _attempt() -> str:
+    """Which start of the job this is: a restarted rank must not call those that were ended.
+
+    On one node torchrun keeps its store, and in it their addresses; on several, where the nodes may
+    count differently, each start has a store of its own.
+    """
+    one_node = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if one_node else ""
+
+
 @contextmanager
 def _met() -> Iterator[None]:
     """Where ranks meet, a failure is another's: torch has RuntimeErrors for that."""
     try:
         yield
     except RuntimeError as error:
-        reason = (str(error).splitlines() or [""])[0]
         raise LostRankError(
-            f"rank {os.environ.get('RANK')} has lost another rank, whose own message says why "
-            f"({reason})"
+            "another rank was lost; unless it was killed, its own message says why "
+            f"({shorten(str(error), 120)})"
         ) from error
