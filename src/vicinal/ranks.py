@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor, nn
+from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _NormBase
 
 from vicinal.errors import RunError
@@ -45,8 +47,8 @@ def join(device: str) -> None:
         torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     with _met():
-        store, number, size = next(dist.rendezvous("env://", timeout=PATIENCE))
-        place = dist.PrefixStore(f"vicinal{_attempt()}", store)
+        store, number, size = next(rendezvous("env://", timeout=PATIENCE))
+        place = PrefixStore(f"vicinal{_attempt()}", store)
         dist.init_process_group(
             backend, store=place, rank=number, world_size=size, timeout=PATIENCE
         )
