@@ -1,5 +1,9 @@
 """What only a CUDA device can show; skipped where there is none."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +87,25 @@ def test_precisions_and_layouts_train_alike(tmp_path: Path) -> None:
         accuracies[precision] = run.execute(resolved(config), choices)
     assert accuracies["fp32"] > 95
     assert abs(accuracies["fp32"] - accuracies["bf16"]) < 3
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_train_as_one(tmp_path: Path) -> None:
+    """Without draws and with BatchNorm over both, up to rounding."""
+    train = Path(__file__).parents[1] / "train.py"
+    settings = (
+        "dataset=digits dataset.crop_padding=0 model=wrn16_4 runtime=cuda runtime.precision=fp32 "
+        "runtime.sync_batchnorm=true schedule.epochs=3 schedule.batch_size=64 optimizer.lr=0.01"
+    ).split()
+    losses = []
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}"]
+        paths = [f"out={out}", f"results={out}/results"]
+        environment = os.environ | {"NVIDIA_TF32_OVERRIDE": "0"}
+        subprocess.run([*command, str(train), *settings, *paths], check=True, env=environment)
+        (record,) = out.rglob("record.json")
+        found = json.loads(record.read_text())
+        assert found["sessions"][0]["ranks"] == count
+        losses.append(found["curves"]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -43,6 +44,24 @@ class Rng:
         """Continue where `state` was taken."""
         for name, value in state.items():
             getattr(self, name).set_state(value)
+
+
+def all_states(rng: Rng) -> dict[str, Any]:
+    """Of these generators, and of torch's own, from which layers draw inside networks."""
+    on_cuda = rng.device.device.type == "cuda"
+    return {
+        "rng": rng.state(),
+        "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state() if on_cuda else None,
+    }
+
+
+def restore_all(rng: Rng, state: dict[str, Any]) -> None:
+    """Continue where `all_states` were taken."""
+    rng.restore(state["rng"])
+    torch.set_rng_state(state["torch_rng"])
+    if rng.device.device.type == "cuda" and state["cuda_rng"] is not None:
+        torch.cuda.set_rng_state(state["cuda_rng"])
 
 
 def derived_seed(seed: int, purpose: str, *key: int) -> int:

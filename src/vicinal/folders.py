@@ -11,11 +11,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from vicinal import ranks
 from vicinal.checkpoints import Checkpoints
 from vicinal.errors import BusyError, RunError
 from vicinal.files import remove_leftovers, write_json_atomically
 from vicinal.loggers.jsonl import Jsonl
-from vicinal.loop import Loop
+from vicinal.loop import CHECK_EVERY, Loop
 
 
 @contextmanager
@@ -40,7 +41,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 @dataclass
 class RunFolder:
-    """What of a run lies on disk. Whoever uses it holds the lock."""
+    """What of a run lies on disk. Whoever uses it holds the lock.
+
+    All ranks call it alike; the first reads and writes.
+    """
 
     path: Path
     checkpoint_seconds: float
@@ -51,7 +55,7 @@ class RunFolder:
 
     def resume(self, loop: Loop, session: dict[str, Any]) -> bool:
         """Continue from the newest whole checkpoint, if there is one."""
-        state = self.checkpoints.load()
+        state = ranks.told(self.checkpoints.load)
         if state is not None:
             if state["fingerprint"] != self.fingerprint:
                 raise RunError(
@@ -69,9 +73,11 @@ class RunFolder:
         return Checkpoints(self.path / "checkpoints")
 
     def save_if_due(self, loop: Loop) -> None:
-        """A checkpoint whenever the last is old enough."""
-        if monotonic() - self._saved_at >= self.checkpoint_seconds:
-            self.save(loop)
+        """A checkpoint whenever the last is old enough; ranks ask each other now and then only."""
+        often = ranks.count() == 1 or self.checkpoint_seconds == 0
+        if often or loop.steps_done % CHECK_EVERY == 0:
+            if ranks.told(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
+                self.save(loop)
 
     def save(self, loop: Loop) -> None:
         """A checkpoint now, unless the weights are spoilt."""
@@ -82,13 +88,15 @@ class RunFolder:
             "sessions": self.sessions,
             "fingerprint": self.fingerprint,
         }
-        self.checkpoints.save(loop.epoch, loop.steps_done, state)
+        if ranks.first():
+            self.checkpoints.save(loop.epoch, loop.steps_done, state)
         self._saved_at = monotonic()
 
     def log(self, values: dict[str, float]) -> None:
         """One more epoch of history."""
         self.history.append(values)
-        Jsonl(self.path / "history.jsonl").sync(self.history)
+        if ranks.first():
+            Jsonl(self.path / "history.jsonl").sync(self.history)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from vicinal import ranks
 from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
-from vicinal.draws import Rng
+from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import RunError
 from vicinal.optim import Optimizer
 from vicinal.runtime import Runtime
@@ -26,7 +27,10 @@ class LossNotFiniteError(RunError):
 
 
 class Loop:
-    """Trains one network. Owns every draw; whatever a resumed run needs is in `state()`."""
+    """Trains one network. Owns every draw; whatever a resumed run needs is in `state()`.
+
+    Where there are several ranks, each goes through its share of every batch.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Loop:
         runtime: Runtime,
         rng: Rng,
     ) -> None:
+        ranks.same_start(model)
         self.model, self.method, self.batches = model, method, batches
         self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
         self.optimizer = optimizer(model)
@@ -65,31 +70,34 @@ class Loop:
         first = self.steps_done - self.epoch * len(self.batches)
         since = perf_counter()
         for x, y, rows in self.batches.epoch(self.epoch, first, self.rng):
-            self.step(self.runtime.layout(x), y, rows)
+            samples = self.batches.size(self.steps_done - self.epoch * len(self.batches))
+            self.step(self.runtime.layout(x), y, rows, samples)
             if self.steps_done % CHECK_EVERY == 0:
                 self.check()
             self.seconds, since = self.seconds + perf_counter() - since, perf_counter()
-            yield len(x)
+            yield samples
             since = perf_counter()
 
-    def step(self, x: Inputs, y: Targets, rows: Rows) -> None:
-        """One update of the weights."""
+    def step(self, x: Inputs, y: Targets, rows: Rows, samples: int) -> None:
+        """One update of the weights, for the mean over the `samples` of all ranks."""
         rate = self.base_lr * self.schedule.rate(self.steps_done, len(self.batches))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
             for parameter in group["params"]:
                 parameter.grad = None  # zero_grad() calls the profiler: 6 % of an MLP's step
         loss = torch.zeros((), device=x.device)
-        for term in self._terms(x, y, rows):
+        for own_term in self._terms(x, y, rows):
+            term = ranks.weighted(own_term, len(x), samples)
             term.backward()
             loss = loss + term.detach()
+        ranks.synchronise(self.model, len(x), samples)
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.steps_done += 1
-        self.losses.append((loss, len(x)))
+        self.losses.append((loss, samples))
 
     def _terms(self, x: Inputs, y: Targets, rows: Rows) -> Iterator[Loss]:
         """The method's terms, each computed in the run's precision and handed out outside it."""
@@ -122,7 +130,8 @@ class Loop:
         if not self.losses:
             return
         losses, samples = zip(*self.losses, strict=True)
-        weighted = torch.stack(losses) * torch.tensor(samples, device=losses[0].device)
+        over_ranks = ranks.summed_(torch.stack(losses))
+        weighted = over_ranks * torch.tensor(samples, device=losses[0].device)
         first = self.steps_done - len(losses) + 1
         for step, loss in enumerate(weighted.tolist(), start=first):
             if not isfinite(loss):
@@ -137,27 +146,36 @@ class Loop:
         )
 
     def state(self) -> dict[str, Any]:
-        """All that continues this run bit for bit."""
+        """All that continues this run bit for bit; all ranks ask for it, the first may keep it."""
         self.check()
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["counters"] = [self.epoch, self.steps_done, self.seconds]
         state["loss_sum"] = self.loss_sum
-        state["rng"] = self.rng.state()
-        state["torch_rng"] = torch.get_rng_state()  # of layers that draw inside networks
-        state["cuda_rng"] = torch.cuda.get_rng_state() if self._on_cuda else None
-        return state
+        draws, *others = ranks.heard(all_states(self.rng))
+        return state | draws | ({"other_ranks": others} if others else {})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken."""
+        """Continue where `state` was taken, also if that was on more or fewer ranks.
+
+        The order of the samples and the draws that ranks share go on; what each draws for itself
+        then begins anew, from the seed, the step and its number.
+        """
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.epoch, self.steps_done, self.seconds = state["counters"]
         self.loss_sum = float(state["loss_sum"])
         self.losses.clear()
-        self.rng.restore(state["rng"])
-        torch.set_rng_state(state["torch_rng"])
-        if self._on_cuda and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"])
+        draws = [state, *state.get("other_ranks", [])]
+        if len(draws) == ranks.count():
+            restore_all(self.rng, draws[ranks.rank()])
+        else:
+            self._draw_anew(state["rng"]["shared"])
+
+    def _draw_anew(self, shared: Tensor) -> None:
+        seed = derived_seed(self.batches.seed, "ranks changed", self.steps_done)
+        fresh = Rng.seeded(seed, ranks.rank(), self.runtime.target)
+        self.rng.restore(fresh.state() | {"shared": shared})
+        torch.manual_seed(derived_seed(seed, "torch", ranks.rank()))
 
     def check_weights(self) -> None:
         """Stop the run if an update spoilt the weights although its loss was finite."""
@@ -165,10 +183,6 @@ class Loop:
         finite = torch.stack([p.isfinite().all() for p in self.model.parameters()])
         if not finite.all().item():
             raise LossNotFiniteError(self._complaint("weights were", self.steps_done))
-
-    @property
-    def _on_cuda(self) -> bool:
-        return self.runtime.target == "cuda"
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, nn.Module | torch.optim.Optimizer] = {

@@ -1,6 +1,7 @@
 """One run: build the network, train it, measure it, record it. Names no method and no dataset."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vicinal import records
+from vicinal import ranks, records
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches, as_inputs
 from vicinal.data.dataset import Dataset
@@ -19,6 +20,7 @@ from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
 from vicinal.folders import RunFolder, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
+from vicinal.loggers.none import Silent
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
@@ -27,6 +29,7 @@ from vicinal.provenance import provenance
 from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
 from vicinal.surgery.modes import evaluating
+from vicinal.surgery.synced_norms import sync_norms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +59,15 @@ class Run:
         """Train to the end, from wherever an earlier attempt stopped; the last test accuracy.
 
         A training that diverges leaves a record too, which says so, until another attempt succeeds.
+        All ranks execute a run together; the first holds its folder, writes and prints.
         """
+        ranks.join(self.runtime.target)
         identity = records.identity(config, self.dataset.name)
         name = f"{self.dataset.name}/{choices['model']}/{choices['method']}/{identity}"
         folder = Path(self.out, name, f"seed{self.seed}")
-        with locked(folder):
-            record = read_record(folder)
+        self._check_ranks(folder)
+        with locked(folder) if ranks.first() else nullcontext():
+            record = ranks.told(lambda: read_record(folder))
             copy = records.published(self.results, name, self.seed)
             if record is None:
                 origin = {"id": identity, "name": name, "seed": self.seed}
@@ -69,12 +75,15 @@ class Run:
                 try:
                     record = self._train(folder, origin)
                 except DivergedError as error:
-                    records.publish(copy, origin | {"failed": str(error)})
+                    if ranks.first():
+                        records.publish(copy, origin | {"failed": str(error)})
+                    ranks.wait()  # lest torchrun end the one that writes
                     raise
-                copy.unlink(missing_ok=True)
-            else:
+                if ranks.first():
+                    copy.unlink(missing_ok=True)
+            elif ranks.first():
                 print(f"finished already: {folder / 'record.json'}")
-            if not copy.exists():  # also when an earlier attempt died before writing it
+            if ranks.first() and not copy.exists():  # also when an attempt died before writing it
                 records.publish(copy, record)
         return record["metrics"]["last"]["top1"]
 
@@ -83,7 +92,10 @@ class Run:
         torch.manual_seed(derived_seed(self.seed, "torch"))
         shape = tuple(data.train.x.shape[1:])
         body = self.model(num_classes=data.num_classes, shape=shape)
-        model = self.runtime.place(self.method.prepare(Normalized(body, data.mean, data.std)))
+        prepared = self.method.prepare(Normalized(body, data.mean, data.std))
+        if self.runtime.sync_batchnorm and ranks.count() > 1:
+            prepared = sync_norms(prepared)
+        model = self.runtime.place(prepared)
         sample = as_inputs(data.test.x[:1].to(self.runtime.target))
         try:
             with evaluating(model), torch.no_grad():
@@ -105,14 +117,17 @@ class Run:
         )
         if "unlabelled" in self.method.wants and data.unlabelled is None:
             raise ValueError("method needs unlabelled images, and this dataset keeps none")
+        model = self.build(data)
+        if ranks.rank() > 0:  # layers that draw inside the network draw otherwise on each
+            torch.manual_seed(derived_seed(self.seed, "torch", ranks.rank()))
         return Loop(
-            self.build(data),
+            model,
             self.method.attach(data),
             batches,
             optimizer=self.optimizer,
             schedule=self.schedule,
             runtime=self.runtime,
-            rng=Rng.seeded(self.seed, device=self.runtime.target),
+            rng=Rng.seeded(self.seed, ranks.rank(), self.runtime.target),
         )
 
     def trained(self, folder: Path) -> tuple[nn.Module, Data]:
@@ -139,12 +154,24 @@ class Run:
             raise LossNotFiniteError(f"{', '.join(spoilt)} not finite although the loss was")
         return measured
 
+    def _check_ranks(self, folder: Path) -> None:
+        if self.schedule.batch_size % ranks.count():
+            raise ValueError(
+                f"schedule.batch_size must be a multiple of the {ranks.count()} ranks, "
+                f"got {self.schedule.batch_size} (it is the batch of all ranks together)"
+            )
+        others = set(ranks.heard(str(folder))) - {str(folder)}
+        if others:
+            raise RunError(f"all ranks must train one run, got {folder} and {', '.join(others)}")
+
     def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
         self.runtime.start()
-        data = self.dataset.load().to(self.runtime.target)
+        with ranks.one_before_all():
+            data = self.dataset.load().to(self.runtime.target)
         loop = self.loop(data)
         folder = RunFolder(path, self.runtime.checkpoint_seconds, data.fingerprint)
-        resumed = folder.resume(loop, provenance(self.runtime.target))
+        session = {"ranks": ranks.count(), **provenance(self.runtime.target)}
+        resumed = folder.resume(loop, session)
         identity = RunIdentity(
             id=f"{origin['id']}-{self.seed}",
             name=f"{origin['name']}/seed{self.seed}",
@@ -153,9 +180,10 @@ class Run:
             folder=path,
             resumed=resumed,
         )
-        self.logger.start(identity)
+        logger = self.logger if ranks.first() else Silent()
+        logger.start(identity)
         try:
-            self._fit(loop, data, folder)
+            self._fit(loop, data, folder, logger)
         except LossNotFiniteError as error:
             last = next(iter(folder.checkpoints.paths()), "none")
             raise DivergedError(f"{error}; last good checkpoint: {last}") from error
@@ -168,18 +196,19 @@ class Run:
             "curves": records.curves(folder.history),
             "evaluations": {},
         }
-        write_record(path, record)  # before the logger, which may wait for a network
-        self.logger.finish(record)
+        if ranks.first():
+            write_record(path, record)  # before the logger, which may wait for a network
+        logger.finish(record)
         return record
 
-    def _fit(self, loop: Loop, data: Data, folder: RunFolder) -> None:
+    def _fit(self, loop: Loop, data: Data, folder: RunFolder, logger: Logger) -> None:
         """To the last epoch, with a checkpoint whenever one is due and at the end."""
         epochs = self.schedule.epochs
         with Progress(
             epochs=epochs,
             steps_per_epoch=len(loop.batches),
             start_step=loop.steps_done,
-            enabled=self.runtime.progress,
+            enabled=self.runtime.progress and ranks.first(),
         ) as progress:
             while loop.epoch < epochs:
                 for images in loop.steps():
@@ -189,7 +218,7 @@ class Run:
                 if self.schedule.measured(loop.epoch):
                     values |= self.measure(loop.network, data)
                     folder.log({"epoch": loop.epoch, **values})
-                    self.logger.log(loop.epoch, values)
+                    logger.log(loop.epoch, values)
                     progress.epoch(loop.epoch, values)
                 if loop.epoch == epochs:
                     folder.save(loop)

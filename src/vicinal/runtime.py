@@ -22,6 +22,7 @@ class Runtime:
     threads: int | None = None  # of the CPU; None leaves torch's choice
     checkpoint_seconds: float = 60.0  # the most that a killed run loses
     progress: bool = True
+    sync_batchnorm: bool = False  # over the batches of all ranks; each by its own otherwise
 
     def __post_init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -30,6 +31,8 @@ class Runtime:
             )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.sync_batchnorm and self.compile:
+            raise ValueError("sync_batchnorm must be false where compile is true, got true")
         if self.checkpoint_seconds < 0:
             raise ValueError(
                 f"checkpoint_seconds must be at least 0, got {self.checkpoint_seconds} "

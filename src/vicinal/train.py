@@ -38,9 +38,15 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print over several lines
     warnings.filterwarnings("error", module=r"hydra\._internal\.config_loader_impl")
     arguments = argparse.Namespace(overrides=[], shell_completion=False)
+    if _rank() > 0:  # the first says it for all
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until it exits)
     try:
         arguments = _arguments()
         task()
+        if _num_ranks() > 1:
+            from vicinal.ranks import leave  # noqa: PLC0415 (imports torch)
+
+            leave()
     except KeyboardInterrupt:
         print("\nvicinal: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -63,16 +69,35 @@ def _job(config: DictConfig, tracebacks: bool) -> float:
         if choices.get("table"):
             how = "one table at a time" if job.mode is RunMode.MULTIRUN else "start it with -m"
             raise RunError(f"table={choices['table']} is a plan of many runs: {how}")
+        if job.mode is RunMode.MULTIRUN and _num_ranks() > 1:
+            _check_launcher(choices.get("hydra/launcher"))
         check(config, choices, overrides)
         run: Run = build(config)
         ours = {k: v for k, v in choices.items() if v is not None and not k.startswith("hydra/")}
         return run.execute(recorded(config), ours)
     except Exception as error:
         _tell(error, tracebacks, complaint(error))
-        if job.mode is not RunMode.MULTIRUN:
-            sys.exit(1)
+        if job.mode is not RunMode.MULTIRUN or _num_ranks() > 1:
+            sys.exit(1)  # of several ranks, too: the others may still be in this run
         note_job(error, overrides)
         raise  # launchers and sweepers must see that the job failed
+
+
+def _check_launcher(launcher: str | None) -> None:
+    if launcher != "basic":
+        raise RunError(
+            f"hydra/launcher must be basic under torchrun, got {launcher} "
+            "(its ranks train one run after the other, all of them together)"
+        )
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0")) if _num_ranks() > 1 else 0
+
+
+def _num_ranks() -> int:
+    """Of torchrun, as it tells its processes."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _arguments() -> argparse.Namespace:
@@ -117,7 +142,8 @@ def _tell(error: Exception, tracebacks: bool, said: str | None) -> None:
     if tracebacks or said is None:
         traceback.print_exception(error)
     if said is not None:
-        print(f"vicinal: {said}", file=sys.stderr)
+        speaker = f"vicinal (rank {_rank()})" if _num_ranks() > 1 else "vicinal"
+        print(f"{speaker}: {said}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def test_stochastic_depth_records_what_it_computes() -> None:
         list(method(model, x, y, rng))
     rng, counts = Rng.seeded(0), torch.zeros(9)
     for _ in range(8):
-        draws = torch.cat([torch.rand(1, generator=rng.cpu) for _ in range(9)])
+        draws = torch.cat([torch.rand(1, generator=rng.shared) for _ in range(9)])
         counts += draws < 1 - torch.arange(1, 10) / 9 * 0.5
     blocks = [block for name in ("stage1", "stage2", "stage3") for block in getattr(model, name)]
     for norm in ("bn1", "bn2.layer"):

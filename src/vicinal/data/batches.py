@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Generator, Tensor
 
+from vicinal import ranks
 from vicinal.contracts import Inputs, Rows, Targets, Vicinity
 from vicinal.data.split import Split
 from vicinal.draws import Rng, derived_seed
@@ -22,7 +23,8 @@ def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:
 class Batches:
     """A split in a new order each epoch; every sample once, so the last batch may be smaller.
 
-    The order is a function of (seed, epoch) alone: resuming needs no state of it.
+    The order is a function of (seed, epoch) alone: resuming needs no state of it. Each rank sees
+    its share of every batch.
     """
 
     split: Split
@@ -35,12 +37,17 @@ class Batches:
     def __len__(self) -> int:
         return ceil(len(self.split) / self.batch_size)
 
+    def size(self, number: int) -> int:
+        """How many samples a batch of an epoch has, over all ranks."""
+        return min(self.batch_size, len(self.split) - number * self.batch_size)
+
     def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets, Rows]]:
         """The batches of one epoch from number `first` on: inputs, one-hot targets, places."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=generator).to(self.split.y.device)
         one_hot = torch.eye(self.num_classes, device=order.device)
-        for rows in order.split(self.batch_size)[first:]:
+        for batch in order.split(self.batch_size)[first:]:
+            rows = ranks.own(batch)
             x = as_inputs(self.split.x.index_select(0, rows))
             y = one_hot.index_select(0, self.split.y.index_select(0, rows))
             yield *self.augment(x, y, rng), rows

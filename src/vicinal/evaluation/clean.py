@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vicinal import ranks
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
 from vicinal.data.split import Split
@@ -31,18 +32,25 @@ class Clean:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def __call__(self, model: nn.Module, split: Split) -> dict[str, float]:
-        """Measure `model` on every sample of `split`; waits for the device once, at the end."""
+        """Measure `model` on every sample of `split`; waits for the device once, at the end.
+
+        Each rank measures its share, so that all must call it; they get the same numbers.
+        """
         assert len(split) > 0
         device = next((p.device for p in model.parameters()), split.x.device)
-        batches: list[Float64[Tensor, "n 4"]] = []
+        found = torch.zeros(len(split), 4, dtype=torch.float64, device=device)
         classes = 0
         with evaluating(model), torch.no_grad():
-            for start in range(0, len(split), self.batch_size):
+            # Whole batches, those that one process would take: a sample's logits do not depend on
+            # how many ranks there are.
+            starts = range(0, len(split), self.batch_size)
+            for start in starts[ranks.rank() :: ranks.count()]:
                 rows = slice(start, start + self.batch_size)
                 logits = model(as_inputs(split.x[rows].to(device, non_blocking=True)))
-                batches.append(_per_sample(logits, split.y[rows].to(device, non_blocking=True)))
+                found[rows] = _per_sample(logits, split.y[rows].to(device, non_blocking=True))
                 classes = logits.shape[1]
-        rank, nll, confidence, hit = torch.cat(batches).T.contiguous()
+        classes = max(ranks.heard(classes))
+        rank, nll, confidence, hit = ranks.summed_(found).T.contiguous()
         error = calibration_error(confidence, hit.bool(), self.bins)
         means = [100 * hit.mean(), 100 * (rank < 5).double().mean(), nll.mean(), 100 * error]
         top1, top5, mean_nll, ece = torch.stack(means).tolist()

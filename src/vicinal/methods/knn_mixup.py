@@ -73,7 +73,7 @@ class KnnMixup(Method):
             )
         others, their_y = self._drawn(self.train, self.nearest[rows], y.shape[1], rng)
         lam = beta(self.alpha, 1, rng).item()
-        pair = torch.lerp(others, x, lam), torch.lerp(their_y, y, lam)
+        pair = torch.lerp(others, x, lam), torch.lerp(their_y.to(y), y, lam)
         x, y = self.vicinity(*pair, rng)
         yield cross_entropy(model(x), y).mean()
 

@@ -5,7 +5,8 @@ Paper:    Huang, Sun, Liu, Sedra, Weinberger, Deep Networks with Stochastic Dept
           test; 2 and 5 are cited from memory); as GradAug Tables 1 and 6 compare with it
 Code:     yueatsprograms/Stochastic_Depth ResidualDrop.lua (commit 8389752): a dropped branch is not
           computed, so that its BatchNorms record nothing, and its weights get zeros as gradients
-Differs:  in timm's networks a dropped branch is computed, recorded, and multiplied by 0
+Differs:  in timm's networks a dropped branch is computed, recorded, and multiplied by 0. A batch
+          that ranks share drops its branches on all of them.
 Cost:     1 forward, 1 backward, 1 update of BatchNorm, of which dropped branches take no part
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
-from vicinal.draws import Rng, coins
+from vicinal.draws import Rng, shared_coin
 from vicinal.losses import cross_entropy
 from vicinal.surgery.gates import Act, add_gates, check_survival, closed, gating, passing
 
@@ -38,7 +39,7 @@ class StochasticDepth(Method):
         x, y = self.vicinity(x, y, rng)
 
         def draw(survival: float) -> Act:
-            return passing if coins(survival, 1, rng).item() else closed
+            return passing if shared_coin(survival, rng) else closed
 
         with gating(model, draw):
             loss = cross_entropy(model(x), y).mean()

@@ -1,0 +1,222 @@
+"""The processes that train one network together, one a device; alone, none of this does anything.
+
+torchrun starts them, or whatever else sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Each has
+its share of every batch; what the loss, the gradients and BatchNorm's running statistics are is the
+mean over the whole batch, so that after every step the network is the same on all ranks. A rank
+that fails leaves by its own error, and torchrun ends the others.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from textwrap import shorten
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.modules.batchnorm import _NormBase
+
+from vicinal.errors import RunError
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+PATIENCE = timedelta(minutes=30)  # with a rank that lives but does not answer
+BUCKET = 1 << 25  # numbers that are sent at a time: 128 MB of float32
+
+Value = TypeVar("Value")
+
+
+class LostRankError(RunError):
+    """Another rank stopped or hangs; this one did nothing wrong."""
+
+
+def join(device: str) -> None:
+    """Meet the other ranks, once a process, if there are any; on CUDA, each takes its own GPU."""
+    if dist.is_initialized() or not all(name in os.environ for name in LAUNCHED):
+        return
+    if os.environ["WORLD_SIZE"] == "1":
+        return
+    if device == "cuda":
+        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= gpus:
+            raise RunError(f"there are {gpus} GPUs on this node, too few for rank {local} of it")
+        torch.cuda.set_device(local)
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    with _met():
+        store, number, size = next(rendezvous("env://", timeout=PATIENCE))
+        place = PrefixStore(f"vicinal{_attempt()}", store)
+        dist.init_process_group(
+            backend, store=place, rank=number, world_size=size, timeout=PATIENCE
+        )
+
+
+def leave() -> None:
+    """Part from the others, when all is done."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def count() -> int:
+    """How many ranks there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def first() -> bool:
+    """Whether this is the one that writes and prints."""
+    return rank() == 0
+
+
+def own(rows: Shaped[Tensor, " n"]) -> Shaped[Tensor, " m"]:
+    """This rank's share of a batch, in order.
+
+    Where there are fewer samples than ranks, at the end of an epoch, each takes all of them: no
+    method is asked for the loss of no samples, and no rank is missed where others wait for it.
+    """
+    return rows.tensor_split(count())[rank()] if len(rows) >= count() else rows
+
+
+def weighted(loss: Tensor, mine: int, whole: int) -> Tensor:
+    """What the mean of `mine` of `whole` samples adds to the mean over the batch."""
+    if count() == 1:
+        return loss
+    return loss * (mine / whole if whole >= count() else 1 / count())
+
+
+def told(ask: Callable[[], Value]) -> Value:
+    """What the first rank finds; the others do not ask."""
+    if count() == 1:
+        return ask()
+    found: list[Any] = [ask() if first() else None]
+    with _met():
+        dist.broadcast_object_list(found)
+    return found[0]
+
+
+def heard(mine: Value) -> list[Value]:
+    """What each rank says, in their order."""
+    if count() == 1:
+        return [mine]
+    found: list[Any] = [None] * count()
+    with _met():
+        dist.all_gather_object(found, mine)
+    return found
+
+
+def summed_(values: Tensor) -> Tensor:
+    """The sum over the ranks, in place and in the same bits on all of them."""
+    if count() > 1:
+        with _met():
+            dist.all_reduce(values)
+    return values
+
+
+def stacked(values: Shaped[Tensor, " k"]) -> Shaped[Tensor, "r k"]:
+    """One row from each rank."""
+    rows = values.new_empty(count() * len(values))
+    with _met():
+        dist.all_gather_into_tensor(rows, values)
+    return rows.view(count(), -1)
+
+
+def wait() -> None:
+    """Until all ranks are here."""
+    heard(None)
+
+
+@contextmanager
+def one_before_all() -> Iterator[None]:
+    """The first of each node goes first, to download or to cache what the others then find."""
+    later = count() > 1 and os.environ.get("LOCAL_RANK", "0") != "0"
+    if later:
+        wait()
+    yield
+    if not later:
+        wait()
+
+
+@torch.no_grad()
+def same_start(model: nn.Module) -> None:
+    """The first rank's weights and buffers on all."""
+    for values in [*model.parameters(), *model.buffers()] if count() > 1 else ():
+        sent = values.contiguous()
+        with _met():
+            dist.broadcast(sent, 0)
+        values.copy_(sent)
+
+
+@torch.no_grad()
+def synchronise(model: nn.Module, mine: int, whole: int) -> None:
+    """Sum the gradients of the ranks' weighted losses; average BatchNorm's running statistics.
+
+    A parameter that has a gradient on no rank is left without, as on one process.
+    """
+    if count() == 1:
+        return
+    trained = [p for p in model.parameters() if p.requires_grad]
+    present = torch.tensor([p.grad is not None for p in trained], dtype=torch.uint8)
+    with _met():
+        dist.all_reduce(present, dist.ReduceOp.MAX)
+    gradients = []
+    for parameter, anywhere in zip(trained, present.tolist(), strict=True):
+        if anywhere:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+    statistics = list(_running_statistics(model))
+    for values in statistics:
+        values.copy_(weighted(values, mine, whole))
+    for bucket in _buckets([*gradients, *statistics]):
+        flat = summed_(torch.cat([values.reshape(-1) for values in bucket]))
+        parts = flat.split([values.numel() for values in bucket])
+        for values, part in zip(bucket, parts, strict=True):
+            values.copy_(part.view(values.shape))
+
+
+def _running_statistics(model: nn.Module) -> Iterator[Tensor]:
+    for module in model.modules():
+        if isinstance(module, _NormBase) and module.running_mean is not None:
+            assert module.running_var is not None
+            yield from (module.running_mean, module.running_var)
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """In their order, apart by type, and no more than BUCKET numbers at a time if it can be."""
+    open_: dict[torch.dtype, list[Tensor]] = {}
+    for values in tensors:
+        bucket = open_.setdefault(values.dtype, [])
+        if bucket and sum(map(torch.numel, bucket)) + values.numel() > BUCKET:
+            yield bucket
+            open_[values.dtype] = bucket = []
+        bucket.append(values)
+    yield from open_.values()
+
+
+def _attempt() -> str:
+    """Which start of the job this is: a restarted rank must not call those that were ended.
+
+    On one node torchrun keeps its store, and in it their addresses; on several, where the nodes may
+    count differently, each start has a store of its own.
+    """
+    one_node = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if one_node else ""
+
+
+@contextmanager
+def _met() -> Iterator[None]:
+    """Where ranks meet, a failure is another's: torch has RuntimeErrors for that."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostRankError(
+            "another rank was lost; unless it was killed, its own message says why "
+            f"({shorten(str(error), 120)})"
+        ) from error
