@@ -21,8 +21,10 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
-    except BaseException:  # an interrupt, too, must leave nothing behind
+    except BaseException as error:  # an interrupt, too, must leave nothing behind
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which
         raise
     _sync(path.parent)  # the renaming itself lies in the folder
 

@@ -1,7 +1,6 @@
 """The folder of one run: who holds it, how far it came, what it leaves."""
 
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from vicinal.errors import BusyError, RunError
 from vicinal.files import remove_leftovers, write_json_atomically
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import Loop
+from vicinal.records import read
 
 
 @contextmanager
@@ -94,7 +94,7 @@ class RunFolder:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What a finished run left, or None."""
     path = folder / "record.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return read(path) if path.exists() else None
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
