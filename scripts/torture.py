@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from faults import disks, inputs, kills, typos
-from faults.children import Trials
+from faults.children import Trials, warm_up
 
 from vicinal.files import write_json_atomically
 from vicinal.provenance import provenance
@@ -55,7 +54,7 @@ def main() -> None:
     unknown = [name for name in arguments.faults if name not in FAULTS]
     if unknown:
         parser.error(f"unknown fault {', '.join(unknown)}; known: {', '.join(FAULTS)}")
-    torch.set_num_threads(1)  # before any fork: a forked child cannot use its parent's threads
+    warm_up()
     rows = []
     print(f"{'fault':18}{'tried':>7}{'survived':>10}{'seconds':>9}  remark", flush=True)
     for name in arguments.faults or FAULTS:

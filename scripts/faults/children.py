@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from vicinal.checkpoints import Checkpoints
+from vicinal.configs import build, compose
+from vicinal.run import Run
 from vicinal.train import main
 
 # One fault, tried again and again: yields what went wrong with each trial, nothing where it was
@@ -24,6 +27,20 @@ TINY = (  # a step costs less than its checkpoint; 15 steps
     "dataset=uci_iris model=mlp model.width=16 method=mixup optimizer.ema_decay=0.9 "
     f"schedule.epochs=3 schedule.batch_size=24 {RUNTIME}"
 ).split()
+
+
+def warm_up() -> None:
+    """Import what every child would, and compose once; no backward, which forbids forking."""
+    torch.set_num_threads(1)  # a forked child cannot use its parent's threads
+    run: Run = build(compose(*TINY))
+    run.loop(run.dataset.load())
+    with patch.object(sys, "argv", ["train.py", *TINY]), patch.object(Run, "execute", one):
+        main()
+
+
+def one(*arguments: object) -> float:
+    """Stands for a run."""
+    return 1.0
 
 
 def start(

@@ -88,7 +88,7 @@ def anywhere(scratch: Path, draw: Random, trials: int) -> Trials:
         while killed < trials / len(methods):
             attempt += 1
             out = scratch / f"{method}-killed{attempt}"
-            while (code := wait(start(lines, out), draw.uniform(0, duration))) < 0:
+            while (code := wait(start(lines, out), draw.uniform(0, 1.5 * duration))) < 0:
                 killed += 1
                 yield unsound(out)
             if wrong := f"{method} failed: {said(out)[-1:]}" if code else differing(whole, out):
