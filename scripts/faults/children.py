@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from vicinal.train import main
 Trials = Generator[str, None, str]
 
 RUNTIME = "runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 runtime.progress=false"
-TINY = (  # a step costs less than its checkpoint; 15 steps
+_TINY = (  # a step costs less than its checkpoint; 15 steps
     "dataset=uci_iris model=mlp model.width=16 method=mixup optimizer.ema_decay=0.9 "
     f"schedule.epochs=3 schedule.batch_size=24 {RUNTIME}"
-).split()
+)
+TINY: list[str] = str(_TINY).split()
 
 
 def warm_up() -> None:
@@ -62,7 +64,7 @@ def start(
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
         code = 99
     sys.stdout.flush()
     os._exit(code)

@@ -101,7 +101,7 @@ def as_npz(path: Path, hidden: object, protocol: int) -> bool:
     zeros = np.zeros(3)
     objects = np.array([hidden, None, None], dtype=object)
     given = dict.fromkeys(arrays.KEYS, zeros) | {arrays.KEYS[protocol % 4]: objects}
-    np.savez(path, **given)
+    np.savez(path, allow_pickle=True, **given)
     return refuses(arrays.images, path.with_suffix(".npz"))
 
 

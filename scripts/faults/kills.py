@@ -1,6 +1,5 @@
 """Processes that end when they should not: SIGKILL, preemption, two processes on one run."""
 
-import itertools
 import signal
 import time
 from pathlib import Path
@@ -26,11 +25,12 @@ from vicinal.errors import PreemptedError
 from vicinal.loop import Loop
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-DIGITS = (
+_DIGITS = (
     "dataset=digits dataset.size=8 dataset.train_per_class=10 dataset.holdout_per_class=2 "
     "dataset.unlabelled=true model=wrn10_2 schedule.epochs=3 schedule.batch_size=24 "
     f"optimizer.ema_decay=0.9 {RUNTIME}"
-).split()
+)
+DIGITS: list[str] = str(_DIGITS).split()
 
 
 def in_a_write(scratch: Path, draw: Random, trials: int) -> Trials:
@@ -39,7 +39,9 @@ def in_a_write(scratch: Path, draw: Random, trials: int) -> Trials:
     whole = outcome(scratch / "whole")
     duration = write_seconds(scratch / "whole", scratch / "timed")
     tried = halves = 0
-    for attempt in itertools.count():
+    attempt = 0
+    while tried < trials:
+        attempt += 1
         out = scratch / f"killed{attempt}"
         while tried < trials:
             at = (Checkpoints, "save", draw.randrange(6))
@@ -52,8 +54,7 @@ def in_a_write(scratch: Path, draw: Random, trials: int) -> Trials:
         finish(TINY, out)
         if wrong := differing(whole, out):
             yield wrong
-        if tried >= trials:
-            return f"{halves} half-written files left behind, {attempt + 1} runs ended equal"
+    return f"{halves} half-written files left behind, {attempt} runs finished and compared"
 
 
 def write_seconds(whole: Path, folder: Path) -> float:
@@ -114,6 +115,7 @@ def asked(scratch: Path, draw: Random, trials: int) -> Trials:
         finish(lines, out)
         resumed = record(out)["sessions"][-1]["from_step"] > at[2]
         yield differing(whole, out) if resumed else f"{out.name}: steps were lost"
+    return "resumed where they stopped"
 
 
 def beside_another(scratch: Path, draw: Random, trials: int) -> Trials:
@@ -135,3 +137,4 @@ def beside_another(scratch: Path, draw: Random, trials: int) -> Trials:
         else:
             finish(TINY, out)  # says so and stops, where one of the three finished
             yield differing(whole, out)
+    return "three processes each"
