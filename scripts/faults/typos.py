@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from faults.children import Trials
-from vicinal.configs import CONFIGS, compose, keys
+from vicinal.configs import CONFIGS, compose
 from vicinal.run import Run
 from vicinal.train import main
 
@@ -34,7 +34,7 @@ Executed = list[tuple[dict[str, Any], dict[str, str]]]
 
 def typed(scratch: Path, draw: Random, trials: int) -> Trials:
     """Real overrides, a few on a line, some of them with a slip of the finger."""
-    words, refused, traceback = vocabulary(), 0, ""
+    words, refused = vocabulary(), 0
     signal.signal(signal.SIGALRM, too_long)
     with chdir(scratch):
         for _ in range(trials):
@@ -50,7 +50,7 @@ def typed(scratch: Path, draw: Random, trials: int) -> Trials:
             else:
                 found = [ignored(line, *each) for each in executed]
                 yield next(filter(None, found), "") if found else f"{line}: nothing was run"
-    return f"{refused} refused in one line{traceback}"
+    return f"{refused} refused in one line, {trials - refused} obeyed"
 
 
 def vocabulary() -> list[str]:
@@ -62,20 +62,28 @@ def vocabulary() -> list[str]:
         place = {"vicinity": "vicinity@method.vicinity"}.get(group.name, group.name)
         for option in sorted(path.stem for path in group.glob("*.yaml")):
             found.append(f"{place}={option}")
-            config = compose("method=mixup", f"{place}={option}")
-            found += [line for line in lines(config) if line.startswith(group.name)]
-    return list(dict.fromkeys([*found, *lines(compose())]))
+            config = OmegaConf.load(group / f"{option}.yaml")
+            node = place.rpartition("@")[2]
+            found += [f"{node}.{line}" for line in lines(config)]
+    return list(dict.fromkeys([*found, *lines(compose("method=maxup_cutmix"))]))
 
 
-def lines(config: DictConfig) -> Iterator[str]:
+def lines(config: Any) -> Iterator[str]:
     """Each setting as it would be typed."""
-    plain = OmegaConf.to_container(config)
-    for key in keys(plain):
-        value = OmegaConf.select(config, key, throw_on_missing=False)
-        if not isinstance(value, DictConfig) and "_" not in (key[0], key.rpartition(".")[2][:1]):
-            text = OmegaConf.to_yaml(OmegaConf.create([value]), resolve=False)
-            simple = text.startswith("- ") and text.count("\n") == 1
-            yield f"{key}={text[2:].strip() if simple else ''}"
+    for key, value in leaves("", OmegaConf.to_container(config)):
+        if not any(part.startswith("_") or part == "defaults" for part in key.split(".")):
+            shown = {None: "null", True: "true", False: "false"}
+            plain = value is None or isinstance(value, bool)
+            yield f"{key}={shown[value] if plain else str(value).replace(' ', '')}"
+
+
+def leaves(key: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """Every value that is no mapping, by its dotted key."""
+    if not isinstance(node, dict):
+        yield key, node
+        return
+    for name, value in node.items():
+        yield from leaves(f"{key}.{name}".lstrip("."), value)
 
 
 def slip(line: str, words: list[str], draw: Random) -> str:

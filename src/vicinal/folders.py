@@ -12,7 +12,7 @@ from typing import Any
 
 from vicinal.checkpoints import Checkpoints
 from vicinal.errors import BusyError, RunError
-from vicinal.files import remove_leftovers, write_json_atomically
+from vicinal.files import remove_leftovers, sync, write_json_atomically
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import Loop
 from vicinal.records import read
@@ -98,5 +98,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """The mark of a finished run."""
+    """The mark of a finished run; what lies beside it is then on the disk, too."""
+    if (history := folder / "history.jsonl").exists():
+        sync(history)
     write_json_atomically(folder / "record.json", record)
