@@ -49,7 +49,7 @@ report: tables  ## Regenerate the tables, then results/report/index.html
 bench: $(READY)  ## Time every method's step against ERM's, and ours against a bare loop
 	$(RUN)python scripts/bench.py
 
-torture: $(READY)  ## Kill runs at random instants and check that resuming changes nothing
+torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs; count what survives
 	$(RUN)python scripts/torture.py
 
 gpu: $(READY)  ## On a GPU machine: the GPU tests, then the bench at CIFAR size

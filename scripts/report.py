@@ -3,9 +3,11 @@
 import argparse
 import inspect
 import os
+import sys
 from pathlib import Path
 
 from vicinal import records
+from vicinal.errors import RunError
 from vicinal.report import figures
 from vicinal.report.page import page
 from vicinal.tables import table, verdicts
@@ -20,7 +22,10 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or arguments.results / "report"
     folder = arguments.results / "runs"
-    found = records.load(folder)
+    try:
+        found = records.load(folder)
+    except RunError as error:
+        sys.exit(f"report.py: {error}")
     joined = Records(found)
     every = [Joined.of(each, joined) for each in table.load_all()]
     drawn = figures.load(arguments.results / "figures")

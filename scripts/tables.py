@@ -3,9 +3,11 @@
 import argparse
 import inspect
 import re
+import sys
 from pathlib import Path
 
 from vicinal import records
+from vicinal.errors import RunError
 from vicinal.tables import runs, table, verdicts
 from vicinal.tables.markdown import coverage, overview, page, summary
 from vicinal.tables.outcome import Joined, Records
@@ -27,7 +29,10 @@ def main() -> None:
     if arguments.coverage:
         print(covered, end="")
         return
-    found = records.load(arguments.results / "runs")
+    try:
+        found = records.load(arguments.results / "runs")
+    except RunError as error:
+        sys.exit(f"tables.py: {error}")
     by_cell = Records(found)
     every = [Joined.of(each, by_cell) for each in table.load_all()]
     pages = {f"{joined.table.name}.md": page(joined) for joined in every}

@@ -14,6 +14,7 @@ from vicinal.files import (
     write_bytes_atomically,
     write_json_atomically,
 )
+from vicinal.folders import write_record
 
 
 def test_the_old_content_stays_in_place_until_the_new_is_whole(tmp_path: Path):
@@ -97,3 +98,22 @@ def test_what_is_no_number_is_refused_and_the_old_file_stays(tmp_path: Path, val
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json_atomically(tmp_path / "file", {"value": value})
     assert (tmp_path / "file").read_bytes() == before
+
+
+def test_the_history_is_on_the_disk_before_the_record_says_that_the_run_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced: list[str] = []
+    monkeypatch.setattr("vicinal.folders.sync", lambda path: synced.append(path.name))
+    (tmp_path / "history.jsonl").write_text("{}\n")
+    write_record(tmp_path, {"name": "a", "seed": 0})
+    assert synced == ["history.jsonl"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")  # write() does not say where
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        write_bytes_atomically(tmp_path / "file", b"content")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -53,14 +52,25 @@ class Checkpoints:
 
     def _readable(self, found: list[Path]) -> Iterator[dict[str, Any]]:
         for path in found:
-            content = path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except OSError as error:  # a bad sector
+                print(f"{path} is damaged ({error.strerror}); not used", file=sys.stderr)
+                continue
             if _checksum(content) != path.stem.split("-")[-1]:
                 print(f"{path} is damaged (its checksum differs); not used", file=sys.stderr)
                 continue
             try:
-                yield torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-            except UnpicklingError:
-                print(f"{path} holds more than tensors; not opened, not used", file=sys.stderr)
+                state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+            except Exception:  # what never was a checkpoint of ours may raise anything
+                state = None
+            if isinstance(state, dict):
+                yield state
+            else:
+                print(
+                    f"{path} is no checkpoint, or holds more than tensors; not opened, not used",
+                    file=sys.stderr,
+                )
 
 
 def _checksum(content: bytes) -> str:

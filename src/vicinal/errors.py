@@ -11,3 +11,12 @@ class BusyError(RunError):
 
 class DivergedError(RunError):
     """The training itself failed: a result, unlike a full disk."""
+
+
+class PreemptedError(RunError):
+    """A signal asked the run to stop; it saved itself, and the same command continues it."""
+
+    EXIT_CODE = 75  # EX_TEMPFAIL: "the user is invited to retry"
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(f"stopped by {signal} after a checkpoint; the same line again resumes")

@@ -19,12 +19,14 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-    except BaseException:  # an interrupt, too, must leave nothing behind
+    except BaseException as error:  # an interrupt, too, must leave nothing behind
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which
         raise
-    _sync(path.parent)  # the renaming itself lies in the folder
+    sync(path.parent)  # the renaming itself lies in the folder
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
@@ -48,7 +50,7 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make the file's content, or the folder's names, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -1,7 +1,6 @@
 """The folder of one run: who holds it, how far it came, what it leaves."""
 
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -14,9 +13,10 @@ from typing import Any
 from vicinal import ranks
 from vicinal.checkpoints import Checkpoints
 from vicinal.errors import BusyError, RunError
-from vicinal.files import remove_leftovers, write_json_atomically
+from vicinal.files import remove_leftovers, sync, write_json_atomically
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import CHECK_EVERY, Loop
+from vicinal.records import read
 
 
 @contextmanager
@@ -72,12 +72,15 @@ class RunFolder:
         """The run's checkpoints."""
         return Checkpoints(self.path / "checkpoints")
 
-    def save_if_due(self, loop: Loop) -> None:
-        """A checkpoint whenever the last is old enough; ranks ask each other now and then only."""
+    def asks(self, loop: Loop) -> bool:
+        """Whether to see about saving after this step: ranks ask each other now and then only."""
         often = ranks.count() == 1 or self.checkpoint_seconds == 0
-        if often or loop.steps_done % CHECK_EVERY == 0:
-            if ranks.told(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
-                self.save(loop)
+        return often or loop.steps_done % CHECK_EVERY == 0
+
+    def save_if_due(self, loop: Loop) -> None:
+        """A checkpoint whenever the last is old enough."""
+        if ranks.told(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
+            self.save(loop)
 
     def save(self, loop: Loop) -> None:
         """A checkpoint now, unless the weights are spoilt."""
@@ -102,9 +105,11 @@ class RunFolder:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What a finished run left, or None."""
     path = folder / "record.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return read(path) if path.exists() else None
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """The mark of a finished run."""
+    """The mark of a finished run; what lies beside it is then on the disk, too."""
+    if (history := folder / "history.jsonl").exists():
+        sync(history)
     write_json_atomically(folder / "record.json", record)

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -10,6 +11,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
+from vicinal.errors import RunError
 from vicinal.files import write_json_atomically
 
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
@@ -112,10 +114,28 @@ def timing(history: list[dict[str, float]], images: int) -> dict[str, float]:
 
 
 def load(folder: Path) -> list[dict[str, Any]]:
-    """Every record under a folder, in the order of their paths; `failed` ones have no numbers."""
-    return [read(path) for path in sorted(folder.rglob("*.json"))]
+    """Every record under a folder, in the order of their paths; `failed` ones have no numbers.
+
+    A run that lies there twice counts once, and not at all where its copies differ: a person must
+    say which holds.
+    """
+    found: dict[tuple[str, int], tuple[Path, dict[str, Any]]] = {}
+    for path in sorted(folder.rglob("*.json")):
+        record = read(path)
+        first, same = found.setdefault((record["name"], record["seed"]), (path, record))
+        if same != record:
+            raise RunError(f"{first} and {path} are records of one run and differ; delete one")
+        if first != path:
+            print(f"{path} repeats {first}; counted once", file=sys.stderr)
+    return [record for _, record in found.values()]
 
 
 def read(path: Path) -> dict[str, Any]:
     """One record."""
-    return json.loads(path.read_text())
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunError(f"{path} is damaged, no JSON: {error}") from error
+    if not isinstance(record, dict) or not {"name", "seed"} <= record.keys():
+        raise RunError(f"{path} is no record of a run: it has no name or no seed")
+    return record

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from vicinal.progress import Progress
 from vicinal.provenance import provenance
 from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
+from vicinal.signals import stopping
 from vicinal.surgery.modes import evaluating
 from vicinal.surgery.synced_norms import sync_norms
 
@@ -204,16 +206,21 @@ class Run:
     def _fit(self, loop: Loop, data: Data, folder: RunFolder, logger: Logger) -> None:
         """To the last epoch, with a checkpoint whenever one is due and at the end."""
         epochs = self.schedule.epochs
-        with Progress(
-            epochs=epochs,
-            steps_per_epoch=len(loop.batches),
-            start_step=loop.steps_done,
-            enabled=self.runtime.progress and ranks.first(),
-        ) as progress:
+        with (
+            stopping() as stop,
+            Progress(
+                epochs=epochs,
+                steps_per_epoch=len(loop.batches),
+                start_step=loop.steps_done,
+                enabled=self.runtime.progress and ranks.first(),
+            ) as progress,
+        ):
             while loop.epoch < epochs:
                 for images in loop.steps():
                     progress.step(images)
-                    folder.save_if_due(loop)
+                    if folder.asks(loop):
+                        folder.save_if_due(loop)
+                        stop.obey(partial(folder.save, loop))
                 values = loop.close_epoch()
                 if self.schedule.measured(loop.epoch):
                     values |= self.measure(loop.network, data)

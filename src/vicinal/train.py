@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal.configs import CONFIGS, build, check, one_line, recorded
-from vicinal.errors import RunError
+from vicinal.errors import PreemptedError, RunError
 from vicinal.explain import complaint, explain, failed_job, note_job
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Do what the command line says; exit with 1 where it cannot be done."""
+    """Do what the command line says; exit with 1 where it cannot be done, 75 where preempted."""
     before = os.environ.get("HYDRA_FULL_ERROR")
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
@@ -75,6 +75,9 @@ def _job(config: DictConfig, tracebacks: bool) -> float:
         run: Run = build(config)
         ours = {k: v for k, v in choices.items() if v is not None and not k.startswith("hydra/")}
         return run.execute(recorded(config), ours)
+    except PreemptedError as error:  # ends a sweep, too
+        _tell(error, tracebacks, complaint(error))
+        sys.exit(error.EXIT_CODE)
     except Exception as error:
         _tell(error, tracebacks, complaint(error))
         if job.mode is not RunMode.MULTIRUN or _num_ranks() > 1:

@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if not is_zipfile(path):
         raise RunError(f"{path} must be an .npz file, as numpy.savez writes it; it is none")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = [key for key in KEYS if key not in file]
             if missing:
                 raise RunError(f"{path} must hold {', '.join(KEYS)}, got no {', '.join(missing)}")
@@ -52,10 +52,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def key(path: Path) -> str | None:
     """What `write` was told about the file's origin; None where there is no such file, whole."""
-    if not is_zipfile(path):
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return str(file["key"]) if "key" in file else None
+    except Exception:  # missing, damaged, or never ours, which NumPy and zipfile say in many ways
         return None
-    with np.load(path, allow_pickle=False) as file:
-        return str(file["key"]) if "key" in file else None
 
 
 def write(path: Path, train: Split, test: Split, *, key: str) -> None:

@@ -1,0 +1,28 @@
+"""Export a finished run's network: python scripts/export.py runs/.../seed0 network.safetensors"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from vicinal.errors import RunError
+from vicinal.export import export
+
+
+def main() -> None:
+    """Write the file; say who can load it."""
+    parser = argparse.ArgumentParser(
+        description="Write the network that a finished run evaluated as safetensors. timm loads "
+        "networks of timm: timm.create_model(NAME, num_classes=K, checkpoint_path=OUT). The mean "
+        "and std that its inputs need are in the file's metadata.",
+    )
+    parser.add_argument("folder", type=Path, help="of the finished run")
+    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    arguments = parser.parse_args()
+    try:
+        print(export(arguments.folder, arguments.out))
+    except (RunError, ValueError, OSError) as error:
+        sys.exit(f"export.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A finished run's network as safetensors: weights and words, and nothing that could execute."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vicinal.checkpoints import Checkpoints
+from vicinal.configs import build
+from vicinal.errors import RunError
+from vicinal.files import atomic
+from vicinal.folders import read_record
+from vicinal.models.timm import Timm
+
+NORMALIZE, BODY, AVERAGED = "normalize.", "body.", "module."
+
+
+def export(folder: Path, path: Path) -> str:
+    """Write the network that the run evaluated (its average, where it kept one); for whom it is.
+
+    The tensors have the plain network's names. What normalised its inputs is no part of that, so
+    mean and std stand in the metadata, with what the run was.
+    """
+    if path.suffix != ".safetensors":
+        raise RunError(f"{path} must end in .safetensors (whoever loads it goes by the name)")
+    record = read_record(folder)
+    if record is None:
+        raise RunError(f"{folder} holds no finished run")
+    state = Checkpoints(folder / "checkpoints").load()
+    if state is None:
+        raise RunError(f"{folder} holds no checkpoint any more")
+    network = evaluated(state["loop"])
+    mean, std = (network.pop(f"{NORMALIZE}{name}").tolist() for name in ("mean", "std"))
+    plain = plain_network(record)
+    prefix = f"{BODY}network." if isinstance(plain, Timm) else BODY
+    tensors = {name.removeprefix(prefix): t.contiguous().clone() for name, t in network.items()}
+    words = {
+        "format": "pt",
+        "name": record["name"],
+        "seed": str(record["seed"]),
+        "model": json.dumps(record["config"]["model"]),
+        "num_classes": str(record["data"]["num_classes"]),
+        "shape": json.dumps(record["data"]["shape"]),
+        "mean": json.dumps(mean),
+        "std": json.dumps(std),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        save_file(tensors, temporary, metadata=words)
+    body = plain.network if isinstance(plain, Timm) else plain
+    if tensors.keys() != body.state_dict().keys():
+        return f"the method changed the network: {record['choices']['model']} alone cannot load it"
+    if not isinstance(plain, Timm):
+        return (
+            f"for vicinal's {record['choices']['model']}: network.load_state_dict(load_file(...))"
+        )
+    name, classes = record["config"]["model"]["name"], record["data"]["num_classes"]
+    return f"timm.create_model({name!r}, num_classes={classes}, checkpoint_path={str(path)!r})"
+
+
+def evaluated(loop: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that the run's numbers are of."""
+    if "average" not in loop:
+        return dict(loop["model"])
+    named = loop["average"].items()
+    return {name.removeprefix(AVERAGED): t for name, t in named if name.startswith(AVERAGED)}
+
+
+def plain_network(record: dict[str, Any]) -> torch.nn.Module:
+    """The run's network before its method changed it, without memory for its weights."""
+    config = OmegaConf.create(record["config"]["model"])
+    assert isinstance(config, DictConfig)
+    if "pretrained" in config:
+        config.pretrained = False
+    data = record["data"]
+    with torch.device("meta"):
+        return build(config)(num_classes=data["num_classes"], shape=tuple(data["shape"]))

@@ -1,0 +1,103 @@
+"""An exported network is the one that the run measured, for whoever loads it."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from test_run import execute
+from torch.nn import functional as F
+
+from vicinal.configs import build, compose
+from vicinal.errors import RunError
+from vicinal.export import export, plain_network
+from vicinal.run import Run
+
+ROOT = Path(__file__).parents[1]
+
+
+def folder_of(out: Path) -> Path:
+    (path,) = out.rglob("record.json")
+    return path.parent
+
+
+def test_timm_loads_a_network_of_timm_with_the_runs_average(tmp_path: Path) -> None:
+    lines = ("model=timm", "model.name=test_efficientnet", "dataset.size=32")
+    record = execute(tmp_path / "out", *lines, "optimizer.ema_decay=0.5", "method=mixup")
+    path = tmp_path / "network.safetensors"
+    said = export(folder_of(tmp_path / "out"), path)
+    assert said == (
+        f"timm.create_model('test_efficientnet', num_classes=10, checkpoint_path={str(path)!r})"
+    )
+    network = timm.create_model("test_efficientnet", num_classes=10, checkpoint_path=path).eval()
+    with safe_open(path, "pt") as file:
+        words = file.metadata()
+    assert words["name"] == record["name"]
+    assert accuracy(network, words, *lines) == pytest.approx(record["metrics"]["last"]["nll"])
+
+
+def accuracy(network: torch.nn.Module, words: dict[str, str], *lines: str) -> float:
+    """The test loss of a network that is fed as its metadata say."""
+    run: Run = build(compose("dataset=digits", *(line for line in lines if "dataset" in line)))
+    test = run.dataset.load().test
+    mean, std = (torch.tensor(json.loads(words[key])).view(-1, 1, 1) for key in ("mean", "std"))
+    with torch.no_grad():
+        logits = network((test.x / 255 - mean) / std)
+    return F.cross_entropy(logits, test.y).item()
+
+
+def test_a_network_of_ours_loads_its_own(tmp_path: Path) -> None:
+    record = execute(tmp_path / "out")
+    path = tmp_path / "network.safetensors"
+    assert "wrn10_2" in export(folder_of(tmp_path / "out"), path)
+    network = plain_network(record).to_empty(device="cpu").eval()
+    network.load_state_dict(load_file(path))
+    with safe_open(path, "pt") as file:
+        words = file.metadata()
+    found = accuracy(network, words, "dataset.size=8")
+    assert found == pytest.approx(record["metrics"]["last"]["nll"])
+
+
+def test_what_a_method_changed_is_said(tmp_path: Path) -> None:
+    execute(tmp_path / "out", "method=augmax")
+    said = export(folder_of(tmp_path / "out"), tmp_path / "a.safetensors")
+    assert said.startswith("the method changed the network")
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"must end in \.safetensors"):
+        export(tmp_path, tmp_path / "network.pt")
+    with pytest.raises(RunError, match="holds no finished run"):
+        export(tmp_path, tmp_path / "network.safetensors")
+
+
+def calls(path: Path) -> list[tuple[str, ast.Call]]:
+    """Every call in a file, by the last two names of what is called."""
+    found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return [(".".join(ast.unparse(call.func).split(".")[-2:]), call) for call in found]
+
+
+FILES = [*ROOT.glob("src/**/*.py"), *ROOT.glob("scripts/**/*.py"), ROOT / "train.py"]
+ONLY_SAFELY: dict[str, tuple[str, Any]] = {
+    "torch.load": ("weights_only", True),
+    "np.load": ("allow_pickle", False),
+    "np.savez": ("allow_pickle", False),
+}
+NEVER = ("pickle.load", "pickle.loads", "loads_pickle", "archive.extractall", "archive.extract")
+NEVER += ("tar.extractall", "tar.extract", "shutil.unpack_archive", "os.system", "yaml.load")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_loaded_that_could_execute_or_leave_its_folder(path: Path) -> None:
+    torture = "faults" in path.parts  # writes what must not be read
+    for name, call in calls(path):
+        assert name not in NEVER, f"{path}:{call.lineno}"
+        if name in ONLY_SAFELY and not (torture and name == "np.savez"):
+            key, value = ONLY_SAFELY[name]
+            given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+            assert given.get(key) == str(value), f"{path}:{call.lineno} {name}"

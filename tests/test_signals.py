@@ -1,0 +1,95 @@
+"""A run that is asked to stop does so where it can be continued, and loses nothing."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from test_run import execute, without_time
+
+from vicinal.errors import PreemptedError
+from vicinal.folders import RunFolder
+from vicinal.loop import Loop
+from vicinal.signals import STOPPING, stopping
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_is_obeyed_after_the_step_and_the_run_resumes_there(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = "runtime.checkpoint_seconds=1e9"
+    whole = execute(tmp_path / "whole")
+    original = Loop.step
+
+    def interrupted(self: Loop, *batch: object) -> None:
+        if self.steps_done == 3:
+            os.kill(os.getpid(), number)
+        original(self, *batch)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "step", interrupted)
+        with pytest.raises(PreemptedError, match=rf"stopped by {number.name} .* resumes"):
+            execute(tmp_path / "out", late)
+    assert signal.getsignal(number) == before
+    resumed = execute(tmp_path / "out", late)
+    assert [session["from_step"] for session in resumed["sessions"]] == [0, 4]
+    assert without_time(resumed) == without_time(whole)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_launcher_that_listened_before_is_told_after_the_checkpoint(number: int) -> None:
+    order: list[object] = []
+    before = signal.signal(number, lambda number, frame: order.append(number))
+    try:
+        with stopping() as stop:
+            os.kill(os.getpid(), number)
+            assert order == []
+            stop.obey(lambda: order.append("saved"))
+            assert order == ["saved", number]
+            stop.obey(lambda: order.append("saved again"))  # only once for a signal
+        assert order == ["saved", number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_spoilt_network_is_not_saved_because_a_signal_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Loop.step
+
+    def spoilt(self: Loop, *batch: object) -> None:
+        original(self, *batch)
+        next(self.model.parameters()).data.fill_(float("nan"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Loop, "step", spoilt)
+    with pytest.raises(Exception, match="weights were not finite"):
+        execute(tmp_path, "runtime.checkpoint_seconds=1e9")
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_full_disk_is_named_and_costs_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = execute(tmp_path / "whole")
+    original, write_bytes = RunFolder.save, Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        write_bytes(path, content[: len(content) // 2])
+        raise OSError(28, "No space left on device")  # without a name, as write() raises it
+
+    def save(self: RunFolder, loop: Loop) -> None:
+        if loop.steps_done == 3:
+            monkeypatch.setattr(Path, "write_bytes", full)
+        original(self, loop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save", save)
+        with pytest.raises(OSError, match="No space") as error:
+            execute(tmp_path / "out")
+    monkeypatch.undo()
+    assert Path(error.value.filename).parent.name == "checkpoints"
+    assert [path.name[:21] for path in (tmp_path / "out").rglob("*.pt")]
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
+    assert without_time(execute(tmp_path / "out")) == without_time(whole)

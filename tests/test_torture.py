@@ -1,0 +1,110 @@
+"""Every fault once, and what was mended because of one."""
+
+import hashlib
+import json
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vicinal import records
+from vicinal.checkpoints import Checkpoints
+from vicinal.data import arrays
+from vicinal.errors import RunError
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "torture.py"
+
+
+def torture(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False
+    )
+
+
+FAULTS = (  # wandb's test has no_network, its process being slow to start
+    *("kill_in_write", "kill", "preempt", "two_runs", "truncated", "flipped", "disk_full", "nan"),
+    *("half_lines", "half_lines_alone", "records_twice", "pickles", "downloads", "archives"),
+    *("typos", "typos_in_sweeps"),
+)
+
+
+def test_every_fault_is_survived_once(tmp_path: Path) -> None:
+    out = tmp_path / "bench" / "torture.json"
+    done = torture(*FAULTS, "--share", "0.003", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(out.read_text())["faults"]
+    assert [row["fault"] for row in rows] == list(FAULTS)
+    assert all(row["survived"] == row["tried"] > 0 for row in rows)
+    assert re.search(r"(\d+) tried, \1 survived", done.stdout)
+
+
+def test_an_unknown_fault_lists_the_known_ones() -> None:
+    done = torture("lightning")
+    assert done.returncode == 2
+    assert "known: kill_in_write, " in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", pickle.dumps([1]), b"PK\x03\x04" + b"0" * 99])
+def test_what_never_was_a_checkpoint_is_not_used_although_its_checksum_holds(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(0, 1, {"step": 1})
+    name = f"epoch00001-step0000000001-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    (tmp_path / name).write_bytes(content)
+    assert checkpoints.load() == {"step": 1}
+    assert f"{name} is no checkpoint" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_back_is_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(0, 1, {"step": 1})
+    (tmp_path / "epoch00002-step0000000002-0.pt").mkdir()  # reading it is an OSError
+    assert checkpoints.load() == {"step": 1}
+    assert "is damaged (Is a directory); not used" in capsys.readouterr().err
+
+
+def test_a_packed_file_that_is_damaged_or_hostile_counts_as_not_packed(tmp_path: Path) -> None:
+    path = tmp_path / "packed.npz"
+    np.savez(path, key=np.array([print], dtype=object))
+    assert arrays.key(path) is None
+    np.savez(path, key=np.array("abc"))
+    assert arrays.key(path) == "abc"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        assert arrays.key(path) in ("abc", None)
+
+
+RECORD = {"name": "digits/wrn10_2/erm/abc", "seed": 0, "metrics": {"last": {"top1": 90.0}}}
+
+
+def test_a_record_that_lies_twice_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(RECORD))
+    (tmp_path / "b.json").write_text(json.dumps(RECORD, indent=2))
+    assert records.load(tmp_path) == [RECORD]
+    assert "b.json repeats " in capsys.readouterr().err
+    (tmp_path / "c.json").write_text(json.dumps(RECORD | {"seed": 1}))
+    assert len(records.load(tmp_path)) == 2
+
+
+def test_two_records_of_one_run_that_differ_are_both_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(RECORD))
+    (tmp_path / "b.json").write_text(json.dumps(RECORD | {"failed": "yes"}))
+    with pytest.raises(RunError, match=r"a\.json and .*b\.json are records of one run and differ"):
+        records.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", '{"name": "x"', "[1]", '{"name": "x"}', "\ufffd"])
+def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(RunError, match=r"a\.json is (damaged|no record)"):
+        records.load(tmp_path)
