@@ -20,7 +20,7 @@ setup: $(READY)  ## Make .venv with everything pinned
 UCI ?= data
 AGAIN := runs/reproduced
 TWO := runtime=cpu runtime.threads=1 runtime.progress=false hydra/launcher=joblib hydra.launcher.n_jobs=2
-HERE := $(TWO) out=$(AGAIN)/runs results=$(AGAIN)
+HERE := $(TWO) out=$(AGAIN)/out results=$(AGAIN)
 DIGITS := dataset=digits dataset.size=8 model=wrn10_2 schedule=cosine schedule.epochs=8 schedule.batch_size=32
 SIDE_BY_SIDE := method=erm,mixup,maxup_gauss,gradaug,augmax,patchup_soft seed=0,1
 reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six sets), its GAN, digits; tables, report
