@@ -25,16 +25,18 @@ def main() -> None:
         "--coverage", action="store_true", help="only print what the papers' tables ask for"
     )
     arguments = parser.parse_args()
-    covered = coverage(table.load_all())
+    tables = table.load_all()
+    covered = coverage(tables)
     if arguments.coverage:
         print(covered, end="")
         return
     try:
         found = records.load(arguments.results / "runs")
+        others = records.load(arguments.against / "runs") if arguments.against else []
     except RunError as error:
         sys.exit(f"tables.py: {error}")
     by_cell = Records(found)
-    every = [Joined.of(each, by_cell) for each in table.load_all()]
+    every = [Joined.of(each, by_cell) for each in tables]
     pages = {f"{joined.table.name}.md": page(joined) for joined in every}
     pages["summary.md"] = summary(every, inspect.getdoc(verdicts) or "")
     by_run = runs.by_run(found)
@@ -45,11 +47,11 @@ def main() -> None:
         target.write_text(text)
     print(overview(every), by_run, sep="\n", end="")
     if arguments.against:
-        print(runs.against(found, records.load(arguments.against / "runs")))
+        print(runs.against(found, others))
     if arguments.readme:
         text = arguments.readme.read_text()
-        others = runs.by_run(runs.of_no_table(every, found))
-        parts = {"verdicts": overview(every), "coverage": covered, "results": others}
+        loose = runs.by_run(runs.of_no_table(every, found))
+        parts = {"verdicts": overview(every), "coverage": covered, "results": loose}
         for key, part in parts.items():
             text = fill(text, key, part)
         arguments.readme.write_text(text)

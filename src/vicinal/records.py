@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +22,11 @@ NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical")
 def identity(config: dict[str, Any], dataset: str) -> str:
     """The hash of what was trained: not of the seed, the machine, or where the data lies."""
     return digest(science(config, dataset))
+
+
+def name(config: dict[str, Any], dataset: str, choices: Mapping[str, str]) -> str:
+    """DATASET/MODEL/METHOD/ID, as a run's folder and record have it."""
+    return f"{dataset}/{choices['model']}/{choices['method']}/{identity(config, dataset)}"
 
 
 def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:

@@ -64,15 +64,14 @@ class Run:
         All ranks execute a run together; the first holds its folder, writes and prints.
         """
         ranks.join(self.runtime.target)
-        identity = records.identity(config, self.dataset.name)
-        name = f"{self.dataset.name}/{choices['model']}/{choices['method']}/{identity}"
+        name = records.name(config, self.dataset.name, choices)
         folder = Path(self.out, name, f"seed{self.seed}")
         self._check_ranks(folder)
         with locked(folder) if ranks.first() else nullcontext():
             record = ranks.told(lambda: read_record(folder))
             copy = records.published(self.results, name, self.seed)
             if record is None:
-                origin = {"id": identity, "name": name, "seed": self.seed}
+                origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
                 try:
                     record = self._train(folder, origin)

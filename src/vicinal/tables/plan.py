@@ -15,8 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from vicinal import records
 from vicinal.configs import CONFIGS, recorded
 
-GROUPS = ("dataset", "model", "method")
-
 
 @dataclass(frozen=True)
 class Planned:
@@ -37,10 +35,15 @@ def planned(overrides: tuple[str, ...]) -> Planned:
 def name_run(overrides: Sequence[str], config: DictConfig, choices: dict[str, str]) -> Planned:
     """The run that a composed config is."""
     tree = recorded(config)
-    dataset = tree["dataset"]["name"]
-    identity = records.identity(tree, dataset)
-    name = f"{dataset}/{choices['model']}/{choices['method']}/{identity}"
+    name = records.name(tree, tree["dataset"]["name"], choices)
     return Planned(tuple(overrides), tree, name)
+
+
+def parted(config: DictConfig) -> tuple[DictConfig, dict[str, str]]:
+    """A config without Hydra's node, and the choices that stood in there."""
+    choices = {key: value for key, value in config.hydra.runtime.choices.items() if value}
+    plain = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
+    return OmegaConf.create(plain), choices
 
 
 def composed(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]]:
@@ -48,17 +51,17 @@ def composed(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]]:
 
     A group's options shape no node but the group's own, so each node is composed once for all runs.
     """
-    parsed = [_parse(line) for line in overrides]
+    every = [parsed(line) for line in overrides]
     config, choices = _node(())
     config, choices = deepcopy(config), dict(choices)
-    for root in dict.fromkeys(_root(o) for o in parsed if _is_group(o)):
-        lines = tuple(str(o.input_line) for o in parsed if _is_group(o) and _root(o) == root)
+    for root in dict.fromkeys(_root(o) for o in every if _is_group(o)):
+        lines = tuple(str(o.input_line) for o in every if _is_group(o) and _root(o) == root)
         part, chosen = _node(lines)
         config[root] = deepcopy(part[root])
         inner = f"@{root}."
         choices = {k: v for k, v in choices.items() if k != root and inner not in k}
         choices |= {k: v for k, v in chosen.items() if k == root or inner in k}
-    for override in parsed:
+    for override in every:
         if not _is_group(override):
             key, value = override.key_or_group, override.value()
             OmegaConf.update(config, key, value, merge=True, force_add=override.is_add())
@@ -69,15 +72,14 @@ def composed(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]]:
 def _node(groups: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", list(groups), return_hydra_config=True)
-    choices = {key: value for key, value in config.hydra.runtime.choices.items() if value}
-    plain = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
-    base = OmegaConf.create(plain)
+    base, choices = parted(config)
     OmegaConf.set_struct(base, True)
     return base, choices
 
 
 @cache
-def _parse(line: str) -> Override:
+def parsed(line: str) -> Override:
+    """An override as Hydra reads it."""
     return OverridesParser.create().parse_override(line)
 
 

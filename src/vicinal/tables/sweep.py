@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vicinal import records
 from vicinal.configs import build, check, listed
@@ -16,7 +15,7 @@ from vicinal.explain import complaint
 from vicinal.folders import read_record
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Costs
-from vicinal.tables.plan import Planned, name_run
+from vicinal.tables.plan import Planned, name_run, parsed, parted
 from vicinal.tables.table import Table, merge
 
 # What is no part of the experiment, so that another value reduces no run.
@@ -129,10 +128,7 @@ class Sweep:
         return "\n".join(lines)
 
     def _run(self, line: tuple[str, ...]) -> tuple[Planned, tuple[Path, Path]]:
-        config = self.compose(line)
-        choices = dict(config.hydra.runtime.choices)
-        plain = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
-        config = OmegaConf.create(plain)
+        config, choices = parted(self.compose(line))
         check(config, choices)
         built = build(config)
         run = name_run(line, config, choices)
@@ -150,15 +146,13 @@ def further(arguments: Iterable[str]) -> Further:
     seeds, only, everywhere, dry_run = None, (), [], False
     axes: list[list[str]] = []
     for line in arguments:
-        override = OverridesParser.create().parse_override(line)
+        override = parsed(line)
         key = override.key_or_group
         if key == "table":
             continue
-        values = (
-            [f"{key}={value}" for value in override.sweep_string_iterator()]
-            if (override.is_sweep_override())
-            else [line]
-        )
+        values = [line]
+        if override.is_sweep_override():
+            values = [f"{key}={value}" for value in override.sweep_string_iterator()]
         if key == "seed":
             seeds = tuple(_seed(value) for value in values)
         elif key == "only":
