@@ -130,8 +130,7 @@ class Loop:
         if not self.losses:
             return
         losses, samples = zip(*self.losses, strict=True)
-        over_ranks = ranks.summed_(torch.stack(losses))
-        weighted = over_ranks * torch.tensor(samples, device=losses[0].device)
+        weighted = ranks.summed_(torch.stack(losses)).cpu() * torch.tensor(samples)
         first = self.steps_done - len(losses) + 1
         for step, loss in enumerate(weighted.tolist(), start=first):
             if not isfinite(loss):

@@ -49,7 +49,8 @@ class MixtureAscent:
             )
 
     def __call__(self, model: nn.Module, x: Images, y: Targets, chains: Chains, rng: Rng) -> Images:
-        start = torch.rand((len(x), 1 + chains.shape[1]), generator=rng.cpu).to(x)
+        start = torch.rand((len(x), 1 + chains.shape[1]), generator=rng.cpu)
+        start = start.to(x, non_blocking=True)
         m, p = start[:, 0], start[:, 1:]
         misses = torch.zeros(len(x), device=x.device)
         with evaluating(model), torch.enable_grad():
@@ -105,7 +106,7 @@ def flowed(
         (torch.arange(size, device=x.device) + 0.5) * (2 / size) - 1 for size in (height, width)
     )
     still = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=2).to(x)
-    pixel = torch.tensor([2 / width, 2 / height]).to(x)
+    pixel = torch.tensor([2 / width, 2 / height]).to(x, non_blocking=True)
 
     def moved(flow: Float[Tensor, "n h w 2"]) -> Images:
         return F.grid_sample(x, still + pixel * flow, padding_mode="border", align_corners=False)

@@ -81,7 +81,7 @@ def _sources(
     """
     angles = range(-reach, reach + 1)
     table = torch.tensor([_rotation(a, height, width) for a in angles], dtype=torch.float64)
-    matrix = table.to(device)[..., None, None].unbind(1)
+    matrix = table.to(device, non_blocking=True)[..., None, None].unbind(1)
     rows, columns = (torch.arange(s, device=device).double() + 0.5 for s in (height, width))
     x = (matrix[0] * columns + matrix[1] * rows[:, None]) + matrix[2]
     y = (matrix[3] * columns + matrix[4] * rows[:, None]) + matrix[5]

@@ -56,6 +56,6 @@ class Batches:
         """As many unlabelled samples, drawn with replacement and augmented as the others."""
         assert self.unlabelled is not None  # checked where the method is met with its data
         rows = torch.randint(len(self.unlabelled), (count,), generator=rng.cpu)
-        x = as_inputs(self.unlabelled.x[rows.to(self.unlabelled.x.device)])
+        x = as_inputs(self.unlabelled.x[rows.to(self.unlabelled.x.device, non_blocking=True)])
         nobody = torch.zeros(count, self.num_classes, device=x.device)
         return self.augment(x, nobody, rng)[0]

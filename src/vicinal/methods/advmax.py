@@ -68,7 +68,8 @@ class AdvMax(Method):
 
     def _hardest(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Images:
         plan = self.view.plan(len(x), rng)
-        m, w = beta(1.0, len(x), rng).to(x), dirichlet(len(x), self.view.width, rng).to(x)
+        m = beta(1.0, len(x), rng).to(x, non_blocking=True)
+        w = dirichlet(len(x), self.view.width, rng).to(x, non_blocking=True)
         chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
         mixed = self.search(model, x, y, chains, rng)
         # Half the bound a step reaches the bound in two and can still turn back in the rest.

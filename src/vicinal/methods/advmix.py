@@ -51,7 +51,8 @@ class AdvMix(Method):
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         plan = self.view.plan(len(x), rng)
-        m, w = beta(1.0, len(x), rng).to(x), dirichlet(len(x), self.view.width, rng).to(x)
+        m = beta(1.0, len(x), rng).to(x, non_blocking=True)
+        w = dirichlet(len(x), self.view.width, rng).to(x, non_blocking=True)
         with routed(model, "A"):
             chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
         hard = mixture(x, chains, m, w)

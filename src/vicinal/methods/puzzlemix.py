@@ -137,7 +137,7 @@ class PuzzleMix(Method):
         )
         prior = (self.eta / blocks**2) * puzzle.surprise(self.n_labels, lam)
         z = torch.linspace(0, 1, self.n_labels, dtype=x.dtype, device=x.device)
-        unary = torch.lerp(costs[..., :1], costs[..., 1:], z) + prior.to(x)
+        unary = torch.lerp(costs[..., :1], costs[..., 1:], z) + prior.to(x, non_blocking=True)
         # At gamma = 1 rounding can leave a weight just below 0.
         down, right = ((weight + unlike).clamp_min(0) for weight in weights)
         return puzzle.minimal_labels(unary, down, right).to(x.dtype) / (self.n_labels - 1)

@@ -56,5 +56,6 @@ class AugMix(Vicinity):
 
     def mixed(self, x: Images, chains: UInt8[Tensor, "n b c h w"], rng: Rng) -> Images:
         """Under random weights: m ~ Beta(1, 1), w ~ Dirichlet(1, .., 1)."""
-        w = dirichlet(len(x), self.width, rng).to(x)
-        return mixture(x, chains, beta(1.0, len(x), rng).to(x), w)
+        w = dirichlet(len(x), self.width, rng).to(x, non_blocking=True)
+        m = beta(1.0, len(x), rng).to(x, non_blocking=True)
+        return mixture(x, chains, m, w)

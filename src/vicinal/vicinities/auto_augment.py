@@ -8,8 +8,9 @@ Paper:    Cubuk, Zoph, Mané, Vasudevan, Le, AutoAugment, CVPR 2019, arXiv 1805.
           arXiv 2002.09024; Table 1
 Code:     torchvision transforms/autoaugment.py, whose policies these are
 Differs:  from torchvision in the draws, which come from `rng`, and by batches: samples that share
-          an operator and a level pass through it together. On CIFAR the paper adds Cutout
-          (vicinity@method.vicinity=compose) and fills with grey, torchvision with black.
+          an operator and a level pass through it together, and no device is waited for. On CIFAR
+          the paper adds Cutout (vicinity@method.vicinity=compose) and fills with grey, torchvision
+          with black.
 Cost:     nothing beyond its method
 """
 
@@ -48,6 +49,10 @@ class AutoAugment(Vicinity):
                 f"inputs must have 1 or 3 channels, got {x.shape[1]} (AutoAugment's operators are "
                 "of grey or colour images)"
             )
+        if self.fill is not None and len(self.fill) not in (1, x.shape[1]):
+            raise ValueError(
+                f"fill must have a value for each of {x.shape[1]} channels, got {list(self.fill)}"
+            )
         pairs = Torchvision(AutoAugmentPolicy(self.policy)).policies
         fill = None if self.fill is None else [255 * value for value in self.fill]
         chosen = torch.randint(len(pairs), (len(x),), generator=rng.cpu).tolist()
@@ -71,11 +76,29 @@ class AutoAugment(Vicinity):
 
 def _sheared(x: Pixels, along: float, down: float, fill: Fill) -> Pixels:
     angles = [degrees(atan(along)), degrees(atan(down))]
-    return tv.affine(x, 0.0, [0, 0], 1.0, angles, fill=fill, center=[0, 0])
+    return _rearranged(x, lambda at: tv.affine(at, 0.0, [0, 0], 1.0, angles, center=[0, 0]), fill)
 
 
 def _moved(x: Pixels, right: float, down: float, fill: Fill) -> Pixels:
-    return tv.affine(x, 0.0, [int(right), int(down)], 1.0, [0.0, 0.0], fill=fill)
+    by = [int(right), int(down)]
+    return _rearranged(x, lambda at: tv.affine(at, 0.0, by, 1.0, [0.0, 0.0]), fill)
+
+
+def _rotated(x: Pixels, angle: float, fill: Fill) -> Pixels:
+    return _rearranged(x, lambda at: tv.rotate(at, angle), fill)
+
+
+def _rearranged(x: Pixels, change: Callable[[Tensor], Tensor], fill: Fill) -> Pixels:
+    """As torchvision's change of x, which copies its matrix to the device and waits for that.
+
+    Changed here is an image of places, on the CPU; 0 is outside.
+    """
+    channels, height, width = x.shape[1:]
+    at = torch.arange(1.0, height * width + 1).view(1, 1, height, width)
+    source = change(at).long().flatten().to(x.device, non_blocking=True)
+    colour = torch.tensor(fill or [0.0]).round().to(torch.uint8).to(x.device, non_blocking=True)
+    outside = colour.view(1, -1, 1).expand(len(x), channels, 1)
+    return torch.cat([outside, x.flatten(2)], dim=2).index_select(2, source).view_as(x)
 
 
 def _equalized(x: Pixels) -> Pixels:
@@ -90,7 +113,7 @@ OPERATORS: dict[str, tuple[float, Callable[[Pixels, float, Fill], Pixels]]] = {
     "ShearY": (0.3, lambda x, by, fill: _sheared(x, 0.0, by, fill)),
     "TranslateX": (150 / 331, lambda x, by, fill: _moved(x, by * x.shape[3], 0.0, fill)),
     "TranslateY": (150 / 331, lambda x, by, fill: _moved(x, 0.0, by * x.shape[2], fill)),
-    "Rotate": (30.0, lambda x, by, fill: tv.rotate(x, by, fill=fill)),
+    "Rotate": (30.0, _rotated),
     "Brightness": (0.9, lambda x, by, _: tv.adjust_brightness(x, 1 + by)),
     "Color": (0.9, lambda x, by, _: tv.adjust_saturation(x, 1 + by)),
     "Contrast": (0.9, lambda x, by, _: tv.adjust_contrast(x, 1 + by)),

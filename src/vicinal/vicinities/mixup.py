@@ -35,7 +35,7 @@ class Mixup(Vicinity):
             partner = class_permutation(y.argmax(dim=1), rng)
         else:
             partner = permutation(len(x), rng, x.device)
-        lam_x = lam.to(x).view(-1, *[1] * (x.ndim - 1))
-        lam_y = lam.to(y).view(-1, 1)
+        lam_x = lam.to(x, non_blocking=True).view(-1, *[1] * (x.ndim - 1))
+        lam_y = lam.to(y, non_blocking=True).view(-1, 1)
         others = x.index_select(0, partner)  # whose gradient is cheaper than x[partner]'s
         return lam_x * x + (1 - lam_x) * others, lam_y * y + (1 - lam_y) * y[partner]
