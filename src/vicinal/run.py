@@ -104,7 +104,7 @@ class Run:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"model does not take inputs of {shape}: {reason}") from error
-        return model
+        return self.runtime.compiled(model)
 
     def loop(self, data: Data) -> Loop:
         """Ready for the first step."""
@@ -172,6 +172,7 @@ class Run:
         loop = self.loop(data)
         folder = RunFolder(path, self.runtime.checkpoint_seconds, data.fingerprint)
         session = {"ranks": ranks.count(), **provenance(self.runtime.target)}
+        session["runtime"] = self.runtime.summary()
         resumed = folder.resume(loop, session)
         identity = RunIdentity(
             id=f"{origin['id']}-{self.seed}",

@@ -3,22 +3,25 @@
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+# Training, its last batch, evaluation, the passes that search: dynamo gives up at 8 by default.
+COMPILATIONS = 64
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """`None` means what suits the device: bf16 and channels_last on CUDA, neither on a CPU."""
+    """`None` means what suits the device: bf16, channels_last, compiled on CUDA; none on a CPU."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] | None = None
     channels_last: bool | None = None
-    compile: bool = False
+    compile: bool | None = None
+    cuda_graphs: bool = False  # of compiled code: for networks of many small kernels
     threads: int | None = None  # of the CPU; None leaves torch's choice
     checkpoint_seconds: float = 60.0  # the most that a killed run loses
     progress: bool = True
@@ -33,6 +36,11 @@ class Runtime:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.sync_batchnorm and self.compile:
             raise ValueError("sync_batchnorm must be false where compile is true, got true")
+        if self.cuda_graphs and (self.target == "cpu" or not self._compiles):
+            raise ValueError(
+                "cuda_graphs must be false on a CPU and without compile, got true "
+                "(it is compiled code on a GPU that can be replayed)"
+            )
         if self.checkpoint_seconds < 0:
             raise ValueError(
                 f"checkpoint_seconds must be at least 0, got {self.checkpoint_seconds} "
@@ -54,13 +62,23 @@ class Runtime:
             keep_freed_memory()
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Move the network to the device, in the layout and form it will run in."""
+        """Move the network to the device, in the layout it will run in."""
         model = model.to(self.target)
         if self._channels_last:
             model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        if self.compile:
-            model.compile()
         return model
+
+    def compiled(self, model: nn.Module) -> nn.Module:
+        """The network in the form it will run in. The first batch it sees should be a usual one."""
+        if self._compiles:
+            torch._dynamo.config.recompile_limit = COMPILATIONS
+            model.compile(mode="reduce-overhead" if self.cuda_graphs else None)
+        return model
+
+    def begin_step(self) -> None:
+        """What replayed graphs returned in the step before is no longer wanted."""
+        if self.cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
 
     def layout(self, x: torch.Tensor) -> torch.Tensor:
         """A batch in the network's layout."""
@@ -70,14 +88,32 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
-        precision = self.precision or ("bf16" if self.target == "cuda" else "fp32")
-        if precision == "fp32":
+        if self._precision == "fp32":
             return nullcontext()
         return torch.autocast(self.target, dtype=torch.bfloat16)
+
+    def summary(self) -> dict[str, Any]:
+        """What a record says of it: what `None` stood for."""
+        return {
+            "precision": self._precision,
+            "channels_last": self._channels_last,
+            "compile": self._compiles,
+            "cuda_graphs": self.cuda_graphs,
+        }
+
+    @property
+    def _precision(self) -> str:
+        return self.precision or ("bf16" if self.target == "cuda" else "fp32")
 
     @property
     def _channels_last(self) -> bool:
         return self.target == "cuda" if self.channels_last is None else self.channels_last
+
+    @property
+    def _compiles(self) -> bool:
+        if self.compile is None:
+            return self.target == "cuda" and not self.sync_batchnorm
+        return self.compile
 
 
 def keep_freed_memory() -> None:

@@ -79,7 +79,7 @@ def gating(model: nn.Module, draw: Callable[[float], Act]) -> Iterator[None]:
         gate.act = draw(gate.survival)
     try:
         with ExitStack() as skipping:
-            skipping.enter_context(uncompiled())
+            skipping.enter_context(uncompiled(model, "passes with gates, drawn anew each time"))
             for gate in gates:
                 skipping.enter_context(_passed_over(gate.left_out or ()))
             yield

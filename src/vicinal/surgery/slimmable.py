@@ -50,7 +50,8 @@ def narrowed(model: nn.Module, width: float) -> Iterator[None]:
     if width == 1:
         yield
         return
-    with frozen_statistics(model), uncompiled(), _Narrowing(model, width):
+    why = "passes of sub-networks, each of another width"
+    with frozen_statistics(model), uncompiled(model, why), _Narrowing(model, width):
         yield
 
 

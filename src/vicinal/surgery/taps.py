@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vicinal.contracts import Inputs, Logits
+from vicinal.surgery.uncompiled import uncompiled
 
 INPUT = "input"
 
@@ -31,7 +31,7 @@ def tapped(model: nn.Module, place: int | str, action: Action) -> Iterator[None]
         handle = model.register_forward_pre_hook(tap.before)
     else:
         handle = _module(model, name).register_forward_hook(tap.after)
-    with tap.until_removed(handle):
+    with tap.until_removed(model, handle):
         yield
 
 
@@ -39,7 +39,8 @@ def tapped(model: nn.Module, place: int | str, action: Action) -> Iterator[None]
 def entering(model: nn.Module, name: str, action: Action) -> Iterator[None]:
     """Forwards go on from `action` of what enters a module."""
     tap = _Tap(name, action)
-    with tap.until_removed(_module(model, name).register_forward_pre_hook(tap.before)):
+    handle = _module(model, name).register_forward_pre_hook(tap.before)
+    with tap.until_removed(model, handle):
         yield
 
 
@@ -87,11 +88,11 @@ class _Tap:
         return self.action(features)
 
     @contextmanager
-    def until_removed(self, handle: RemovableHandle) -> Iterator[None]:
+    def until_removed(self, model: nn.Module, handle: RemovableHandle) -> Iterator[None]:
         try:
             # A compiled network does not look for hooks again (dynamo leaves them out of its
             # guards), so these forwards run as written; the compiled code stays for all others.
-            with torch.compiler.set_stance("force_eager"):
+            with uncompiled(model, "passes with a change between two layers"):
                 yield
         finally:
             handle.remove()

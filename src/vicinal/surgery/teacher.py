@@ -37,7 +37,7 @@ def update_teacher(model: nn.Module, decay: float) -> None:
 @torch.no_grad()
 def taught(model: nn.Module, x: Inputs) -> Logits:
     """The teacher's logits in the network's mode, recorded by no BatchNorm."""
-    with frozen_statistics(model), uncompiled():
+    with frozen_statistics(model), uncompiled(model, "passes of the teacher"):
         return functional_call(model, dict(_weights(model)), (x,))
 
 

@@ -1,13 +1,32 @@
-"""Forward passes whose shapes or choices change every step, so that compiling them never ends."""
+"""Forward passes whose shapes, choices or hooks change every step, so that compiling never ends."""
 
+import logging
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
 import torch
+from torch import nn
+
+log = logging.getLogger(__name__)
 
 
-def uncompiled() -> AbstractContextManager[object]:
-    """Run what torch.compile has wrapped as it was written; free where nothing was compiled."""
+@contextmanager
+def uncompiled(model: nn.Module, why: str) -> Iterator[None]:
+    """Run what torch.compile has wrapped as it was written; free where nothing was compiled.
+
+    Where it is this network that was, the log says so, once for each reason.
+    """
     if "torch._dynamo" not in sys.modules:
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+        yield
+        return
+    if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
+        _say(why)
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@cache
+def _say(why: str) -> None:
+    log.warning("not compiled: %s", why)

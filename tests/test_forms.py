@@ -1,0 +1,117 @@
+"""Networks train alike in every form: compiled, in bf16, channels last, under every method."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partialmethod
+from itertools import islice
+
+import jaxtyping
+import pytest
+import torch
+from torch import nn
+
+from vicinal.configs import CONFIGS, build, compose
+from vicinal.loop import Loop
+from vicinal.run import Run
+from vicinal.runtime import Runtime
+from vicinal.surgery import uncompiled
+
+METHODS = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}
+SETTINGS = "dataset=digits", "dataset.size=8", "model=wrn10_2", "schedule.batch_size=8"
+
+
+@pytest.fixture(autouse=True)
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is traced is run as it stands; torch's own compilers need not be tested here."""
+    compile_ = partialmethod(nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(nn.Module, "compile", compile_)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    torch.compiler.reset()
+    uncompiled._say.cache_clear()
+    yield
+    torch.compiler.reset()
+
+
+def trained(method: str, *settings: str) -> Loop:
+    run: Run = build(compose(*SETTINGS, f"method={method}", "runtime=cpu", *settings))
+    data = run.dataset.load()
+    loop = run.loop(replace(data, unlabelled=data.test))
+    for _ in islice(loop.steps(), 2):
+        pass
+    return loop
+
+
+def compiled(method: str, caplog: pytest.LogCaptureFixture) -> tuple[Loop, int, list[str]]:
+    """What was trained, how many graphs were compiled for it, and what was said not to be."""
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    loop = trained(method, "runtime.compile=true")
+    assert not counters["graph_break"]
+    said = [m for name, _, m in caplog.record_tuples if name == uncompiled.__name__]
+    return loop, counters["stats"]["unique_graphs"], said
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_compiled_steps_are_the_uncompiled(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    loop, graphs, said = compiled(method, caplog)
+    assert graphs or said
+    plain = trained(method).model.state_dict()
+    for name, found in loop.model.state_dict().items():
+        assert torch.equal(found, plain[name]), name
+
+
+@pytest.mark.parametrize(
+    ("method", "reason", "some"),
+    [
+        ("patchup_soft", "between two layers", False),
+        ("stochastic_depth", "gates", False),
+        ("gradaug", "sub-networks", True),
+        ("mean_teacher", "teacher", True),
+    ],
+)
+def test_what_is_not_compiled_is_said(
+    method: str, reason: str, some: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, graphs, said = compiled(method, caplog)
+    assert (graphs > 0) == some
+    assert len(said) == 1
+    assert reason in said[0]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_bf16_and_channels_last_lose_what_fp32_loses(method: str) -> None:
+    found = trained(method, "runtime.precision=bf16", "runtime.channels_last=true").close_epoch()
+    expected = trained(method).close_epoch()
+    assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=0.02)
+
+
+def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixture) -> None:
+    trained("patchup_soft", "runtime.compile=false")
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"cuda_graphs": True, "device": "cpu", "compile": True}, "cuda_graphs must be false"),
+        ({"sync_batchnorm": True, "compile": True}, "sync_batchnorm must be false"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings: dict[str, bool], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        Runtime(**settings)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_gpu_compiles_unless_batchnorm_is_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    summary = Runtime(device="cuda").summary()
+    assert summary == {
+        "precision": "bf16",
+        "channels_last": True,
+        "compile": True,
+        "cuda_graphs": False,
+    }
+    assert not Runtime(device="cuda", sync_batchnorm=True).summary()["compile"]
+    assert not Runtime(device="cuda", compile=False).summary()["compile"]
+    assert not Runtime(device="cpu").summary()["compile"]
