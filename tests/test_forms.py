@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partialmethod
 from itertools import islice
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -95,12 +96,30 @@ def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixtu
     ("settings", "rule"),
     [
         ({"cuda_graphs": True, "device": "cpu", "compile": True}, "cuda_graphs must be false"),
+        ({"precision": "tf32", "device": "cpu"}, "precision must be fp32 or bf16 on a CPU"),
         ({"sync_batchnorm": True, "compile": True}, "sync_batchnorm must be false"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, bool], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         Runtime(**settings)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("fp32", "ieee"), ("tf32", "tf32"), (None, "tf32")]
+)
+def test_fp32_on_a_gpu_is_fp32(
+    precision: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    backends: list[Any] = [torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv")]  # noqa: B009
+    before = [backend.fp32_precision for backend in backends]
+    Runtime(device="cuda", precision=precision).start()
+    found = [backend.fp32_precision for backend in backends]
+    for backend, value in zip(backends, before, strict=True):
+        backend.fp32_precision = value
+    assert found == [expected] * 2
 
 
 def test_a_gpu_compiles_unless_batchnorm_is_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """What only a CUDA device can show; skipped where there is none."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,6 +52,7 @@ def test_small_draws_are_those_of_the_cpu(vicinity: Vicinity) -> None:
 def loop(method: str, *settings: str) -> Loop:
     task = "dataset=digits", "model=wrn16_4", f"method={method}", "runtime=cuda"
     run: Run = build(compose(*task, *settings))
+    run.runtime.start()
     data = run.dataset.load()
     return run.loop(replace(data, unlabelled=data.test).to("cuda"))
 
@@ -121,8 +121,7 @@ def test_two_gpus_train_as_one(tmp_path: Path) -> None:
         out = tmp_path / str(count)
         command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}"]
         paths = [f"out={out}", f"results={out}/results"]
-        environment = os.environ | {"NVIDIA_TF32_OVERRIDE": "0"}
-        subprocess.run([*command, str(train), *settings, *paths], check=True, env=environment)
+        subprocess.run([*command, str(train), *settings, *paths], check=True)
         (record,) = out.rglob("record.json")
         found = json.loads(record.read_text())
         assert found["sessions"][0]["ranks"] == count

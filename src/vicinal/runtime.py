@@ -18,7 +18,7 @@ class Runtime:
     """`None` means what suits the device: bf16, channels_last, compiled on CUDA; none on a CPU."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] | None = None
+    precision: Literal["fp32", "tf32", "bf16"] | None = None  # torch alone would call tf32 fp32
     channels_last: bool | None = None
     compile: bool | None = None
     cuda_graphs: bool = False  # of compiled code: for networks of many small kernels
@@ -32,6 +32,8 @@ class Runtime:
             raise ValueError(
                 "device must be cpu or auto here, got cuda (torch sees no CUDA device)"
             )
+        if self.precision == "tf32" and self.target == "cpu":
+            raise ValueError("precision must be fp32 or bf16 on a CPU, got tf32 (it is a GPU's)")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.sync_batchnorm and self.compile:
@@ -60,6 +62,11 @@ class Runtime:
             torch.set_num_threads(self.threads)
         if self.target == "cpu":
             keep_freed_memory()
+            return
+        torch.backends.cudnn.benchmark = True  # the shapes of a run come again and again
+        exact = "ieee" if self._precision == "fp32" else "tf32"
+        torch.backends.cudnn.conv.fp32_precision = exact  # pyright: ignore[reportAttributeAccessIssue]
+        torch.backends.cuda.matmul.fp32_precision = exact
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move the network to the device, in the layout it will run in."""
@@ -88,7 +95,7 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""
-        if self._precision == "fp32":
+        if self._precision != "bf16":
             return nullcontext()
         return torch.autocast(self.target, dtype=torch.bfloat16)
 
