@@ -57,13 +57,14 @@ def main() -> None:
     warm_up()
     rows = []
     print(f"{'fault':18}{'tried':>7}{'survived':>10}{'seconds':>9}  remark", flush=True)
-    for name in arguments.faults or FAULTS:
-        row = attempt(name, arguments.share, arguments.seed)
-        rows.append(row)
-        counts = f"{row['tried']:7}{row['survived']:10}{row['seconds']:9.0f}"
-        print(f"{name:18}{counts}  {row['remark']}", flush=True)
-        for failure in row["failures"]:
-            print(f"    {failure}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="vicinal-torture-") as folder:
+        for name in arguments.faults or FAULTS:
+            row = attempt(name, arguments.share, arguments.seed, Path(folder))
+            rows.append(row)
+            counts = f"{row['tried']:7}{row['survived']:10}{row['seconds']:9.0f}"
+            print(f"{name:18}{counts}  {row['remark']}", flush=True)
+            for failure in row["failures"]:
+                print(f"    {failure}", flush=True)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         made = {"seed": arguments.seed, "share": arguments.share, **provenance("cpu")}
@@ -73,12 +74,12 @@ def main() -> None:
     sys.exit(survived < tried)
 
 
-def attempt(name: str, share: float, seed: int) -> dict[str, Any]:
-    """One fault, as often as asked; the first failures in words."""
+def attempt(name: str, share: float, seed: int, root: Path) -> dict[str, Any]:
+    """One fault, as often as asked, in a folder of its own; the first failures in words."""
     fault, most = FAULTS[name]
     draw, began = random.Random(f"{name} {seed}"), time.monotonic()
     tried, failures = 0, []
-    with tempfile.TemporaryDirectory(prefix="vicinal-torture-") as folder:
+    with tempfile.TemporaryDirectory(dir=root) as folder:
         trials = fault(Path(folder), draw, max(1, round(share * most)))
         while True:
             try:
