@@ -11,14 +11,13 @@ from itertools import islice, product
 from typing import Any
 
 from antlr4.error.Errors import LexerNoViableAltException
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.annotations import shown
-from vicinal.configs import CONFIGS, did_you_mean, keys, listed, one_line, settings
+from vicinal.configs import CONFIGS, did_you_mean, keys, listed, one_line, parsed, settings
 from vicinal.errors import RunError
 
 _JOB = "in the job "
@@ -29,7 +28,7 @@ def explain(overrides: list[str], compose: Compose, sweep: bool = False) -> str 
     """What is wrong with the first override that cannot be composed; None if all can."""
     for line in overrides:
         try:
-            _parse(line)
+            parsed(line)
         except Exception as error:
             return _unreadable(line, error)
     try:
@@ -64,15 +63,11 @@ def failed_job(error: Exception) -> str | None:
     return f"failed {notes[0]}: {said}" if notes else None
 
 
-def _parse(line: str) -> Override:
-    return OverridesParser.create().parse_override(line)
-
-
 def _jobs(overrides: list[str], most: int = 256) -> Iterator[list[str]]:
     """What a sweep runs, as far as the command line alone can tell."""
     axes: list[list[str]] = []
     for line in overrides:
-        override = _parse(line)
+        override = parsed(line)
         if override.is_discrete_sweep() and "glob(" not in line:
             key = override.get_key_element()
             axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
@@ -113,7 +108,7 @@ def _unreadable(line: str, error: Exception) -> str:
 
 
 def _reason(line: str, error: Exception, compose: Compose, accepted: list[str]) -> str:
-    override, config = _parse(line), compose(accepted)
+    override, config = parsed(line), compose(accepted)
     key = override.key_or_group
     options = _options(key, compose)
     if not key:

@@ -9,13 +9,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vicinal import records
-from vicinal.configs import build, check, listed
+from vicinal.configs import build, check, listed, parsed
 from vicinal.errors import BusyError, RunError
 from vicinal.explain import complaint
 from vicinal.folders import read_record
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Costs
-from vicinal.tables.plan import Planned, name_run, parsed, parted
+from vicinal.tables.plan import Planned, name_run, parted
 from vicinal.tables.table import Table, merge
 
 # What is no part of the experiment, so that another value reduces no run.
