@@ -372,6 +372,22 @@ def test_two_ranks_resume_as_if_they_never_stopped(settings: list[str], tmp_path
     assert [session["from_step"] for session in resumed[0]["sessions"]] == [0, 1, 4]
 
 
+def test_a_rank_that_left_has_no_thread_that_would_wait_for_others(tmp_path: Path) -> None:
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from vicinal import ranks\n"
+        "ranks.join('cpu')\n"
+        "import torch._dynamo\n"  # as the first optimizer does
+        "ranks.leave()\n"
+        "names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "assert not any('gloo' in name for name in names), names\n"
+    )
+    job = torchrun(str(script))
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 0, errors
+
+
 def test_only_the_first_rank_writes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("this rank must not write")
