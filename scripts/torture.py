@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from faults import disks, inputs, kills, typos
+from faults import disks, inputs, kills, lost, typos
 from faults.children import Trials, warm_up
 
 from vicinal.files import write_json_atomically
@@ -26,6 +26,7 @@ FAULTS: dict[str, tuple[Callable[[Path, random.Random, int], Trials], int]] = {
     "kill": (kills.anywhere, 72),
     "preempt": (kills.asked, 60),
     "two_runs": (kills.beside_another, 30),
+    "lost_rank": (lost.rank, 20),
     "truncated": (disks.truncated, 300),
     "flipped": (disks.flipped, 300),
     "disk_full": (disks.full, 60),

@@ -4,11 +4,9 @@ import contextlib
 import copy
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -45,7 +43,6 @@ from vicinal.vicinities.mixup import Mixup
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-TRAIN = Path(__file__).parents[1] / "train.py"
 BATCH = 8
 # Settings with which a method draws nothing for itself and mixes no images, so that a batch's
 # gradient is the mean of its halves'. Without an entry a method is held to its shares alone.
@@ -512,19 +509,3 @@ def test_a_rank_that_fails_ends_the_job_with_its_own_error(tmp_path: Path) -> No
     assert job.returncode != 0
     assert "vicinal (rank 1): the moon is full" in errors
     assert "in check_weights" not in errors  # no traceback of ours
-
-
-def test_torchrun_restarts_a_run_whose_rank_was_killed(tmp_path: Path) -> None:
-    paths = [f"out={tmp_path}/out", f"results={tmp_path}/results", "schedule.epochs=12"]
-    job = torchrun("--max-restarts=1", str(TRAIN), *SMALL, *paths)
-    while not list(tmp_path.glob("out/**/epoch*.pt")):
-        time.sleep(0.05)
-        assert job.poll() is None
-    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
-    _, errors = job.communicate(timeout=120)
-    assert job.returncode == 0, errors
-    (path,) = tmp_path.glob("out/**/record.json")
-    first, second = json.loads(path.read_text())["sessions"]
-    assert first["ranks"] == second["ranks"] == 2
-    assert second["from_step"] > 0
