@@ -22,6 +22,7 @@ from vicinal.errors import RunError
 
 _JOB = "in the job "
 Compose = Callable[[list[str]], DictConfig]  # Hydra's own node included
+Why = Callable[[str, Exception, Compose, list[str]], str]
 
 
 def explain(overrides: list[str], compose: Compose, sweep: bool = False) -> str | None:
@@ -36,7 +37,9 @@ def explain(overrides: list[str], compose: Compose, sweep: bool = False) -> str 
     except Exception as error:  # the user's own config files
         return one_line(error)
     jobs = _jobs(overrides) if sweep else [overrides]
-    return next(filter(None, (_explain_job(job, compose) for job in jobs)), None)
+    told = next(filter(None, (_explain_job(job, compose) for job in jobs)), None)
+    fixed = [line for line in overrides if not parsed(line).is_sweep_override()]
+    return told or _explain_job(fixed, compose, _of_what_is_swept)
 
 
 def complaint(error: Exception) -> str | None:
@@ -76,7 +79,7 @@ def _jobs(overrides: list[str], most: int = 256) -> Iterator[list[str]]:
     return (list(job) for job in islice(product(*axes), most))
 
 
-def _explain_job(job: list[str], compose: Compose) -> str | None:
+def _explain_job(job: list[str], compose: Compose, why: Why | None = None) -> str | None:
     try:
         compose(job)
     except Exception as error:
@@ -85,7 +88,7 @@ def _explain_job(job: list[str], compose: Compose) -> str | None:
             try:
                 compose([*accepted, line])
             except Exception as reason:
-                return _reason(line, reason, compose, accepted)
+                return (why or _reason)(line, reason, compose, accepted)
             accepted.append(line)
         return one_line(error)
     return None
@@ -125,6 +128,13 @@ def _reason(line: str, error: Exception, compose: Compose, accepted: list[str]) 
     if options or override.package is not None:
         return _group_reason(line, override, options, config)
     return _setting_reason(line, override, error, config)
+
+
+def _of_what_is_swept(line: str, *_: object) -> str:
+    """Hydra composes what does not change before it sweeps the rest; `choice` is part of that."""
+    key, value = line.partition("=")[::2]
+    cure = "leave it out" if line.startswith("~") else f"write '{key}=choice({value})', quoted"
+    return f"{line}: -m tries it on the defaults before it sweeps, and they lack {key}; {cure}"
 
 
 def _nested(group: str) -> set[str]:
