@@ -117,7 +117,7 @@ def _reason(line: str, error: Exception, compose: Compose, accepted: list[str]) 
     if not key:
         return f"{line} has no key; settings are written key=value"
     if override.is_sweep_override():
-        or_list = "" if options else f", or write {key}=[...] for a list"
+        or_list = "" if options or _nested(key) else f", or write {key}=[...] for a list"
         return f"{line} gives several values; add -m to run one after another{or_list}"
     if isinstance(error, MissingConfigException):
         missing, known = error.missing_cfg_file or "", {*(error.options or ()), *_nested(key)}
