@@ -28,8 +28,7 @@ reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six
 	  $(if $(wildcard $(UCI)/HTRU_2.csv),dataset.root=$(UCI),+only=Iris)
 	$(RUN)python train.py -m $(DIGITS) $(SIDE_BY_SIDE) $(HERE)
 	$(RUN)python scripts/figures.py figure5 --steps 100 --seeds 0 --runs $(AGAIN)/gan --out $(AGAIN)/figures/mixup
-	$(RUN)python scripts/tables.py --results $(AGAIN) --against results
-	$(RUN)python scripts/report.py --results $(AGAIN)
+	$(RUN)python scripts/tables.py --results $(AGAIN) --against results --report
 
 test: $(READY)  ## Run the test suite (CPU)
 	$(RUN)python -m pytest -q -n auto --maxprocesses 4
@@ -43,8 +42,8 @@ types: $(READY)  ## Check types
 tables: $(READY)  ## Regenerate the tables from results/runs, and the README's
 	$(RUN)python scripts/tables.py --readme README.md
 
-report: tables  ## Regenerate the tables, then results/report/index.html
-	$(RUN)python scripts/report.py
+report: $(READY)  ## Regenerate the tables, and results/report/index.html
+	$(RUN)python scripts/tables.py --readme README.md --report
 
 bench: $(READY)  ## Time every method's step against ERM's, and ours against a bare loop
 	$(RUN)python scripts/bench.py

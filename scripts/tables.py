@@ -1,4 +1,4 @@
-"""Rebuild results/tables, and where asked a README's results, from the records in results/runs."""
+"""Rebuild results/tables from the records in results/runs; where asked, the report and a README."""
 
 import argparse
 import inspect
@@ -8,15 +8,18 @@ from pathlib import Path
 
 from vicinal import records
 from vicinal.errors import RunError
+from vicinal.report import figures
+from vicinal.report.page import page as report
 from vicinal.tables import runs, table, verdicts
 from vicinal.tables.markdown import coverage, overview, page, summary
 from vicinal.tables.outcome import Joined, Records
 
 
 def main() -> None:
-    """Write every table; print the overview."""
+    """Write what was asked for; print the overview."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--report", action="store_true", help="and RESULTS/report, one page of all")
     parser.add_argument("--readme", type=Path, help="rewrite the generated parts of this file too")
     parser.add_argument(
         "--against", type=Path, help="say how these results differ from others, such as results"
@@ -37,14 +40,17 @@ def main() -> None:
         sys.exit(f"tables.py: {error}")
     by_cell = Records(found)
     every = [Joined.of(each, by_cell) for each in tables]
-    pages = {f"{joined.table.name}.md": page(joined) for joined in every}
-    pages["summary.md"] = summary(every, inspect.getdoc(verdicts) or "")
-    by_run = runs.by_run(found)
-    pages["runs.md"] = f"Test accuracy in percent.\n\n{by_run}"
+    rules, by_run = inspect.getdoc(verdicts) or "", runs.by_run(found)
+    pages = {f"tables/{joined.table.name}.md": page(joined) for joined in every}
+    pages["tables/summary.md"] = summary(every, rules)
+    pages["tables/runs.md"] = f"Test accuracy in percent.\n\n{by_run}"
+    if arguments.report:
+        drawn = figures.load(arguments.results / "figures")
+        pages["report/index.html"] = report(every, found, rules, drawn)
     for name, text in pages.items():
-        target = arguments.results / "tables" / name
+        target = arguments.results / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_text(text, encoding="utf-8")
     print(overview(every), by_run, sep="\n", end="")
     if arguments.against:
         print(runs.against(found, others))

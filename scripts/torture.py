@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from faults import disks, inputs, kills, typos
+from faults import disks, inputs, kills, lost, typos
 from faults.children import Trials, warm_up
 
 from vicinal.files import write_json_atomically
@@ -26,6 +26,7 @@ FAULTS: dict[str, tuple[Callable[[Path, random.Random, int], Trials], int]] = {
     "kill": (kills.anywhere, 72),
     "preempt": (kills.asked, 60),
     "two_runs": (kills.beside_another, 30),
+    "lost_rank": (lost.rank, 20),
     "truncated": (disks.truncated, 300),
     "flipped": (disks.flipped, 300),
     "disk_full": (disks.full, 60),
@@ -57,13 +58,14 @@ def main() -> None:
     warm_up()
     rows = []
     print(f"{'fault':18}{'tried':>7}{'survived':>10}{'seconds':>9}  remark", flush=True)
-    for name in arguments.faults or FAULTS:
-        row = attempt(name, arguments.share, arguments.seed)
-        rows.append(row)
-        counts = f"{row['tried']:7}{row['survived']:10}{row['seconds']:9.0f}"
-        print(f"{name:18}{counts}  {row['remark']}", flush=True)
-        for failure in row["failures"]:
-            print(f"    {failure}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="vicinal-torture-") as folder:
+        for name in arguments.faults or FAULTS:
+            row = attempt(name, arguments.share, arguments.seed, Path(folder))
+            rows.append(row)
+            counts = f"{row['tried']:7}{row['survived']:10}{row['seconds']:9.0f}"
+            print(f"{name:18}{counts}  {row['remark']}", flush=True)
+            for failure in row["failures"]:
+                print(f"    {failure}", flush=True)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         made = {"seed": arguments.seed, "share": arguments.share, **provenance("cpu")}
@@ -73,12 +75,12 @@ def main() -> None:
     sys.exit(survived < tried)
 
 
-def attempt(name: str, share: float, seed: int) -> dict[str, Any]:
-    """One fault, as often as asked; the first failures in words."""
+def attempt(name: str, share: float, seed: int, root: Path) -> dict[str, Any]:
+    """One fault, as often as asked, in a folder of its own; the first failures in words."""
     fault, most = FAULTS[name]
     draw, began = random.Random(f"{name} {seed}"), time.monotonic()
     tried, failures = 0, []
-    with tempfile.TemporaryDirectory(prefix="vicinal-torture-") as folder:
+    with tempfile.TemporaryDirectory(dir=root) as folder:
         trials = fault(Path(folder), draw, max(1, round(share * most)))
         while True:
             try:

@@ -92,6 +92,13 @@ def test_a_sweep_runs_every_combination(command: Command, executed: Executed) ->
     assert [path.name for path in Path().iterdir()] == ["runs"]
 
 
+def test_a_setting_of_all_methods_swept_is_one_choice(command: Command, executed: Executed) -> None:
+    """As the mistake below is told to write it."""
+    fill = "method.vicinity.fill=choice([1,2,3])"
+    assert command("-m", "method=maxup_cutout", "seed=0,1", fill) == 0
+    assert [run["method"]["vicinity"]["fill"] for run, _ in executed] == [[1, 2, 3]] * 2
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -124,6 +131,11 @@ def test_a_sweep_runs_every_combination(command: Command, executed: Executed) ->
         (
             "-m seed=0,1 method=ermm",
             "method=ermm is not known; did you mean erm? (known: erm, maxup_cutout, maxup_mixup)",
+        ),
+        (
+            "-m method=maxup_cutout,maxup_cutout method.vicinity.fill=[1,2,3]",
+            "method.vicinity.fill=[1,2,3]: -m tries it on the defaults before it sweeps, and they "
+            "lack method.vicinity.fill; write 'method.vicinity.fill=choice([1,2,3])', quoted",
         ),
         ("--help seed.x=1", "seed.x is not a setting: seed is 0"),
         (

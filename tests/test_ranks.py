@@ -4,11 +4,9 @@ import contextlib
 import copy
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -45,7 +43,6 @@ from vicinal.vicinities.mixup import Mixup
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-TRAIN = Path(__file__).parents[1] / "train.py"
 BATCH = 8
 # Settings with which a method draws nothing for itself and mixes no images, so that a batch's
 # gradient is the mean of its halves'. Without an entry a method is held to its shares alone.
@@ -372,6 +369,22 @@ def test_two_ranks_resume_as_if_they_never_stopped(settings: list[str], tmp_path
     assert [session["from_step"] for session in resumed[0]["sessions"]] == [0, 1, 4]
 
 
+def test_a_rank_that_left_has_no_thread_that_would_wait_for_others(tmp_path: Path) -> None:
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from vicinal import ranks\n"
+        "ranks.join('cpu')\n"
+        "import torch._dynamo\n"  # as the first optimizer does
+        "ranks.leave()\n"
+        "names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "assert not any('gloo' in name for name in names), names\n"
+    )
+    job = torchrun(str(script))
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 0, errors
+
+
 def test_only_the_first_rank_writes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("this rank must not write")
@@ -496,19 +509,3 @@ def test_a_rank_that_fails_ends_the_job_with_its_own_error(tmp_path: Path) -> No
     assert job.returncode != 0
     assert "vicinal (rank 1): the moon is full" in errors
     assert "in check_weights" not in errors  # no traceback of ours
-
-
-def test_torchrun_restarts_a_run_whose_rank_was_killed(tmp_path: Path) -> None:
-    paths = [f"out={tmp_path}/out", f"results={tmp_path}/results", "schedule.epochs=12"]
-    job = torchrun("--max-restarts=1", str(TRAIN), *SMALL, *paths)
-    while not list(tmp_path.glob("out/**/epoch*.pt")):
-        time.sleep(0.05)
-        assert job.poll() is None
-    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
-    _, errors = job.communicate(timeout=120)
-    assert job.returncode == 0, errors
-    (path,) = tmp_path.glob("out/**/record.json")
-    first, second = json.loads(path.read_text())["sessions"]
-    assert first["ranks"] == second["ranks"] == 2
-    assert second["from_step"] > 0

@@ -25,7 +25,7 @@ def torture(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-FAULTS = (  # wandb's test has no_network, its process being slow to start
+FAULTS = (  # not no_network, which wandb's test has, nor lost_rank: their processes start slowly
     *("kill_in_write", "kill", "preempt", "two_runs", "truncated", "flipped", "disk_full", "nan"),
     *("half_lines", "half_lines_alone", "records_twice", "pickles", "downloads", "archives"),
     *("typos", "typos_in_sweeps"),
@@ -40,6 +40,12 @@ def test_every_fault_is_survived_once(tmp_path: Path) -> None:
     assert [row["fault"] for row in rows] == list(FAULTS)
     assert all(row["survived"] == row["tried"] > 0 for row in rows)
     assert re.search(r"(\d+) tried, \1 survived", done.stdout)
+
+
+def test_a_lost_rank_ends_its_job_or_is_restarted() -> None:
+    done = torture("lost_rank", "--share", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 restarted" in done.stdout
 
 
 def test_an_unknown_fault_lists_the_known_ones() -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -93,6 +94,13 @@ def finish(lines: list[str], out: Path, prepare: Callable[[], None] = lambda: No
     code = wait(start(lines, out, prepare))
     if code:
         raise AssertionError(f"the run itself failed ({code}): {' / '.join(said(out))}")
+
+
+@cache
+def undisturbed(root: Path) -> Path:
+    """The folder of the run that nothing befell: made once for all faults, beside theirs."""
+    finish(TINY, root / "whole")
+    return root / "whole"
 
 
 def interrupted(

@@ -23,6 +23,7 @@ from faults.children import (
     outcome,
     said,
     start,
+    undisturbed,
     wait,
 )
 from vicinal import records
@@ -34,9 +35,8 @@ from vicinal.loop import Loop
 
 def full(scratch: Path, draw: Random, trials: int) -> Trials:
     """A disk of a random size for all that a run writes; later there is room, and it goes on."""
-    finish(TINY, scratch / "whole")
-    whole = outcome(scratch / "whole")
-    written = sum(path.stat().st_size for path in (scratch / "whole").rglob("*"))
+    whole = outcome(undisturbed(scratch.parent))
+    written = sum(path.stat().st_size for path in undisturbed(scratch.parent).rglob("*"))
     problem = mount(scratch / "disk", 1 << 20)
     if not problem:
         unmount(scratch / "disk")
@@ -112,8 +112,7 @@ def flipped(scratch: Path, draw: Random, trials: int) -> Trials:
 
 def damaged(scratch: Path, draw: Random, trials: int, damage: Callable[[bytes], bytes]) -> Trials:
     """Most are only loaded; every 50th is a run that goes on from there, in a child."""
-    finish(TINY, scratch / "whole")
-    whole = outcome(scratch / "whole")
+    whole = outcome(undisturbed(scratch.parent))
     both = runs = 0
     for trial in range(trials):
         out = scratch / f"damaged{trial}"
@@ -121,7 +120,7 @@ def damaged(scratch: Path, draw: Random, trials: int, damage: Callable[[bytes], 
             at = (Checkpoints, "save", draw.randrange(3, 15))
             interrupted(TINY, out, at, 0.0, SIGKILL)
         else:
-            shutil.copytree(checkpoints(scratch / "whole").folder, out / "checkpoints")
+            shutil.copytree(checkpoints(undisturbed(scratch.parent)).folder, out / "checkpoints")
         found = checkpoints(out)
         *_, before = newest, *_ = found.paths()
         every = draw.random() < 0.2
@@ -173,8 +172,7 @@ def from_command(whole: dict[str, object], out: Path, every: bool) -> str:
 
 def half_lines(scratch: Path, draw: Random, trials: int) -> Trials:
     """A killed run's history ends at a random byte, or in zeros, or is gone."""
-    finish(TINY, scratch / "whole")
-    whole = outcome(scratch / "whole")
+    whole = outcome(undisturbed(scratch.parent))
     tried = attempt = 0
     while tried < trials:
         attempt += 1
@@ -197,8 +195,7 @@ def half_lines(scratch: Path, draw: Random, trials: int) -> Trials:
 
 def not_finite(scratch: Path, draw: Random, trials: int) -> Trials:
     """A NaN in the weights or the loss after a random step; then the cause is gone."""
-    finish(TINY, scratch / "whole")
-    whole = outcome(scratch / "whole")
+    whole = outcome(undisturbed(scratch.parent))
     for trial in range(trials):
         out = scratch / f"nan{trial}"
         seconds = draw.choice([0, 1e9])
@@ -241,12 +238,12 @@ def spoil(step: int, what: str) -> None:
 
 def twice(scratch: Path, draw: Random, trials: int) -> Trials:
     """Records that lie twice in the results: equal, different, or one of them damaged."""
-    finish(TINY, scratch / "whole")
-    (source,) = (scratch / "whole" / "results").rglob("*.json")
+    results = undisturbed(scratch.parent) / "results"
+    (source,) = results.rglob("*.json")
     record = records.read(source)
     for trial in range(trials):
         folder = scratch / f"twice{trial}"
-        shutil.copytree(scratch / "whole" / "results", folder)
+        shutil.copytree(results, folder)
         (folder / "more").mkdir()
         copy, kind = folder / "more" / "copy.json", draw.choice(["equal", "other", "cut"])
         changed = record | {"metrics": {"last": {"top1": draw.random()}}}

@@ -19,7 +19,7 @@ from zipfile import ZipFile
 import numpy as np
 import torch
 
-from faults.children import TINY, Trials, differing, finish, outcome, said
+from faults.children import TINY, Trials, differing, finish, outcome, said, undisturbed
 from vicinal.checkpoints import Checkpoints
 from vicinal.data import arrays, cifar, stl10, tiny_imagenet
 from vicinal.data.download import RemoteFile, fetch
@@ -270,8 +270,7 @@ def hostile_tiny(root: Path, draw: Random, absolute: str) -> bool:
 
 def without_network(scratch: Path, draw: Random, trials: int) -> Trials:
     """wandb with a key and a server that cannot be reached, or without a key."""
-    finish(TINY, scratch / "whole")
-    whole = outcome(scratch / "whole")
+    whole = outcome(undisturbed(scratch.parent))
     for trial in range(trials):
         out, key = scratch / f"wandb{trial}", trial % 2 == 0
 

@@ -17,6 +17,7 @@ from faults.children import (
     record,
     said,
     start,
+    undisturbed,
     wait,
 )
 from vicinal.checkpoints import Checkpoints
@@ -35,9 +36,8 @@ DIGITS: list[str] = str(_DIGITS).split()
 
 def in_a_write(scratch: Path, draw: Random, trials: int) -> Trials:
     """SIGKILL at a random instant of writing a random checkpoint."""
-    finish(TINY, scratch / "whole")
-    whole = outcome(scratch / "whole")
-    duration = write_seconds(scratch / "whole", scratch / "timed")
+    whole = outcome(undisturbed(scratch.parent))
+    duration = write_seconds(undisturbed(scratch.parent), scratch / "timed")
     tried = halves = 0
     attempt = 0
     while tried < trials:
@@ -100,8 +100,7 @@ def anywhere(scratch: Path, draw: Random, trials: int) -> Trials:
 def asked(scratch: Path, draw: Random, trials: int) -> Trials:
     """SIGTERM or SIGUSR2 within a random step, where nothing but the signal makes a checkpoint."""
     lines = [*TINY, "runtime.checkpoint_seconds=1e9"]
-    finish(lines, scratch / "whole")
-    whole = outcome(scratch / "whole")
+    whole = outcome(undisturbed(scratch.parent))
     for trial in range(trials):
         out, number = scratch / f"asked{trial}", draw.choice([signal.SIGTERM, signal.SIGUSR2])
         at = (Loop, "step", draw.randrange(13))
@@ -121,8 +120,7 @@ def asked(scratch: Path, draw: Random, trials: int) -> Trials:
 
 def beside_another(scratch: Path, draw: Random, trials: int) -> Trials:
     """Three processes start the same run within milliseconds; the one at work may be killed."""
-    finish(TINY, scratch / "whole")
-    whole = outcome(scratch / "whole")
+    whole = outcome(undisturbed(scratch.parent))
     for trial in range(trials):
         out, children = scratch / f"beside{trial}", []
         for name in "abc":

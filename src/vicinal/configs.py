@@ -15,6 +15,8 @@ from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -32,6 +34,12 @@ def compose(*overrides: str) -> DictConfig:
     """The config that a command line with these overrides would make."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return hydra.compose("train", list(overrides))
+
+
+@cache
+def parsed(line: str) -> Override:
+    """An override as Hydra reads it."""
+    return OverridesParser.create().parse_override(line)
 
 
 def check(

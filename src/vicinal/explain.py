@@ -11,25 +11,25 @@ from itertools import islice, product
 from typing import Any
 
 from antlr4.error.Errors import LexerNoViableAltException
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.annotations import shown
-from vicinal.configs import CONFIGS, did_you_mean, keys, listed, one_line, settings
+from vicinal.configs import CONFIGS, did_you_mean, keys, listed, one_line, parsed, settings
 from vicinal.errors import RunError
 
 _JOB = "in the job "
 Compose = Callable[[list[str]], DictConfig]  # Hydra's own node included
+Why = Callable[[str, Exception, Compose, list[str]], str]
 
 
 def explain(overrides: list[str], compose: Compose, sweep: bool = False) -> str | None:
     """What is wrong with the first override that cannot be composed; None if all can."""
     for line in overrides:
         try:
-            _parse(line)
+            parsed(line)
         except Exception as error:
             return _unreadable(line, error)
     try:
@@ -37,7 +37,9 @@ def explain(overrides: list[str], compose: Compose, sweep: bool = False) -> str 
     except Exception as error:  # the user's own config files
         return one_line(error)
     jobs = _jobs(overrides) if sweep else [overrides]
-    return next(filter(None, (_explain_job(job, compose) for job in jobs)), None)
+    told = next(filter(None, (_explain_job(job, compose) for job in jobs)), None)
+    fixed = [line for line in overrides if not parsed(line).is_sweep_override()]
+    return told or _explain_job(fixed, compose, _of_what_is_swept)
 
 
 def complaint(error: Exception) -> str | None:
@@ -64,15 +66,11 @@ def failed_job(error: Exception) -> str | None:
     return f"failed {notes[0]}: {said}" if notes else None
 
 
-def _parse(line: str) -> Override:
-    return OverridesParser.create().parse_override(line)
-
-
 def _jobs(overrides: list[str], most: int = 256) -> Iterator[list[str]]:
     """What a sweep runs, as far as the command line alone can tell."""
     axes: list[list[str]] = []
     for line in overrides:
-        override = _parse(line)
+        override = parsed(line)
         if override.is_discrete_sweep() and "glob(" not in line:
             key = override.get_key_element()
             axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
@@ -81,7 +79,7 @@ def _jobs(overrides: list[str], most: int = 256) -> Iterator[list[str]]:
     return (list(job) for job in islice(product(*axes), most))
 
 
-def _explain_job(job: list[str], compose: Compose) -> str | None:
+def _explain_job(job: list[str], compose: Compose, why: Why | None = None) -> str | None:
     try:
         compose(job)
     except Exception as error:
@@ -90,7 +88,7 @@ def _explain_job(job: list[str], compose: Compose) -> str | None:
             try:
                 compose([*accepted, line])
             except Exception as reason:
-                return _reason(line, reason, compose, accepted)
+                return (why or _reason)(line, reason, compose, accepted)
             accepted.append(line)
         return one_line(error)
     return None
@@ -113,13 +111,13 @@ def _unreadable(line: str, error: Exception) -> str:
 
 
 def _reason(line: str, error: Exception, compose: Compose, accepted: list[str]) -> str:
-    override, config = _parse(line), compose(accepted)
+    override, config = parsed(line), compose(accepted)
     key = override.key_or_group
     options = _options(key, compose)
     if not key:
         return f"{line} has no key; settings are written key=value"
     if override.is_sweep_override():
-        or_list = "" if options else f", or write {key}=[...] for a list"
+        or_list = "" if options or _nested(key) else f", or write {key}=[...] for a list"
         return f"{line} gives several values; add -m to run one after another{or_list}"
     if isinstance(error, MissingConfigException):
         missing, known = error.missing_cfg_file or "", {*(error.options or ()), *_nested(key)}
@@ -130,6 +128,13 @@ def _reason(line: str, error: Exception, compose: Compose, accepted: list[str]) 
     if options or override.package is not None:
         return _group_reason(line, override, options, config)
     return _setting_reason(line, override, error, config)
+
+
+def _of_what_is_swept(line: str, *_: object) -> str:
+    """Hydra composes what does not change before it sweeps the rest; `choice` is part of that."""
+    key, value = line.partition("=")[::2]
+    cure = "leave it out" if line.startswith("~") else f"write '{key}=choice({value})', quoted"
+    return f"{line}: -m tries it on the defaults before it sweeps, and they lack {key}; {cure}"
 
 
 def _nested(group: str) -> set[str]:

@@ -15,6 +15,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Optimizers import this. Once there is a group, its functions' defaults would keep that, and with
+# it gloo's threads, which then outlive `leave` and at times abort at the interpreter's end.
+import torch.distributed.nn.functional
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]

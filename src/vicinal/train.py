@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.configs import CONFIGS, build, check, one_line, recorded
+from vicinal.configs import CONFIGS, build, check, one_line, parsed, recorded
 from vicinal.errors import PreemptedError, RunError
 from vicinal.explain import complaint, explain, failed_job, note_job
 
@@ -42,6 +42,8 @@ def main() -> None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until it exits)
     try:
         arguments = _arguments()
+        if any(map(_tables, arguments.overrides)):
+            sys.argv.insert(1, "hydra/sweeper=table")  # which one table chooses by itself
         task()
         if _num_ranks() > 1:
             from vicinal.ranks import leave  # noqa: PLC0415 (imports torch)
@@ -67,7 +69,7 @@ def _job(config: DictConfig, tracebacks: bool) -> float:
     assert isinstance(overrides, list)
     try:
         if choices.get("table"):
-            how = "one table at a time" if job.mode is RunMode.MULTIRUN else "start it with -m"
+            how = "start it with -m, and with no sweeper but its own"
             raise RunError(f"table={choices['table']} is a plan of many runs: {how}")
         if job.mode is RunMode.MULTIRUN and _num_ranks() > 1:
             _check_launcher(choices.get("hydra/launcher"))
@@ -115,6 +117,11 @@ def _arguments() -> argparse.Namespace:
     flags = [word for word in sys.argv[1:] if word not in (*found.overrides, "--")]
     sys.argv[1:] = [*found.overrides, *flags]
     return found
+
+
+def _tables(line: str) -> bool:
+    override = parsed(line)
+    return override.key_or_group == "table" and override.is_sweep_override()
 
 
 def _compose(arguments: argparse.Namespace, overrides: list[str]) -> DictConfig:

@@ -1,6 +1,7 @@
 """`-m table=PAPER/TABLE`, in processes of its own: nothing is lost, nothing is trained twice."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from vicinal.errors import RunError
 from vicinal.tables.sweep import Further, further
+from vicinal.train import main
 
 ROOT = Path(__file__).parents[2]
 REDUCED = (
@@ -95,6 +97,7 @@ def test_what_is_typed_beside_the_table_is_sorted() -> None:
     words = "table=a/b seed=3,1 runtime=cpu out=x optimizer.lr=0.1,0.2 schedule.epochs=3"
     plan = ["+only=[ERM,CIFAR-10]", "+dry_run=true"]
     assert further([*words.split(), *plan]) == Further(
+        tables=("a/b",),
         seeds=(3, 1),
         everywhere=("runtime=cpu", "out=x"),
         reductions=(
@@ -104,6 +107,30 @@ def test_what_is_typed_beside_the_table_is_sorted() -> None:
         only=("ERM", "CIFAR-10"),
         dry_run=True,
     )
+
+
+def test_several_tables_are_one_plan_with_each_run_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def planned(table: str) -> tuple[int, int, int]:
+        words = [f"table={table}", "+only=Iris", "seed=0", "+dry_run=true"]
+        monkeypatch.setattr(sys, "argv", ["train.py", "-m", *words])
+        main()
+        out = capsys.readouterr().out
+        found = re.search(r"(\d+) cells, .*\n(\d+) runs: ", out)
+        assert found is not None
+        return out.count("table mixup/table4"), int(found[1]), int(found[2])
+
+    assert planned("mixup/table4") == (1, 2, 2)
+    assert planned("mixup/table4,mixup/table4") == (2, 4, 2)
+    assert planned("glob(mixup/table4*)") == (2, 4, 4)  # one is a variant with runs of its own
+
+
+def test_a_pattern_that_fits_no_table_is_refused() -> None:
+    with pytest.raises(RunError, match=r"glob\(mixup/t5\) fits no table .*mixup/table5"):
+        further(["table=glob(mixup/t5)"])
 
 
 @pytest.mark.parametrize("word", ["seed=one", "runtime=cpu,cuda", "seed=-1"])

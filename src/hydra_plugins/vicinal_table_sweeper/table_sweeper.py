@@ -1,4 +1,4 @@
-"""`python train.py -m table=PAPER/TABLE`: launch what is missing of a paper's table.
+"""`python train.py -m table=PAPER/TABLE`: launch what is missing of a paper's tables.
 
 Hydra imports this file at every start, so whatever is heavy is imported when a table is planned.
 """
@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 class TableSweeper(Sweeper):
     """Skips finished runs, resumes unfinished ones; goes on after a failure, named at the end.
 
-    Overrides beside `table=` apply to every cell: `seed=` chooses the seeds; those that change the
-    experiment (`schedule.epochs=30`) mark its records as reduced. `+only=[CIFAR-10,mixup]` keeps
-    the cells with these labels, `+dry_run=true` prints the plan.
+    `table=A,B` and `table=glob(mixup/*)` are one plan. Overrides beside it apply to every cell:
+    `seed=` chooses the seeds; those that change the experiment (`schedule.epochs=30`) mark its
+    records as reduced. `+only=[CIFAR-10,mixup]` keeps the cells with these labels, `+dry_run=true`
+    prints the plan.
     Each run holds a lock on its folder, so two processes with one plan share the work.
     """
 
@@ -44,11 +45,9 @@ class TableSweeper(Sweeper):
         from vicinal.tables.sweep import Sweep, further  # noqa: PLC0415
         from vicinal.tables.table import Table  # noqa: PLC0415
 
-        assert self.config is not None
-        name = self.config.hydra.runtime.choices.table
-        tree: Any = OmegaConf.to_container(self.config.table)
         more = further(arguments)
-        sweep = Sweep(Table(name, tree), more, self._compose)
+        tables = [Table(name, self._tree(name)) for name in more.tables]
+        sweep = Sweep(tables, more, self._compose)
         print(sweep.plan())
         if more.dry_run:
             return
@@ -60,6 +59,9 @@ class TableSweeper(Sweeper):
         if sweep.failures:
             listed = "\n  ".join(sweep.failures)
             raise RunError(f"{len(sweep.failures)} of {len(jobs)} runs failed:\n  {listed}")
+
+    def _tree(self, name: str) -> Any:
+        return OmegaConf.to_container(self._compose([f"table={name}"]).table)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.context is not None

@@ -1,6 +1,6 @@
 """A table as its paper lays it out: each number, ours beneath it, and the verdict's sign."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from vicinal.report import words
@@ -71,45 +71,38 @@ def column_heads(stub: Label, columns: Sequence[Label], width: int) -> list[list
         for i, name in enumerate(stubs)
     ]
     lines = [first, *([] for _ in range(depth - 1))]
-    for level in range(depth):
-        spans = groupby(range(len(columns)), key=lambda j: _upto(columns[j], level, j))
-        for _, group in spans:
-            across = list(group)
-            label = columns[across[0]]
-            if level >= len(label):
-                continue
-            down = depth - level if level == len(label) - 1 else 1
-            scope = "colgroup" if len(across) > 1 else "col"
-            cell = tag(
-                "th", label[level], scope=scope, colspan=_many(len(across)), rowspan=_many(down)
-            )
-            lines[level].append(cell)
+    for level, across, down, name in _headings(columns, depth):
+        scope = "colgroup" if len(across) > 1 else "col"
+        spans = {"colspan": _many(len(across)), "rowspan": _many(down)}
+        lines[level].append(tag("th", name, scope=scope, **spans))
     return lines
 
 
 def row_stubs(rows: Sequence[Label], width: int) -> list[list[Html]]:
     """Each row's labels: equal neighbours share one that spans their rows."""
     found: list[list[Html]] = [[] for _ in rows]
-    for level in range(width):
-        spans = groupby(range(len(rows)), key=lambda i: _upto(rows[i], level, i))
-        for _, group in spans:
-            down = list(group)
-            label = rows[down[0]]
-            if level >= len(label):
-                continue
-            across = width - level if level == len(label) - 1 else 1
-            scope = "rowgroup" if len(down) > 1 else "row"
-            name = label[level]
-            cell = tag(
-                "th" if name else "td",
-                name,
-                scope=scope if name else None,
-                rowspan=_many(len(down)),
-                colspan=_many(across),
-                class_=_stub(name, level),
-            )
-            found[down[0]].append(cell)
+    for level, down, across, name in _headings(rows, width):
+        scope = "rowgroup" if len(down) > 1 else "row"
+        cell = tag(
+            "th" if name else "td",
+            name,
+            scope=scope if name else None,
+            rowspan=_many(len(down)),
+            colspan=_many(across),
+            class_=_stub(name, level),
+        )
+        found[down[0]].append(cell)
     return found
+
+
+def _headings(labels: Sequence[Label], depth: int) -> Iterator[tuple[int, list[int], int, str]]:
+    """Level by level, neighbours that share a part, how many levels it takes, and the part."""
+    for level in range(depth):
+        for _, group in groupby(range(len(labels)), key=lambda i: _upto(labels[i], level, i)):
+            shared = list(group)
+            label = labels[shared[0]]
+            if level < len(label):
+                yield level, shared, depth - level if level == len(label) - 1 else 1, label[level]
 
 
 def _upto(label: Label, level: int, index: int) -> tuple[object, ...]:

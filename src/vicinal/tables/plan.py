@@ -8,12 +8,11 @@ from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal import records
-from vicinal.configs import CONFIGS, recorded
+from vicinal.configs import CONFIGS, parsed, recorded
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,6 @@ def _node(groups: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
     base, choices = parted(config)
     OmegaConf.set_struct(base, True)
     return base, choices
-
-
-@cache
-def parsed(line: str) -> Override:
-    """An override as Hydra reads it."""
-    return OverridesParser.create().parse_override(line)
 
 
 def _is_group(override: Override) -> bool:

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
+from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig
 
 from vicinal import records
-from vicinal.configs import build, check, listed
+from vicinal.configs import build, check, listed, parsed
 from vicinal.errors import BusyError, RunError
 from vicinal.explain import complaint
 from vicinal.folders import read_record
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Costs
-from vicinal.tables.plan import Planned, name_run, parsed, parted
-from vicinal.tables.table import Table, merge
+from vicinal.tables.plan import Planned, name_run, parted
+from vicinal.tables.table import Table, merge, names
 
 # What is no part of the experiment, so that another value reduces no run.
 FREE = ("runtime", "logger", "evaluation", "out", "results", "hydra")
@@ -25,9 +26,10 @@ FREE_KEYS = tuple(f"dataset.{key}" for key in records.NOT_SCIENCE)
 
 @dataclass(frozen=True)
 class Further:
-    """What a command line says beside the table."""
+    """What a command line says of which tables."""
 
-    seeds: tuple[int, ...] | None  # None: the table's own
+    tables: tuple[str, ...]
+    seeds: tuple[int, ...] | None  # None: each table's own
     everywhere: tuple[str, ...]  # machine, logger, folders
     reductions: tuple[tuple[str, ...], ...]  # alternatives, each a set of overrides
     only: tuple[str, ...] = ()  # labels that a cell's row and column must have
@@ -46,9 +48,9 @@ class Job:
 
 @dataclass
 class Sweep:
-    """The runs of one table, and how they end."""
+    """The runs of some tables, each once, and how they end."""
 
-    table: Table
+    tables: Sequence[Table]
     further: Further
     compose: Callable[[Sequence[str]], DictConfig]
     jobs: list[Job] = field(init=False)
@@ -72,12 +74,13 @@ class Sweep:
     @property
     def cells(self) -> list[Cell]:
         """Those that were asked for."""
-        labels = {part for cell in self.table.cells for part in cell.labels}
+        every = [cell for table in self.tables for cell in table.cells]
+        labels = {part for cell in every for part in cell.labels}
         for part in self.further.only:
             if part not in labels:
-                known = listed(part, labels)
-                raise RunError(f"only: {self.table.name} has no label {part!r} (labels: {known})")
-        return [cell for cell in self.table.cells if set(self.further.only) <= cell.labels]
+                where, known = ", ".join(self.further.tables), listed(part, labels)
+                raise RunError(f"only: {where} has no label {part!r} (labels: {known})")
+        return [cell for cell in every if set(self.further.only) <= cell.labels]
 
     @property
     def left(self) -> list[Job]:
@@ -89,7 +92,7 @@ class Sweep:
         waiting = Counter(cell.waits for cell in self.cells if cell.waits is not None)
         cells = len(self.cells)
         lines = [
-            f"table {self.table.name}: {self.table.caption}",
+            *(f"table {table.name}: {table.caption}" for table in self.tables),
             f"{cells} cells, {cells - waiting.total()} can be run",
             *(f"  {count} wait for {why}" for why, count in sorted(waiting.items())),
             f"{len(self.jobs)} runs: {_states(self.jobs)}",
@@ -142,13 +145,14 @@ class Sweep:
 
 
 def further(arguments: Iterable[str]) -> Further:
-    """Sort what was typed beside `table=`: the plan's own words, the machine's, reductions."""
-    seeds, only, everywhere, dry_run = None, (), [], False
+    """Sort what was typed: the tables, the plan's own words, the machine's, reductions."""
+    tables, seeds, only, everywhere, dry_run = (), None, (), [], False
     axes: list[list[str]] = []
     for line in arguments:
         override = parsed(line)
         key = override.key_or_group
         if key == "table":
+            tables = _tables(line, override)
             continue
         values = [line]
         if override.is_sweep_override():
@@ -166,7 +170,19 @@ def further(arguments: Iterable[str]) -> Further:
             everywhere.append(line)
         else:
             axes.append(values)
-    return Further(seeds, tuple(everywhere), tuple(product(*axes)), only, dry_run)
+    return Further(tables, seeds, tuple(everywhere), tuple(product(*axes)), only, dry_run)
+
+
+def _tables(line: str, override: Override) -> tuple[str, ...]:
+    value = override.value()
+    if not isinstance(value, Glob):
+        every = override.is_sweep_override()
+        return tuple(override.sweep_string_iterator()) if every else (str(value),)
+    found = value.filter(names())
+    if not found:
+        known = listed(line.partition("=")[2], names())
+        raise RunError(f"{line} fits no table (known: {known})")
+    return tuple(found)
 
 
 def _seed(line: str) -> int:
