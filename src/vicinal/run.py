@@ -13,7 +13,7 @@ from torch import nn
 
 from vicinal import ranks, records
 from vicinal.contracts import Method
-from vicinal.data.batches import Batches, as_inputs
+from vicinal.data.batches import Batches
 from vicinal.data.dataset import Dataset
 from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
@@ -91,13 +91,13 @@ class Run:
     def build(self, data: Data) -> nn.Module:
         """The network as the method wants it, on its device; its weights follow from the seed."""
         torch.manual_seed(derived_seed(self.seed, "torch"))
-        shape = tuple(data.train.x.shape[1:])
+        shape = data.train.shape
         body = self.model(num_classes=data.num_classes, shape=shape)
         prepared = self.method.prepare(Normalized(body, data.mean, data.std))
         if self.runtime.sync_batchnorm and ranks.count() > 1:
             prepared = sync_norms(prepared)
         model = self.runtime.place(prepared)
-        sample = as_inputs(data.test.x[:1].to(self.runtime.target))
+        sample = torch.zeros(1, *shape, device=self.runtime.target)
         try:
             with evaluating(model), torch.no_grad():
                 model(sample)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vicinal.contracts import Vicinity
 from vicinal.data import arrays
 from vicinal.data.fingerprint import fingerprint
-from vicinal.data.protocol import class_rows, held_out, with_label_noise
+from vicinal.data.protocol import class_rows, held_out, noisy_labels
 from vicinal.data.split import Data, Source, Split, WithUnlabelled
 from vicinal.errors import RunError
 from vicinal.vicinities.crop_flip import CropFlip
@@ -103,7 +103,8 @@ class Images:
         )
         mean, std = self._normalisation(train.x)
         if self.label_noise:
-            train = with_label_noise(train, self.label_noise, num_classes, self.label_noise_seed)
+            noisy = noisy_labels(train.y, self.label_noise, num_classes, self.label_noise_seed)
+            train = Split(train.x, *noisy)
         canonical = self._is_original(marks)
         return Data(train, test, valid, num_classes, mean, std, marks, canonical, more)
 
