@@ -134,7 +134,7 @@ class Run:
     def trained(self, folder: Path) -> tuple[nn.Module, Data]:
         """The network that a finished run left in its folder, and the data it was trained on."""
         self.runtime.start()
-        data = self.dataset.load().to(self.runtime.target)
+        data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
         loop = self.loop(data)
         RunFolder(folder, self.runtime.checkpoint_seconds, data.fingerprint).resume(loop, {})
         if loop.epoch < self.schedule.epochs:
@@ -168,9 +168,10 @@ class Run:
     def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
         self.runtime.start()
         with ranks.one_before_all():
-            data = self.dataset.load().to(self.runtime.target)
+            data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
         loop = self.loop(data)
-        folder = RunFolder(path, self.runtime.checkpoint_seconds, data.fingerprint)
+        seconds = self.runtime.checkpoint_seconds
+        folder = RunFolder(path, seconds, data.fingerprint, data.replaced)
         session = {"ranks": ranks.count(), **provenance(self.runtime.target)}
         resumed = folder.resume(loop, session)
         identity = RunIdentity(

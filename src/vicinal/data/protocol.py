@@ -1,6 +1,9 @@
 """What the papers do to a training set before training: hold out, cut down, spoil its labels."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -9,6 +12,23 @@ from torch import Generator, Tensor
 from vicinal.data.split import AnyPart, Labels, Rows
 from vicinal.draws import derived_seed
 from vicinal.errors import RunError
+
+
+def check_options(dataset: Any, least: Mapping[str, int]) -> None:
+    """What holds of every data set's name, normalisation and label noise, and of these numbers."""
+    if not dataset.name.strip(".") or Path(dataset.name).name != dataset.name:
+        raise ValueError(f"name must be the name of a folder, got {dataset.name!r}")
+    for key, bound in least.items():
+        value = getattr(dataset, key)
+        if value is not None and value < bound:
+            raise ValueError(f"{key} must be at least {bound}, got {value}")
+    if not 0 <= dataset.label_noise <= 1:
+        raise ValueError(f"label_noise must be between 0 and 1, got {dataset.label_noise}")
+    mean, std = dataset.mean, dataset.std
+    if (mean is None) != (std is None) or len(mean or ()) != len(std or ()):
+        raise ValueError(f"std must have as many values as mean, got {std} for {mean}")
+    if std is not None and not all(value > 0 for value in std):
+        raise ValueError(f"std must be positive, got {std}")
 
 
 def class_rows(y: Labels, seed: int) -> list[Rows]:

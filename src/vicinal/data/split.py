@@ -1,7 +1,7 @@
 """What every dataset delivers: samples to be had by the batch, as a rule tensors in memory."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from vicinal.contracts import Samples
+from vicinal.data.decoders import Decoder
 
 Labels = Int64[Tensor, " n"]
 Rows = Int64[Tensor, " _"]  # of whatever number: a batch among others
@@ -35,8 +36,8 @@ class Part(Samples, Protocol):
         """These samples, as a split of the same kind."""
         ...
 
-    def to(self, device: str) -> Any:
-        """The same samples, for batches on another device."""
+    def to(self, device: str, decoder: Decoder | None = None) -> Any:
+        """The same samples, for batches on another device; what is on a disk has a decoder."""
         ...
 
     def batches(self, rows: Sequence[Rows], key: Key | None = None) -> Iterator[Batch]:
@@ -71,8 +72,8 @@ class Split:
         redrawn = None if self.redrawn is None else self.redrawn[rows]
         return Split(self.x[rows], self.y[rows], redrawn)
 
-    def to(self, device: str) -> "Split":
-        """The same samples on another device."""
+    def to(self, device: str, decoder: Decoder | None = None) -> "Split":
+        """The same samples on another device; there is nothing to decode."""
         redrawn = None if self.redrawn is None else self.redrawn.to(device)
         return Split(self.x.to(device), self.y.to(device), redrawn)
 
@@ -102,10 +103,11 @@ class Data:
     fingerprint: dict[str, str]  # of the content before any option, whatever its order
     canonical: bool | None  # False: not, or not known to be, the original; None: nothing to doubt
     unlabelled: Split | None = None  # more images, whose labels no method may use
+    replaced: dict[str, str] = field(default_factory=dict)  # corrupt files, what was said
 
-    def to(self, device: str) -> "Data":
+    def to(self, device: str, decoder: Decoder | None = None) -> "Data":
         """The same data on another device."""
-        splits = {name: split.to(device) for name, split in self._splits().items()}
+        splits = {name: split.to(device, decoder) for name, split in self._splits().items()}
         return replace(self, **splits)
 
     @property
@@ -125,7 +127,7 @@ class Data:
             "shape": list(self.train.shape),
             "fingerprint": self.fingerprint,
             "canonical": self.canonical,
-        }
+        } | ({"replaced": len(self.replaced)} if self.replaced else {})
 
     def _splits(self) -> dict[str, Part]:
         named = {name: getattr(self, name) for name in ("train", "test", "valid", "unlabelled")}
