@@ -12,6 +12,10 @@ from vicinal.data.split import Data
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.errors import RunError
+from vicinal.vicinities.color_jitter import ColorJitter
+from vicinal.vicinities.compose import Compose
+from vicinal.vicinities.crop_flip import CropFlip
+from vicinal.vicinities.identity import Identity
 
 MOMENTS: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.2] * 3}
 
@@ -71,6 +75,14 @@ def test_the_protocol_cuts_as_it_does_in_memory(root: Path) -> None:
     assert names(other.train) != names(data.train)
 
 
+def test_colours_come_after_the_flip_where_they_are_wanted() -> None:
+    given: dict[str, Any] = {"root": "some", **MOMENTS}
+    assert StreamedImages(**given).augment == CropFlip(padding=0)
+    assert StreamedImages(**given, flip=False).augment == Identity()
+    expected = Compose(CropFlip(padding=0), ColorJitter(0.4, 0.1))
+    assert StreamedImages(**given, jitter=0.4, lighting=0.1).augment == expected
+
+
 def test_label_noise_is_measured_by_kind(root: Path) -> None:
     clean, noisy = load(root), load(root, label_noise=0.5)
     assert names(noisy.train) == names(clean.train)
@@ -122,6 +134,7 @@ def test_classes_that_one_part_lacks_are_named(root: Path) -> None:
         ({"resize": 10}, "resize must be at least size"),
         ({"mean": [0.5], "std": [0.2]}, "mean must have 3 values"),
         ({"std": [0.2, 0.2]}, "std must have as many values as mean"),
+        ({"lighting": -0.1}, "lighting must be at least 0"),
         ({"scale": [0.5]}, "scale must be two numbers"),
         ({"label_noise": 2.0}, "label_noise must be between 0 and 1"),
         ({"train_per_class": 0}, "train_per_class must be at least 1"),

@@ -20,6 +20,8 @@ from vicinal.data.protocol import check_options, held_out, noisy_labels
 from vicinal.data.split import Data
 from vicinal.data.stream import StreamedSplit
 from vicinal.errors import RunError
+from vicinal.vicinities.color_jitter import ColorJitter
+from vicinal.vicinities.compose import Compose
 from vicinal.vicinities.crop_flip import CropFlip
 from vicinal.vicinities.identity import Identity
 
@@ -43,6 +45,8 @@ class StreamedImages:
     scale: Sequence[float] = (0.08, 1.0)
     ratio: Sequence[float] = (3 / 4, 4 / 3)
     flip: bool = True
+    jitter: float = 0.0  # of brightness, contrast and saturation
+    lighting: float = 0.0
     mean: Sequence[float]
     std: Sequence[float]
     corrupt: Literal["stop", "replace"] = "stop"
@@ -56,7 +60,9 @@ class StreamedImages:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", Path(self.root).name)
-        check_options(self, {"train_per_class": 1, "holdout_per_class": 0})
+        check_options(
+            self, {"train_per_class": 1, "holdout_per_class": 0, "jitter": 0, "lighting": 0}
+        )
         if len(self.mean) != 3:
             raise ValueError(f"mean must have 3 values, got {list(self.mean)}")
         for key in ("scale", "ratio"):
@@ -66,8 +72,10 @@ class StreamedImages:
 
     @property
     def augment(self) -> Vicinity:
-        """The flip, on batches on the device; cropping is part of decoding."""
-        return CropFlip(padding=0, flip=True) if self.flip else Identity()
+        """Flip and colours, on batches on the device; cropping is part of decoding."""
+        flip = CropFlip(padding=0, flip=True) if self.flip else Identity()
+        colours = ColorJitter(self.jitter, self.lighting)
+        return Compose(flip, colours) if self.jitter or self.lighting else flip
 
     @property
     def _crop(self) -> Crop:
