@@ -78,6 +78,7 @@ def bare(arguments: argparse.Namespace) -> Iterator[int]:
     run = composed(arguments)
     data = drawn_data(arguments.batch, run.runtime.target)
     run.runtime.start()
+    assert isinstance(data.train, Split)
     network, x, y = run.build(data), data.train.x, data.train.y
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     while True:

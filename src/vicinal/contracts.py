@@ -19,15 +19,20 @@ Loss = Float[Tensor, ""]
 
 @runtime_checkable
 class Samples(Protocol):
-    """A split of the data: images as uint8, feature vectors as they are, and labels."""
-
-    @property
-    def x(self) -> Shaped[Tensor, "n ..."]: ...
+    """A split of the data, which need not lie in memory: its labels."""
 
     @property
     def y(self) -> Int64[Tensor, " n"]: ...
 
     def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class InMemory(Samples, Protocol):
+    """A split that does: images as uint8, feature vectors as they are."""
+
+    @property
+    def x(self) -> Shaped[Tensor, "n ..."]: ...
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class RunFolder:
     path: Path
     checkpoint_seconds: float
     fingerprint: dict[str, str]
+    replaced: dict[str, str] = field(default_factory=dict)  # corrupt files of the data, see Data
     history: list[dict[str, float]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)  # each start, and on what
     _saved_at: float = field(default_factory=monotonic)
@@ -64,6 +66,7 @@ class RunFolder:
                 )
             loop.restore(state["loop"])
             self.history, self.sessions = state["history"], state["sessions"]
+            self.replaced.update(state.get("replaced", {}))
         self.sessions.append({"from_step": loop.steps_done, **session})
         return state is not None
 
@@ -85,15 +88,25 @@ class RunFolder:
     def save(self, loop: Loop) -> None:
         """A checkpoint now, unless the weights are spoilt."""
         loop.check_weights()
+        self._hear_of_replaced()
         state = {
             "loop": loop.state(),
             "history": self.history,
             "sessions": self.sessions,
             "fingerprint": self.fingerprint,
+            "replaced": dict(self.replaced),
         }
         if ranks.first():
             self.checkpoints.save(loop.epoch, loop.steps_done, state)
         self._saved_at = monotonic()
+
+    def _hear_of_replaced(self) -> None:
+        """What the other ranks met, which the first has not said yet."""
+        for others in ranks.heard(dict(self.replaced)):
+            for file in others.keys() - self.replaced.keys():
+                self.replaced[file] = others[file]
+                if ranks.first():
+                    print(others[file], file=sys.stderr)
 
     def log(self, values: dict[str, float]) -> None:
         """One more epoch of history."""

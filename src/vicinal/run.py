@@ -13,7 +13,7 @@ from torch import nn
 
 from vicinal import ranks, records
 from vicinal.contracts import Method
-from vicinal.data.batches import Batches, as_inputs
+from vicinal.data.batches import Batches
 from vicinal.data.dataset import Dataset
 from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
@@ -91,13 +91,13 @@ class Run:
     def build(self, data: Data) -> nn.Module:
         """The network as the method wants it, on its device; its weights follow from the seed."""
         torch.manual_seed(derived_seed(self.seed, "torch"))
-        shape = tuple(data.train.x.shape[1:])
+        shape = data.train.shape
         body = self.model(num_classes=data.num_classes, shape=shape)
         prepared = self.method.prepare(Normalized(body, data.mean, data.std))
         if self.runtime.sync_batchnorm and ranks.count() > 1:
             prepared = sync_norms(prepared)
         model = self.runtime.place(prepared)
-        sample = as_inputs(data.test.x[:1].to(self.runtime.target))
+        sample = torch.zeros(1, *shape, device=self.runtime.target)
         try:
             with evaluating(model), torch.no_grad():
                 model(sample)
@@ -134,7 +134,7 @@ class Run:
     def trained(self, folder: Path) -> tuple[nn.Module, Data]:
         """The network that a finished run left in its folder, and the data it was trained on."""
         self.runtime.start()
-        data = self.dataset.load().to(self.runtime.target)
+        data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
         loop = self.loop(data)
         RunFolder(folder, self.runtime.checkpoint_seconds, data.fingerprint).resume(loop, {})
         if loop.epoch < self.schedule.epochs:
@@ -168,9 +168,10 @@ class Run:
     def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
         self.runtime.start()
         with ranks.one_before_all():
-            data = self.dataset.load().to(self.runtime.target)
+            data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
         loop = self.loop(data)
-        folder = RunFolder(path, self.runtime.checkpoint_seconds, data.fingerprint)
+        seconds = self.runtime.checkpoint_seconds
+        folder = RunFolder(path, seconds, data.fingerprint, data.replaced)
         session = {"ranks": ranks.count(), **provenance(self.runtime.target)}
         session["runtime"] = self.runtime.summary()
         resumed = folder.resume(loop, session)

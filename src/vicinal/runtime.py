@@ -1,6 +1,7 @@
 """Where and how fast a run computes; nothing here is part of the experiment."""
 
 import ctypes
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from vicinal.data.decoders import Decoder, Here, Workers
+
+MOST_WORKERS = 16
 # Training, its last batch, evaluation, the passes that search: dynamo gives up at 8 by default.
 COMPILATIONS = 64
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
@@ -26,6 +30,8 @@ class Runtime:
     checkpoint_seconds: float = 60.0  # the most that a killed run loses
     progress: bool = True
     sync_batchnorm: bool = False  # over the batches of all ranks; each by its own otherwise
+    workers: int | None = None  # decode images; 0: this process does; None: one a core
+    decode: Literal["cpu", "gpu"] = "cpu"  # gpu: JPEGs by nvJPEG, to pixels that differ a little
 
     def __post_init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -36,6 +42,10 @@ class Runtime:
             raise ValueError("precision must be fp32 or bf16 on a CPU, got tf32 (it is a GPU's)")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if self.decode == "gpu" and self.target != "cuda":
+            raise ValueError("decode must be cpu where there is no CUDA device, got gpu")
         if self.sync_batchnorm and self.compile:
             raise ValueError("sync_batchnorm must be false where compile is true, got true")
         if self.cuda_graphs and (self.target == "cpu" or not self._compiles):
@@ -67,6 +77,15 @@ class Runtime:
         exact = "ieee" if self._precision == "fp32" else "tf32"
         torch.backends.cudnn.conv.fp32_precision = exact  # pyright: ignore[reportAttributeAccessIssue]
         torch.backends.cuda.matmul.fp32_precision = exact
+
+    def decoder(self) -> Decoder:
+        """Who decodes the images of a data set that is not in memory."""
+        if self.decode == "gpu":
+            from vicinal.data.gpu_decoder import OnGpu  # noqa: PLC0415 (torchvision may drop it)
+
+            return OnGpu()
+        count = cores() if self.workers is None else self.workers
+        return Workers(count, pinned=self.target == "cuda") if count else Here()
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move the network to the device, in the layout it will run in."""
@@ -121,6 +140,14 @@ class Runtime:
         if self.compile is None:
             return self.target == "cuda" and not self.sync_batchnorm
         return self.compile
+
+
+def cores() -> int:
+    """The share of one rank of the node in those that it may use, at most MOST_WORKERS."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    allowed = getattr(os, "sched_getaffinity", None)  # of Linux
+    count = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, count // ranks))
 
 
 def keep_freed_memory() -> None:

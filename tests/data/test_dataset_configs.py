@@ -13,11 +13,18 @@ from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import Images
+from vicinal.data.streamed_images import StreamedImages
 from vicinal.data.uci import Uci
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "dataset"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-FILES = {"image_folder": "root=a/pets", "npz": "arrays=FILE", "tabular": "table=FILE"}
+FILES = {
+    "image_folder": "root=a/pets",
+    "image_stream": "root=a/pets",
+    "npz": "arrays=FILE",
+    "tabular": "table=FILE",
+}
+NO_SOURCE = ("tabular", "npz", "image_stream", "imagenet")
 NO_CONSTANTS = ("image_folder", "npz", "stl10")  # null: those of the training images
 
 
@@ -35,10 +42,11 @@ def built(name: str, tmp_path: Path) -> Dataset:
 def test_it_is_built_and_named(name, tmp_path):
     dataset = built(name, tmp_path)
     assert isinstance(dataset, Dataset)
-    assert dataset.name == {"image_folder": "pets", "npz": "my", "tabular": "my"}.get(name, name)
+    others = {"image_folder": "pets", "image_stream": "pets", "npz": "my", "tabular": "my"}
+    assert dataset.name == others.get(name, name)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("tabular", "npz")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_SOURCE])
 def test_its_source_is_there_to_be_called(name, tmp_path):
     dataset = built(name, tmp_path)
     assert isinstance(dataset, Images | Uci)
@@ -63,3 +71,10 @@ def test_the_digits_are_the_original_and_normalised_by_their_own_statistics(tmp_
     assert data.train.x.double().mean().item() / 255 == pytest.approx(data.mean[0], abs=1e-4)
     assert data.train.x.double().std().item() / 255 == pytest.approx(data.std[0], abs=1e-4)
     assert data.fingerprint["train"] == fingerprint(digits(tmp_path)[0])
+
+
+def test_imagenet_is_a_stream_of_known_counts(tmp_path):
+    dataset = built("imagenet", tmp_path)
+    assert isinstance(dataset, StreamedImages)
+    assert (dataset.size, dataset.resize, dataset.test) == (224, 256, "val")
+    assert dataset.canonical == {"classes": 1000, "train": 1_281_167, "test": 50_000}

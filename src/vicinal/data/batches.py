@@ -1,4 +1,4 @@
-"""Batches of a split that lies in memory on the training device."""
+"""Batches of a split, on the training device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from vicinal import ranks
 from vicinal.contracts import Inputs, Rows, Targets, Vicinity
-from vicinal.data.split import Split
+from vicinal.data.split import Part, Split
 from vicinal.draws import Rng, derived_seed
 
 
@@ -27,7 +27,7 @@ class Batches:
     its share of every batch.
     """
 
-    split: Split
+    split: Part
     num_classes: int
     batch_size: int
     augment: Vicinity
@@ -44,13 +44,12 @@ class Batches:
     def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets, Rows]]:
         """The batches of one epoch from number `first` on: inputs, one-hot targets, places."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
-        order = torch.randperm(len(self.split), generator=generator).to(self.split.y.device)
-        one_hot = torch.eye(self.num_classes, device=order.device)
-        for batch in order.split(self.batch_size)[first:]:
-            rows = ranks.own(batch)
-            x = as_inputs(self.split.x.index_select(0, rows))
-            y = one_hot.index_select(0, self.split.y.index_select(0, rows))
-            yield *self.augment(x, y, rng), rows
+        order = torch.randperm(len(self.split), generator=generator)
+        own = [ranks.own(batch) for batch in order.split(self.batch_size)[first:]]
+        one_hot = torch.eye(self.num_classes, device=self.split.y.device)
+        for x, labels, rows in self.split.batches(own, (self.seed, epoch)):
+            y = one_hot.index_select(0, labels)
+            yield *self.augment(as_inputs(x), y, rng), rows
 
     def more(self, count: int, rng: Rng) -> Inputs:
         """As many unlabelled samples, drawn with replacement and augmented as the others."""

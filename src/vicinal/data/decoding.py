@@ -1,6 +1,5 @@
 """Compressed images to one uint8 array, with a few threads; the order is that of the names."""
 
-import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from vicinal.data.pixels import CorruptError, rgb
 from vicinal.errors import RunError
-
-DEEP_MODES = ("I", "F")  # more than 8 bits a channel; Pillow would clip them without a word
 
 
 def decoded(
@@ -44,13 +42,10 @@ def decoded(
 
 def _decode(name: str, data: bytes, size: int | None) -> UInt8[np.ndarray, "h w 3"]:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode.split(";")[0] in DEEP_MODES:
-                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
-            rgb = image.convert("RGB")
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
+        image = rgb(data)
+    except CorruptError as error:
         raise RunError(f"{name} must be a readable image, got: {error}") from error
-    return np.asarray(rgb if size is None else _fit(rgb, size))
+    return np.asarray(image if size is None else _fit(image, size))
 
 
 def _fit(image: Image.Image, size: int) -> Image.Image:

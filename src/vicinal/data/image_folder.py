@@ -22,37 +22,49 @@ def image_folder(
     The packed copy, one file for a root and a size, is made anew when any image's name, size in
     bytes or time of change is another.
     """
-    test = _test_folder(root, ["test", "val"] if test is None else [test])
-    folders = [root / "train", root / test]
-    classes = [_classes(folder) for folder in folders]
-    if classes[0] != classes[1]:
-        odd = sorted(set(classes[0]) ^ set(classes[1]))
-        raise RunError(f"{root} must have one set of classes in train and {test}, not so: {odd}")
-    names = [_images(root, folder, classes[0]) for folder in folders]
+    test, classes = layout(root, test, "dataset.source.test")
+    names = [_images(root, root / part, classes) for part in ("train", test)]
     key = _key(root, names, size)
     place = hashlib.sha256(f"{root.resolve()} {test} {size}".encode()).hexdigest()[:12]
     packed = Path(cache).expanduser() / f"{root.resolve().name}-{place}.npz"
     if arrays.key(packed) != key:
         print(f"packing the images of {root} into {packed}, once", file=sys.stderr)
-        arrays.write(packed, *[_split(root, part, classes[0], size) for part in names], key=key)
+        arrays.write(packed, *[_split(root, part, classes, size) for part in names], key=key)
     return arrays.images(packed)
 
 
-def _test_folder(root: Path, names: list[str]) -> str:
+def layout(root: Path, test: str | None, key: str) -> tuple[str, list[str]]:
+    """The name of the test folder, which `key` sets, and the classes, which train shares."""
+    test = _test_folder(root, ["test", "val"] if test is None else [test], key)
+    classes, others = (_classes(root / part) for part in ("train", test))
+    if classes != others:
+        odd = sorted(set(classes) ^ set(others))
+        few = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
+        raise RunError(f"{root} must have one set of classes in train and {test}, not so: {few}")
+    return test, classes
+
+
+def _test_folder(root: Path, names: list[str], key: str) -> str:
     present = [name for name in names if (root / name).is_dir()]
     if len(present) != 1 or not (root / "train").is_dir():
         got = ", ".join(sorted(path.name for path in root.glob("*/"))) or "no folder"
         raise RunError(
             f"dataset.root must hold train and {' or '.join(names)}, got {got} in {root} "
-            "(dataset.source.test=NAME says which where both are there)"
+            f"({key}=NAME says which where both are there)"
         )
     return present[0]
+
+
+def is_image(name: str) -> bool:
+    """By its ending."""
+    return name.lower().endswith(SUFFIXES)
 
 
 def _classes(folder: Path) -> list[str]:
     classes = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
     if not classes:
-        raise RunError(f"{folder} must hold a folder for each class, got none")
+        files = sum(1 for path in folder.iterdir() if is_image(path.name))
+        raise RunError(f"{folder} must hold a folder for each class, got {files} images and none")
     return classes
 
 
@@ -61,7 +73,7 @@ def _images(root: Path, folder: Path, classes: list[str]) -> list[str]:
     names = []
     for label in classes:
         paths = sorted((folder / label).rglob("[!.]*"))
-        found = [str(path.relative_to(root)) for path in paths if path.suffix.lower() in SUFFIXES]
+        found = [str(path.relative_to(root)) for path in paths if is_image(path.name)]
         if not found:
             raise RunError(f"{folder / label} must hold images ({', '.join(SUFFIXES)}), got none")
         names += found

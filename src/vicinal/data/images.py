@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vicinal.contracts import Vicinity
 from vicinal.data import arrays
 from vicinal.data.fingerprint import fingerprint
-from vicinal.data.protocol import class_rows, held_out, with_label_noise
+from vicinal.data.protocol import check_options, class_rows, held_out, noisy_labels
 from vicinal.data.split import Data, Source, Split, WithUnlabelled
 from vicinal.errors import RunError
 from vicinal.vicinities.crop_flip import CropFlip
@@ -57,26 +57,14 @@ class Images:
         if not self.name:
             name = Path(self.root).name if self.arrays is None else Path(self.arrays).stem
             object.__setattr__(self, "name", name)
-        if not self.name.strip(".") or Path(self.name).name != self.name:
-            raise ValueError(f"name must be the name of a folder, got {self.name!r}")
-        at_least = {"size": 1, "crop_padding": 0, "train_per_class": 1, "holdout_per_class": 0}
-        for key, least in at_least.items():
-            value = getattr(self, key)
-            if value is not None and value < least:
-                raise ValueError(f"{key} must be at least {least}, got {value}")
+        least = {"size": 1, "crop_padding": 0, "train_per_class": 1, "holdout_per_class": 0}
+        check_options(self, least)
         if self.unlabelled and self._own_unlabelled is None and self.train_per_class is None:
             raise ValueError(
                 "unlabelled must be false without train_per_class, got true (nothing is left out)"
             )
         if self.crop_mode not in ("zeros", "reflect"):
             raise ValueError(f"crop_mode must be zeros or reflect, got {self.crop_mode}")
-        if not 0 <= self.label_noise <= 1:
-            raise ValueError(f"label_noise must be between 0 and 1, got {self.label_noise}")
-        mean, std = self.mean, self.std
-        if (mean is None) != (std is None) or len(mean or ()) != len(std or ()):
-            raise ValueError(f"std must have as many values as mean, got {std} for {mean}")
-        if std is not None and not all(value > 0 for value in std):
-            raise ValueError(f"std must be positive, got {std}")
 
     @property
     def augment(self) -> Vicinity:
@@ -103,7 +91,8 @@ class Images:
         )
         mean, std = self._normalisation(train.x)
         if self.label_noise:
-            train = with_label_noise(train, self.label_noise, num_classes, self.label_noise_seed)
+            noisy = noisy_labels(train.y, self.label_noise, num_classes, self.label_noise_seed)
+            train = Split(train.x, *noisy)
         canonical = self._is_original(marks)
         return Data(train, test, valid, num_classes, mean, std, marks, canonical, more)
 

@@ -1,17 +1,34 @@
 """What the papers do to a training set before training: hold out, cut down, spoil its labels."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool
 from torch import Generator, Tensor
 
-from vicinal.data.split import Split
+from vicinal.data.split import AnyPart, Labels, Rows
 from vicinal.draws import derived_seed
 from vicinal.errors import RunError
 
-Rows = Int64[Tensor, " _"]
-Labels = Int64[Tensor, " n"]
+
+def check_options(dataset: Any, least: Mapping[str, int]) -> None:
+    """What holds of every data set's name, normalisation and label noise, and of these numbers."""
+    if not dataset.name.strip(".") or Path(dataset.name).name != dataset.name:
+        raise ValueError(f"name must be the name of a folder, got {dataset.name!r}")
+    for key, bound in least.items():
+        value = getattr(dataset, key)
+        if value is not None and value < bound:
+            raise ValueError(f"{key} must be at least {bound}, got {value}")
+    if not 0 <= dataset.label_noise <= 1:
+        raise ValueError(f"label_noise must be between 0 and 1, got {dataset.label_noise}")
+    mean, std = dataset.mean, dataset.std
+    if (mean is None) != (std is None) or len(mean or ()) != len(std or ()):
+        raise ValueError(f"std must have as many values as mean, got {std} for {mean}")
+    if std is not None and not all(value > 0 for value in std):
+        raise ValueError(f"std must be positive, got {std}")
 
 
 def class_rows(y: Labels, seed: int) -> list[Rows]:
@@ -25,7 +42,9 @@ def class_rows(y: Labels, seed: int) -> list[Rows]:
     return [shuffled(label) for label in range(int(y.max()) + 1)]
 
 
-def held_out(train: Split, holdout: int, cap: int | None, seed: int) -> tuple[Split, Split | None]:
+def held_out(
+    train: AnyPart, holdout: int, cap: int | None, seed: int
+) -> tuple[AnyPart, AnyPart | None]:
     """`holdout` samples of each class as a validation split, then at most `cap` of the rest.
 
     Both keep the order of the data. A larger cap with the same seed contains the smaller one's
@@ -64,14 +83,16 @@ def stratified(y: Labels, share: float, seed: int) -> tuple[Rows, Rows]:
     return train.sort().values, test.sort().values
 
 
-def with_label_noise(train: Split, probability: float, num_classes: int, seed: int) -> Split:
+def noisy_labels(
+    y: Labels, probability: float, num_classes: int, seed: int
+) -> tuple[Labels, Bool[Tensor, " n"]]:
     """Each label is selected with `probability` and redrawn over all classes, its own included.
 
     mixup §3.4 after Zhang et al. 2017, "Understanding deep learning requires rethinking
     generalization": at probability p a share p (k - 1) / k of the labels ends up wrong.
-    `redrawn` marks the selected ones, also those that drew their own class.
+    The second result marks the selected ones, also those that drew their own class.
     """
     generator = Generator().manual_seed(derived_seed(seed, "label noise"))
-    redrawn = torch.rand(len(train), generator=generator) < probability
-    drawn = torch.randint(num_classes, (len(train),), generator=generator)
-    return Split(train.x, torch.where(redrawn, drawn, train.y), redrawn)
+    redrawn = torch.rand(len(y), generator=generator) < probability
+    drawn = torch.randint(num_classes, (len(y),), generator=generator)
+    return torch.where(redrawn, drawn, y), redrawn

@@ -1,21 +1,69 @@
-"""What every dataset delivers: tensors in memory."""
+"""What every dataset delivers: samples to be had by the batch, as a rule tensors in memory."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
+
+from vicinal.contracts import Samples
+from vicinal.data.decoders import Decoder
+
+Labels = Int64[Tensor, " n"]
+Rows = Int64[Tensor, " _"]  # of whatever number: a batch among others
+Batch = tuple[Shaped[Tensor, "n ..."], Labels, Rows]  # samples, labels, places in the split
+Key = tuple[int, int]  # (seed, epoch), of which a sample's own draws are a function
+
+
+@runtime_checkable
+class Part(Samples, Protocol):
+    """What a run asks of a split, wherever its samples lie."""
+
+    @property
+    def redrawn(self) -> Bool[Tensor, " n"] | None:
+        """Which labels noise replaced, where there is noise."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        ...
+
+    def __getitem__(self, rows: Shaped[Tensor, " m"]) -> Any:
+        """These samples, as a split of the same kind."""
+        ...
+
+    def to(self, device: str, decoder: Decoder | None = None) -> Any:
+        """The same samples, for batches on another device; what is on a disk has a decoder."""
+        ...
+
+    def batches(self, rows: Sequence[Rows], key: Key | None = None) -> Iterator[Batch]:
+        """The batches of these rows (on the CPU), in order; with a key those of a training epoch.
+
+        Images are uint8, feature vectors float32. Without a key they are as an evaluation sees
+        them.
+        """
+        ...
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and labels: images as uint8 (n, c, h, w), feature vectors as float32 (n, d)."""
+    """In memory: images as uint8 (n, c, h, w) or feature vectors as float32 (n, d), and labels."""
 
     x: Shaped[Tensor, "n ..."]
-    y: Int64[Tensor, " n"]
-    redrawn: Bool[Tensor, " n"] | None = None  # which labels noise replaced, where there is noise
+    y: Labels
+    redrawn: Bool[Tensor, " n"] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return tuple(self.x.shape[1:])
 
     def __len__(self) -> int:
         return len(self.y)
@@ -24,33 +72,46 @@ class Split:
         redrawn = None if self.redrawn is None else self.redrawn[rows]
         return Split(self.x[rows], self.y[rows], redrawn)
 
-    def to(self, device: str) -> "Split":
-        """The same samples on another device."""
+    def to(self, device: str, decoder: Decoder | None = None) -> "Split":
+        """The same samples on another device; there is nothing to decode."""
         redrawn = None if self.redrawn is None else self.redrawn.to(device)
         return Split(self.x.to(device), self.y.to(device), redrawn)
+
+    def batches(self, rows: Sequence[Rows], key: Key | None = None) -> Iterator[Batch]:
+        """The samples are the same for training and evaluation, and in every epoch."""
+        for places in on_device(rows, self.y.device):
+            yield self.x.index_select(0, places), self.y.index_select(0, places), places
+
+
+def on_device(batches: Sequence[Rows], device: torch.device) -> Sequence[Rows]:
+    """The rows of each batch on a device, sent there at once."""
+    if not batches:
+        return ()
+    return torch.cat(list(batches)).to(device).split([len(rows) for rows in batches])
 
 
 @dataclass(frozen=True)
 class Data:
     """One dataset as a run uses it."""
 
-    train: Split
-    test: Split
-    valid: Split | None  # held out of train, never trained on
+    train: Part
+    test: Part
+    valid: Part | None  # held out of train, never trained on
     num_classes: int
     mean: tuple[float, ...]  # of the network's first layer, one value a channel or a feature
     std: tuple[float, ...]
     fingerprint: dict[str, str]  # of the content before any option, whatever its order
     canonical: bool | None  # False: not, or not known to be, the original; None: nothing to doubt
     unlabelled: Split | None = None  # more images, whose labels no method may use
+    replaced: dict[str, str] = field(default_factory=dict)  # corrupt files, what was said
 
-    def to(self, device: str) -> "Data":
+    def to(self, device: str, decoder: Decoder | None = None) -> "Data":
         """The same data on another device."""
-        splits = {name: split.to(device) for name, split in self._splits().items()}
+        splits = {name: split.to(device, decoder) for name, split in self._splits().items()}
         return replace(self, **splits)
 
     @property
-    def measured(self) -> dict[str, Split]:
+    def measured(self) -> dict[str, Part]:
         """The test set, a hold-out, and where labels were redrawn, what was and what was not."""
         splits = {"test": self.test} | ({"valid": self.valid} if self.valid else {})
         if self.train.redrawn is not None:
@@ -63,12 +124,12 @@ class Data:
         return {
             "samples": {name: len(split) for name, split in self._splits().items()},
             "num_classes": self.num_classes,
-            "shape": list(self.train.x.shape[1:]),
+            "shape": list(self.train.shape),
             "fingerprint": self.fingerprint,
             "canonical": self.canonical,
-        }
+        } | ({"replaced": len(self.replaced)} if self.replaced else {})
 
-    def _splits(self) -> dict[str, Split]:
+    def _splits(self) -> dict[str, Part]:
         named = {name: getattr(self, name) for name in ("train", "test", "valid", "unlabelled")}
         return {name: split for name, split in named.items() if split is not None}
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from vicinal import ranks
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
-from vicinal.data.split import Split
+from vicinal.data.split import Part
 from vicinal.surgery.modes import evaluating
 
 
@@ -31,23 +31,22 @@ class Clean:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
-    def __call__(self, model: nn.Module, split: Split) -> dict[str, float]:
+    def __call__(self, model: nn.Module, split: Part) -> dict[str, float]:
         """Measure `model` on every sample of `split`; waits for the device once, at the end.
 
         Each rank measures its share, so that all must call it; they get the same numbers.
         """
         assert len(split) > 0
-        device = next((p.device for p in model.parameters()), split.x.device)
+        device = next((p.device for p in model.parameters()), split.y.device)
         found = torch.zeros(len(split), 4, dtype=torch.float64, device=device)
         classes = 0
         with evaluating(model), torch.no_grad():
             # Whole batches, those that one process would take: a sample's logits do not depend on
             # how many ranks there are.
-            starts = range(0, len(split), self.batch_size)
-            for start in starts[ranks.rank() :: ranks.count()]:
-                rows = slice(start, start + self.batch_size)
-                logits = model(as_inputs(split.x[rows].to(device, non_blocking=True)))
-                found[rows] = _per_sample(logits, split.y[rows].to(device, non_blocking=True))
+            whole = torch.arange(len(split)).split(self.batch_size)
+            for x, y, rows in split.batches(whole[ranks.rank() :: ranks.count()]):
+                logits = model(as_inputs(x.to(device, non_blocking=True)))
+                found[rows.to(device)] = _per_sample(logits, y.to(device, non_blocking=True))
                 classes = logits.shape[1]
         classes = max(ranks.heard(classes))
         rank, nll, confidence, hit = ranks.summed_(found).T.contiguous()

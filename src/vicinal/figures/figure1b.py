@@ -74,7 +74,9 @@ class Figure1b:
         files = [out / "figure1b.json", out / "figure1b.svg"]
         write_json_atomically(files[0], self._numbers(spread))
         with svg.style():
-            figure = self._drawn(drawn, circles(self.seeds[0]).train, spread)
+            train = circles(self.seeds[0]).train
+            assert isinstance(train, Split)  # as circles makes them
+            figure = self._drawn(drawn, train, spread)
             svg.save(figure, files[1], TITLE, described(spread))
         return files
 
@@ -139,6 +141,7 @@ class Figure1b:
 
 def measured(model: nn.Module, data: Data, seed: int) -> dict[str, float]:
     """The transition between test points of the classes, and the test accuracy in percent."""
+    assert isinstance(data.test, Split)
     between = transition(model, data.test, Rng.seeded(derived_seed(seed, "pairs")))
     return between.as_dict() | {"test_top1": Clean()(model, data.test)["top1"]}
 

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vicinal.contracts import (
+    InMemory,
     Inputs,
     Loss,
     Method,
     Rows,
-    Samples,
     Targets,
     TrainingData,
     Vicinity,
@@ -50,7 +50,7 @@ class KnnMixup(Method):
     alpha: float = 1.0
     neighbours: int = 200
     among: Literal["all", "class"] = "all"
-    train: Samples | None = field(default=None, repr=False, compare=False)  # both from attach
+    train: InMemory | None = field(default=None, repr=False, compare=False)  # both from attach
     nearest: Int64[Tensor, "n m"] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +60,10 @@ class KnnMixup(Method):
             raise ValueError(f"neighbours must be at least 1, got {self.neighbours}")
 
     def attach(self, data: TrainingData) -> "KnnMixup":
+        if not isinstance(data.train, InMemory):
+            raise ValueError(
+                "method needs all training samples in memory, which a streamed data set has not"
+            )
         classes = data.train.y if self.among == "class" else None
         nearest = nearest_neighbours(data.train.x, self.neighbours, classes)
         return replace(self, train=data.train, nearest=nearest)
@@ -78,7 +82,7 @@ class KnnMixup(Method):
         yield cross_entropy(model(x), y).mean()
 
     def _drawn(
-        self, train: Samples, known: Int64[Tensor, "n m"], num_classes: int, rng: Rng
+        self, train: InMemory, known: Int64[Tensor, "n m"], num_classes: int, rng: Rng
     ) -> tuple[Inputs, Targets]:
         """A neighbour of each sample, uniformly, augmented."""
         uniform = torch.rand(len(known), generator=rng.cpu, dtype=torch.float64)

@@ -1,0 +1,132 @@
+"""Image files to the pixels that a network sees, as torchvision's transforms make them from Pillow.
+
+Free of torch, because the processes that decode import this and little else.
+
+Code:     torchvision's RandomResizedCrop, Resize and CenterCrop on Pillow images, bilinear, which
+          the papers' ImageNet programs call; ours gives their pixels, bit for bit, for their boxes
+Differs:  boxes are drawn from a generator of each image's own, so that no number of processes
+          changes them; images of more than 8 bits a channel are refused, not clipped
+"""
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from PIL import Image
+
+from vicinal.errors import RunError
+
+DEEP_MODES = ("I", "F")  # more than 8 bits a channel; Pillow would clip them without a word
+ATTEMPTS = 10  # at a box that fits, before torchvision's RandomResizedCrop takes a central one
+
+
+class CorruptError(Exception):
+    """A file that was read is no image, or not a whole one; the message is Pillow's reason."""
+
+
+def rgb(data: bytes) -> Image.Image:
+    """The decoded image of a file's content, in three channels of 8 bits."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        if image.mode.split(";")[0] in DEEP_MODES:
+            raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+        if image.mode != "RGB":
+            return image.convert("RGB")
+        image.load()
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
+        raise CorruptError(str(error).partition(" <_io")[0]) from error
+    return image
+
+
+class Box(NamedTuple):
+    """A part of an image, in whole pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom: as Pillow wants it."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What the network sees of an image: a random part of it in training, else the centre."""
+
+    size: int
+    resize: int  # of the shorter side, before the central crop
+    scale: tuple[float, float] = (0.08, 1.0)  # of the random part's area, as a share
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # of its width to its height
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
+        if self.resize < self.size:
+            raise ValueError(
+                f"resize must be at least size, {self.size}, got {self.resize} "
+                "(the centre is cropped after it)"
+            )
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale must be two shares, smaller first, got {list(self.scale)}")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio must be positive, smaller first, got {list(self.ratio)}")
+
+    def __call__(self, image: Image.Image, seed: int | None) -> Image.Image:
+        """size x size; with a seed the random part that it draws."""
+        square = (self.size, self.size)
+        if seed is None:
+            whole = image.resize(self.resized(*image.size), Image.Resampling.BILINEAR)
+            return whole.crop(self.centre(*whole.size).corners)
+        part = image.crop(self.box(*image.size, Random(seed)).corners)
+        return part.resize(square, Image.Resampling.BILINEAR)
+
+    def box(self, width: int, height: int, draws: Random) -> Box:
+        """RandomResizedCrop's: area and log ratio uniform; of ten that do not fit, a central one.
+
+        Only `random()` is called on the generator, whose numbers Python will never change.
+        """
+        low, high = map(math.log, self.ratio)
+        for _ in range(ATTEMPTS):
+            area = width * height * _between(*self.scale, draws)
+            ratio = math.exp(_between(low, high, draws))
+            across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < across <= width and 0 < down <= height:
+                top = int(draws.random() * (height - down + 1))
+                return Box(int(draws.random() * (width - across + 1)), top, across, down)
+        narrowest, widest = self.ratio
+        across = min(width, round(height * widest))
+        down = min(height, round(width / narrowest))
+        return Box((width - across) // 2, (height - down) // 2, across, down)
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Resize's: the shorter side as wanted, the longer cut to a whole number."""
+        short = min(width, height)
+        return self.resize * width // short, self.resize * height // short
+
+    def centre(self, width: int, height: int) -> Box:
+        """CenterCrop's, which rounds half pixels to the even side."""
+        left, top = (round((side - self.size) / 2) for side in (width, height))
+        return Box(left, top, self.size, self.size)
+
+
+def render(crop: Crop, path: str, seed: int | None) -> bytes:
+    """A file's pixels, row by row, three bytes each."""
+    return crop(rgb(content(path)), seed).tobytes()
+
+
+def content(path: str) -> bytes:
+    """What the system does not hand out is no corrupt image: nothing may take its place."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _between(low: float, high: float, draws: Random) -> float:
+    return low + (high - low) * draws.random()

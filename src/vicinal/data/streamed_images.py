@@ -1,0 +1,159 @@
+"""Image folders too large for memory: listed once a run, decoded batch by batch."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vicinal import ranks
+from vicinal.contracts import Vicinity
+from vicinal.data.image_folder import SUFFIXES, is_image, layout
+from vicinal.data.pixels import Crop
+from vicinal.data.protocol import check_options, held_out, noisy_labels
+from vicinal.data.split import Data
+from vicinal.data.stream import StreamedSplit
+from vicinal.errors import RunError
+from vicinal.vicinities.color_jitter import ColorJitter
+from vicinal.vicinities.compose import Compose
+from vicinal.vicinities.crop_flip import CropFlip
+from vicinal.vicinities.identity import Identity
+
+LISTING_THREADS = 16  # where folders lie on a network, each waits for it
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedImages:
+    """ROOT/train/CLASS/* and ROOT/test/CLASS/* (or val), of whatever sizes and number.
+
+    Training sees RandomResizedCrop(size, scale, ratio) and a flip, evaluation Resize(resize) and
+    CenterCrop(size), both as torchvision makes them of Pillow's images. Its fingerprint is of the
+    names and sizes of the files, since the pixels would take hours to read.
+    """
+
+    name: str = ""  # where empty: that of the folder
+    root: str
+    test: str | None = None  # test or val, where both are there
+    size: int = 224
+    resize: int = 256
+    scale: Sequence[float] = (0.08, 1.0)
+    ratio: Sequence[float] = (3 / 4, 4 / 3)
+    flip: bool = True
+    jitter: float = 0.0  # of brightness, contrast and saturation
+    lighting: float = 0.0
+    mean: Sequence[float]
+    std: Sequence[float]
+    corrupt: Literal["stop", "replace"] = "stop"
+    train_per_class: int | None = None
+    holdout_per_class: int = 0
+    split_seed: int = 0
+    label_noise: float = 0.0
+    label_noise_seed: int = 12345
+    canonical: dict[str, int] | None = None  # classes, training and test images of the original
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", Path(self.root).name)
+        check_options(
+            self, {"train_per_class": 1, "holdout_per_class": 0, "jitter": 0, "lighting": 0}
+        )
+        if len(self.mean) != 3:
+            raise ValueError(f"mean must have 3 values, got {list(self.mean)}")
+        for key in ("scale", "ratio"):
+            if len(getattr(self, key)) != 2:
+                raise ValueError(f"{key} must be two numbers, got {list(getattr(self, key))}")
+        self._crop  # noqa: B018 (checks the rest)
+
+    @property
+    def augment(self) -> Vicinity:
+        """Flip and colours, on batches on the device; cropping is part of decoding."""
+        flip = CropFlip(padding=0, flip=True) if self.flip else Identity()
+        colours = ColorJitter(self.jitter, self.lighting)
+        return Compose(flip, colours) if self.jitter or self.lighting else flip
+
+    @property
+    def _crop(self) -> Crop:
+        scale, ratio = tuple(self.scale), tuple(self.ratio)
+        return Crop(self.size, self.resize, (scale[0], scale[1]), (ratio[0], ratio[1]))
+
+    def load(self) -> Data:
+        """List the folders, and cut the training set to the protocol."""
+        root = Path(self.root).expanduser()
+        folder, classes = layout(root, self.test, "dataset.test")
+        replaced: dict[str, str] = {}
+
+        def part(name: str) -> tuple[StreamedSplit, str]:
+            names, labels, mark = listed(root / name, classes)
+            where = str(root / name)
+            return StreamedSplit(where, names, labels, self._crop, self.corrupt, replaced), mark
+
+        (train, of_train), (test, of_test) = part("train"), part(folder)
+        found = {"classes": len(classes), "train": len(train), "test": len(test)}
+        train, valid = held_out(
+            train, self.holdout_per_class, self.train_per_class, self.split_seed
+        )
+        if self.label_noise:
+            noisy = noisy_labels(train.y, self.label_noise, len(classes), self.label_noise_seed)
+            train = replace(train, y=noisy[0], redrawn=noisy[1])
+        return Data(
+            train,
+            test,
+            valid,
+            len(classes),
+            tuple(map(float, self.mean)),
+            tuple(map(float, self.std)),
+            {"train": of_train, "test": of_test},
+            self._is_original(found),
+            replaced=replaced,
+        )
+
+    def _is_original(self, found: dict[str, int]) -> bool | None:
+        """Other numbers prove that it is not; the same leave nothing to doubt, if no proof."""
+        if self.canonical is None or found == self.canonical:
+            return None
+        if ranks.first():
+            other = [
+                f"{found[key]:,} instead of {count:,} ({key})"
+                for key, count in self.canonical.items()
+                if found[key] != count
+            ]
+            print(
+                f"{self.root} is not the original {self.name}: {', '.join(other)}; "
+                "its records will say so",
+                file=sys.stderr,
+            )
+        return False
+
+
+def listed(folder: Path, classes: Sequence[str]) -> tuple[np.ndarray, torch.Tensor, str]:
+    """The images of each class by name, their labels, and a digest of their names and sizes."""
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        found = list(pool.map(lambda name: sorted(_images(folder / name, name)), classes))
+    for name, files in zip(classes, found, strict=True):
+        if not files:
+            raise RunError(f"{folder / name} must hold images ({', '.join(SUFFIXES)}), got none")
+    digest = hashlib.blake2b(digest_size=16)
+    for files in found:
+        digest.update(b"".join(b"%s\0%d\n" % file for file in files))
+    names = np.array([name for files in found for name, _ in files])
+    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor([*map(len, found)]))
+    return names, labels, digest.hexdigest()
+
+
+def _images(folder: Path, name: str) -> Iterator[tuple[bytes, int]]:
+    """Names relative to the folder of the classes, and sizes in bytes."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            inside = f"{name}/{entry.name}"
+            if is_image(entry.name):
+                yield os.fsencode(inside), entry.stat().st_size
+            elif entry.is_dir():
+                yield from _images(folder / entry.name, inside)
