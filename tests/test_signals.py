@@ -49,6 +49,8 @@ def test_a_launcher_that_listened_before_is_told_after_the_checkpoint(number: in
             assert order == ["saved", number]
             stop.obey(lambda: order.append("saved again"))  # only once for a signal
         assert order == ["saved", number]
+        os.kill(os.getpid(), number)  # listened to again once the run is over
+        assert order == ["saved", number, number]
     finally:
         signal.signal(number, before)
 
