@@ -74,6 +74,9 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "network.pt")
     with pytest.raises(RunError, match="holds no finished run"):
         export(tmp_path, tmp_path / "network.safetensors")
+    (tmp_path / "record.json").write_text('{"name": "a", "seed": 0}')
+    with pytest.raises(RunError, match="holds no checkpoint any more"):
+        export(tmp_path, tmp_path / "network.safetensors")
 
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from vicinal.contracts import Method
 from vicinal.data.batches import Batches
 from vicinal.data.split import Data, Split
 from vicinal.draws import Rng
+from vicinal.errors import PreemptedError
 from vicinal.evaluation.clean import Clean
 from vicinal.folders import RunFolder
 from vicinal.loggers.jsonl import Jsonl
@@ -37,6 +39,7 @@ from vicinal.optim import Sgd
 from vicinal.run import Run
 from vicinal.runtime import Runtime
 from vicinal.schedules import Constant, Schedule
+from vicinal.signals import stopping
 from vicinal.surgery.synced_norms import sync_norms
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
@@ -213,9 +216,11 @@ def test_two_ranks_train_as_one_process_on_the_whole_batch(
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("world", [2, 3])
-def test_a_batch_of_fewer_samples_than_ranks_is_trained_on(world: int, tmp_path: Path) -> None:
-    samples = data(9)  # 8 and 1
+@pytest.mark.parametrize(("world", "last"), [(2, 1), (3, 1), (2, 2)])
+def test_a_batch_of_hardly_a_sample_a_rank_is_trained_on(
+    world: int, last: int, tmp_path: Path
+) -> None:
+    samples = data(8 + last)
     expected = trained(loop(Erm(Identity()), samples, norms=False))
     found = on_two(lambda: trained(loop(Erm(Identity()), samples, norms=False)), tmp_path, world)
     for each in found:
@@ -287,6 +292,57 @@ def test_parameters_without_a_gradient_on_any_rank_stay_without(tmp_path: Path) 
 
     for found in on_two(step, tmp_path):
         assert found == [torch.tensor([[2.0]]), torch.tensor([[1.0]]), None]
+
+
+def test_gradients_too_many_for_one_message_all_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "BUCKET", 3)
+
+    def step() -> list[Tensor | None]:
+        kinds = {2: torch.float32, 1: torch.float64, 5: torch.float32, 3: torch.float32}
+        layers = nn.ModuleList(nn.Linear(1, n, bias=False, dtype=t) for n, t in kinds.items())
+        for p in layers.parameters():
+            (p * (ranks.rank() + 1)).sum().backward()
+        ranks.synchronise(layers, 1, 2)
+        return [p.grad for p in layers.parameters()]
+
+    for found in on_two(step, tmp_path):
+        assert [set(gradient.flatten().tolist()) for gradient in found] == [{3.0}] * 4
+
+
+def test_all_start_from_the_first_ranks_weights_and_buffers(tmp_path: Path) -> None:
+    def started() -> dict[str, Tensor]:
+        norm = nn.BatchNorm1d(2)
+        for values in (norm.weight.data, norm.running_mean, norm.running_var):
+            assert values is not None
+            values.fill_(ranks.rank() + 2)
+        ranks.same_start(norm)
+        return norm.state_dict()
+
+    for found in on_two(started, tmp_path):
+        for key in ("weight", "running_mean", "running_var"):
+            assert found[key].tolist() == [2, 2]
+
+
+def test_only_the_first_rank_is_asked_what_all_are_told(tmp_path: Path) -> None:
+    def asked() -> tuple[str, list[int]]:
+        heard: list[int] = []
+        told = ranks.told(lambda: heard.append(ranks.rank()) or "so")
+        return told, heard
+
+    assert on_two(asked, tmp_path) == [("so", [0]), ("so", [])]
+
+
+def test_a_signal_to_one_rank_stops_all_after_a_checkpoint(tmp_path: Path) -> None:
+    def stopped() -> None:
+        with stopping() as stop:
+            if ranks.rank() == 1:
+                os.kill(os.getpid(), signal.SIGUSR2)
+            with pytest.raises(PreemptedError, match="SIGUSR2"):
+                stop.obey(ranks.wait)  # as saving does, it takes them all
+
+    on_two(stopped, tmp_path)
 
 
 SMALL = (

@@ -40,7 +40,11 @@ def test_a_signal_is_obeyed_after_the_step_and_the_run_resumes_there(
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_launcher_that_listened_before_is_told_after_the_checkpoint(number: int) -> None:
     order: list[object] = []
-    before = signal.signal(number, lambda number, frame: order.append(number))
+
+    def listener(number: int, frame: object) -> None:
+        order.append(number)
+
+    before = signal.signal(number, listener)
     try:
         with stopping() as stop:
             os.kill(os.getpid(), number)
@@ -49,6 +53,7 @@ def test_a_launcher_that_listened_before_is_told_after_the_checkpoint(number: in
             assert order == ["saved", number]
             stop.obey(lambda: order.append("saved again"))  # only once for a signal
         assert order == ["saved", number]
+        assert signal.getsignal(number) is listener  # again, once the run is over
     finally:
         signal.signal(number, before)
 

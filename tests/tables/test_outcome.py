@@ -100,13 +100,16 @@ def test_of_several_budgets_the_nearest_to_the_papers_is_shown() -> None:
         record(merge(ERM.overrides, [f"schedule.epochs={epochs}"]), 0, float(epochs))
         for epochs in (30, 100, 60)
     ]
-    assert outcome(*budgets).reduced == ("schedule.epochs=100",)
+    more_seeds = runs(merge(ERM.overrides, ["schedule.epochs=30"]), 3.7, 3.8, 3.9)[1:]
+    assert outcome(*budgets, *more_seeds).reduced == ("schedule.epochs=100",)
     assert outcome(*budgets, *runs(ERM.overrides, 3.7, 3.8, 3.9)).reduced == ()
 
 
 def test_a_copy_of_the_data_makes_a_run_reduced() -> None:
     found = outcome(*runs(ERM.overrides, 3.7, 3.8, 3.9, data={"canonical": False}))
     assert (found.verdict, found.reduced) == ("reduced", (NOT_ORIGINAL,))
+    unknown = outcome(*runs(ERM.overrides, 3.7, 3.8, 3.9, data={"canonical": None}))
+    assert (unknown.verdict, unknown.reduced) == ("reproduced", ())  # nothing to compare it with
 
 
 def test_a_validation_error_is_that_of_the_chosen_epoch() -> None:
@@ -136,6 +139,13 @@ def test_orderings_are_judged_by_our_runs(mixup: tuple[float, ...], expected: st
     (found,) = joined.comparisons
     assert found.verdict == expected
     assert joined.orderings == {expected: 1}
+
+
+@pytest.mark.parametrize(("mixup", "printed"), [("2.7", True), ("3.8", False), ("3.9", False)])
+def test_a_tie_in_the_papers_numbers_bears_no_claim_out(mixup: str, printed: bool) -> None:
+    tree = {**TABLE.tree, "rows": [{"label": "CIFAR-10", "printed": ["3.8", mixup, "1.0"]}]}
+    (found,) = Joined.of(Table("paper/tie", tree), Records([])).comparisons
+    assert found.printed == printed
 
 
 def test_runs_with_different_budgets_are_not_compared() -> None:

@@ -28,6 +28,16 @@ def test_rounding_of_the_printed_digits_counts() -> None:
     assert coarse.half_width == pytest.approx(4.303 / 12**0.5, rel=1e-3)
 
 
+def test_a_printed_spread_of_one_run_has_no_degrees_of_freedom_of_its_own() -> None:
+    found = against_paper(OURS, 5.0, spread=0.2, paper_runs=1, decimals=9)
+    assert found.half_width == pytest.approx(2.776 * (0.025 / 5 + 0.04) ** 0.5, rel=1e-3)
+
+
+def test_an_interval_that_reaches_zero_contains_it() -> None:
+    assert [Interval(x, 0.5).side for x in (-0.6, -0.5, 0.5, 0.6)] == [-1, 0, 0, 1]
+    assert Interval(0.0, 0.0).side == 0
+
+
 @pytest.mark.parametrize(("spread_printed", "paper_runs"), [(True, 5), (False, 5), (False, 1)])
 def test_equal_methods_are_called_different_one_time_in_twenty(
     spread_printed: bool, paper_runs: int
@@ -72,4 +82,5 @@ def test_one_shared_seed_decides_nothing() -> None:
     ],
 )
 def test_verdicts(interval: Interval, percent: bool, whole: bool, expected: str) -> None:
-    assert verdict(interval, value=2.0, percent=percent, whole=whole) == expected
+    for value in (2.0, -2.0):
+        assert verdict(interval, value, percent=percent, whole=whole) == expected
