@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import photos
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from vicinal.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Vicinity
+from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng
 from vicinal.loop import Loop
 from vicinal.run import Run
@@ -127,3 +129,26 @@ def test_two_gpus_train_as_one(tmp_path: Path) -> None:
         assert found["sessions"][0]["ranks"] == count
         losses.append(found["curves"]["train_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+
+def streamed(root: Path, decode: str) -> list[Tensor]:
+    lines = [f"dataset.root={root}", "dataset.size=64", "dataset.resize=72", "runtime=cuda"]
+    run: Run = build(compose("dataset=image_stream", *lines, f"runtime.decode={decode}"))
+    data = run.dataset.load().to("cuda", run.runtime.decoder())
+    rows = list(torch.arange(len(data.train)).split(8))
+    batches = [*data.train.batches(rows, (0, 1)), *data.train.batches(rows)]
+    assert all(each.is_cuda for batch in batches for each in batch)
+    return [x.cpu() for x, _, _ in batches]
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding .* of TorchVision are deprecated")
+def test_streamed_images_are_those_of_the_cpu_and_nvjpegs_nearly(tmp_path: Path) -> None:
+    root = photos.folder(tmp_path / "set", train=10, side=90)
+    expected, pinned, decoded = [], streamed(root, "cpu"), streamed(root, "gpu")
+    train = StreamedImages(root=str(root), size=64, resize=72, mean=[0.5] * 3, std=[0.2] * 3)
+    for key in ((0, 1), None):
+        rows = list(torch.arange(30).split(8))
+        expected += [x for x, _, _ in train.load().train.batches(rows, key)]
+    for ours, theirs, nearly in zip(expected, pinned, decoded, strict=True):
+        assert torch.equal(ours, theirs)
+        assert (ours.int() - nearly.int()).abs().double().mean() < 2

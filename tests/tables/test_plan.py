@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import photos
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -46,7 +47,9 @@ def families() -> dict[str, Cell]:
 
 
 def stand_in(folder: Path, dataset: str) -> Path:
-    """Four samples a class to train on and one to test on, of the true shape."""
+    """Four samples a class to train on and one to test on; their true shape, if in memory."""
+    if dataset == "imagenet":
+        return photos.folder(folder / "photos", train=4, val=1, side=60)
     shape, classes = SHAPES[dataset]
     draws = np.random.default_rng(0)
     arrays = {}
@@ -62,7 +65,8 @@ def stand_in(folder: Path, dataset: str) -> Path:
 
 def small(cell: Cell, file: Path) -> tuple[str, ...]:
     """The cell's run with a small network, a small batch, and the stand-in for its data."""
-    lines = [line for line in cell.overrides if not line.startswith(("model", "optimizer.ema"))]
+    others = ("model", "+model", "optimizer.ema")
+    lines = [line for line in cell.overrides if not line.startswith(others)]
     keys = {line.partition("=")[0] for line in lines}
     if "dataset.unlabelled" in keys:  # where the stand-in has none of its own
         keys.add("dataset.train_per_class")
@@ -71,6 +75,9 @@ def small(cell: Cell, file: Path) -> tuple[str, ...]:
     if option(lines, "dataset").startswith("uci"):
         lines = [line for line in lines if not line.startswith("dataset.")]
         data = ["dataset=tabular", f"dataset.table={file}", "model=mlp"]
+    elif option(lines, "dataset") == "imagenet":
+        size = ["dataset.size=64", "dataset.resize=64", "runtime.workers=0"]
+        data = [f"dataset.root={file}", "model=wrn10_2", *size]
     else:
         data = [f"dataset.arrays={file}", "model=wrn10_2"]
     machine = ["schedule.batch_size=8", "runtime=cpu", "runtime.threads=1"]

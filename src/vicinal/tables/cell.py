@@ -13,7 +13,6 @@ MEASURES = {  # what a record can supply, and how: scale and offset of the recor
 SPLITS = ("test", "valid", "kept", "redrawn")  # the last two: training labels, under label noise
 REPORTS = ("last", "median10", "best_test", "best_valid")
 CAPABILITIES = (
-    "ImageNet-sized data",
     "corrupted test sets",
     "attacks on trained networks",
     "deformed test sets",
@@ -25,6 +24,7 @@ CAPABILITIES = (
     "cost measurements",
     "statistics of normalisation layers",
     "a method of another paper",
+    "weights of another paper",
     "transfer to another task",
 )
 

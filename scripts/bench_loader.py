@@ -1,0 +1,222 @@
+"""Time our decoding of an image folder against torchvision's reference loader on the same folder.
+
+Theirs is ImageFolder, RandomResizedCrop, RandomHorizontalFlip, ToTensor and Normalize in a
+DataLoader. Ours is a streamed split as it hands uint8 batches to the device, where flip and
+normalising are a few operations on the batch; once more with those done on this CPU. All in one
+process, in turns, with as many workers. A figure is the median over rounds of the ratio within a
+round, on a folder of 500 x 375 parts of real photographs unless one is given.
+Writes results/bench/loader-cpu.json.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+from torchvision.io import ImageReadMode, decode_jpeg
+
+from vicinal.contracts import Vicinity
+from vicinal.data.batches import Batches
+from vicinal.data.decoders import Workers
+from vicinal.data.pixels import rgb
+from vicinal.data.split import Part
+from vicinal.data.streamed_images import StreamedImages
+from vicinal.draws import Rng
+from vicinal.files import write_json_atomically
+from vicinal.provenance import provenance
+from vicinal.runtime import cores
+
+MEAN, STD, SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
+WIDTH, HEIGHT, QUALITY = 500, 375, 95  # ImageNet's median; about 80 kB a file, its mean is 110 kB
+
+
+def main() -> None:
+    """Measure, print, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, help="a folder with train and val; made if not given")
+    parser.add_argument("--images", type=int, default=2048, help="of the folder that is made")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, default=Path("results/bench/loader-cpu.json"))
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = arguments.root or photographs(Path(folder), arguments.images)
+        contenders = {
+            "ours": delivered(root, arguments),
+            "ours, device's part on the CPU": augmented(root, arguments),
+            "torchvision": theirs(root, arguments),
+        }
+        speeds = measure(contenders, arguments)
+        per_image = {name: milliseconds(one) for name, one in single(root).items()}
+    print(f"{'':32} images/s over theirs, by core second over theirs")
+    loaders = {}
+    for name, found in speeds.items():
+        pairs = list(zip(found, speeds["torchvision"], strict=True))
+        row = {"images_per_second": median(ours[0] for ours, _ in pairs)}
+        row["over_torchvision"] = median(ours[0] / theirs[0] for ours, theirs in pairs)
+        row["images_per_core_second"] = median(ours[1] for ours, _ in pairs)
+        row["per_core_second_over_torchvision"] = median(
+            ours[1] / theirs[1] for ours, theirs in pairs
+        )
+        print(f"{name:32} " + "".join(f"{value:10.3f}" for value in row.values()))
+        loaders[name] = row
+    for name, found in per_image.items():
+        print(f"{name:32} {found:6.3f} ms an image")
+    result = provenance("cpu") | {
+        "batch": arguments.batch,
+        "rounds": arguments.rounds,
+        "workers": arguments.workers,
+        "loaders": loaders,
+        "milliseconds": per_image,
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json_atomically(arguments.out, result)
+    print(f"written: {arguments.out}")
+
+
+def photographs(root: Path, count: int) -> Path:
+    """JPEGs of ImageNet's size, each a part of a photograph that scikit-learn ships."""
+    whole = [Image.fromarray(image) for image in load_sample_images().images]
+    draws = Random(0)
+    for part, images in (("train", count), ("val", 2)):
+        for number in range(images):
+            photo = whole[number % 2]
+            left = draws.randrange(photo.width - WIDTH)
+            top = draws.randrange(photo.height - HEIGHT)
+            path = root / part / f"photo{number % 2}" / f"{number:05}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            photo.crop((left, top, left + WIDTH, top + HEIGHT)).save(path, quality=QUALITY)
+    return root
+
+
+def streamed(root: Path, arguments: argparse.Namespace) -> tuple[Part, Vicinity]:
+    """The training split, and what the device does to its batches."""
+    dataset = StreamedImages(root=str(root), size=SIZE, mean=MEAN, std=STD)
+    return dataset.load().train.to("cpu", Workers(arguments.workers)), dataset.augment
+
+
+def delivered(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
+    """Batches as they go to the device."""
+    split, _ = streamed(root, arguments)
+    for epoch in range(1_000_000):
+        order = torch.randperm(len(split), generator=torch.Generator().manual_seed(epoch))
+        for x, _, _ in split.batches(order.split(arguments.batch), (0, epoch)):
+            yield len(x)
+
+
+def augmented(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
+    """Batches as a network's first layer hands them on."""
+    split, augment = streamed(root, arguments)
+    batches = Batches(split, 2, arguments.batch, augment, seed=0)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    for epoch in range(1_000_000):
+        for x, _, _ in batches.epoch(epoch, 0, Rng.seeded(0)):
+            yield len((x - mean) / std)
+
+
+def theirs(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
+    """As torchvision's reference script for ImageNet has it."""
+    steps = [
+        transforms.RandomResizedCrop(SIZE),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ]
+    loader = DataLoader(
+        ImageFolder(str(root / "train"), transforms.Compose(steps)),
+        arguments.batch,
+        shuffle=True,
+        num_workers=arguments.workers,
+        persistent_workers=True,
+    )
+    while True:
+        for x, _ in loader:
+            yield len(x)
+
+
+def measure(
+    contenders: dict[str, Iterator[int]], arguments: argparse.Namespace
+) -> dict[str, list[tuple[float, float]]]:
+    """Images by second, and by second of a core, by contender and round.
+
+    A round is an epoch each, at whose end nothing is ahead. The first starts the workers and is
+    dropped.
+    """
+    speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    steps = -(-arguments.images // arguments.batch)
+    for turn in range(arguments.rounds + 1):
+        for name in Random(turn).sample(sorted(contenders), len(contenders)):
+            began, busy = perf_counter(), core_seconds()
+            images = sum(next(contenders[name]) for _ in range(steps))
+            if turn:
+                found = images / (perf_counter() - began), images / (core_seconds() - busy)
+                speeds[name].append(found)
+    return speeds
+
+
+def core_seconds() -> float:
+    """Of this process and its workers, to a hundredth: what others do to the clock is not in it."""
+    here = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+    ticks = 0
+    for child in Path(here).read_text().split():
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # in user mode, in the system's
+    return process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def single(root: Path) -> dict[str, tuple[Callable[[Any], object], list[Any]]]:
+    """The parts of the work on one image, and what they are timed on."""
+    files = [path.read_bytes() for path in sorted((root / "train").rglob("*.JPEG"))[:64]]
+    pillow = [rgb(file) for file in files]
+    tensors = [torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] for image in pillow]
+    left, top, right, bottom = 60, 30, 410, 310
+
+    def torchvision_decode(file: bytes) -> object:
+        return decode_jpeg(torch.frombuffer(bytearray(file), dtype=torch.uint8), ImageReadMode.RGB)
+
+    def pillow_resize(image: Image.Image) -> object:
+        part = image.crop((left, top, right, bottom))
+        return part.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+
+    def torch_resize(image: torch.Tensor) -> object:
+        part = image[..., top:bottom, left:right]
+        return F.interpolate(part, (SIZE, SIZE), mode="bilinear", antialias=True)
+
+    return {
+        "decode, Pillow": (rgb, files),
+        "decode, torchvision.io": (torchvision_decode, files),
+        "crop and resize, Pillow": (pillow_resize, pillow),
+        "crop and resize, torch (uint8)": (torch_resize, tensors),
+    }
+
+
+def milliseconds(timed: tuple[Callable[[Any], object], list[Any]]) -> float:
+    """Of this process's own time: others share the machine."""
+    act, samples = timed
+    found = []
+    for _ in range(7):
+        began = process_time()
+        for sample in samples:
+            act(sample)
+        found.append(1000 * (process_time() - began) / len(samples))
+    return median(found)
+
+
+if __name__ == "__main__":
+    main()
