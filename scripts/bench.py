@@ -9,19 +9,19 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any
 
 import torch
+from benches.drawn import composed, drawn_data, endless, names
+from benches.racing import now
 from torch.nn import functional as F
 
-from vicinal.configs import CONFIGS, build, compose
 from vicinal.data.split import Data, Split
 from vicinal.files import write_json_atomically
 from vicinal.provenance import provenance
 from vicinal.run import Run
 
-SHAPE, CLASSES, STEPS = (3, 32, 32), 10, 64  # CIFAR-10's; a split of so many steps is drawn once
+STEPS = 64  # a split of so many is drawn once
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument(
         "--methods",
         nargs="*",
-        default=sorted(names("method")),
+        default=names("method"),
         help="all, unless named; with settings: 'augmax method.steps=5'",
     )
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
@@ -51,33 +51,24 @@ def main() -> None:
     print(f"written: {target}")
 
 
-def names(group: str) -> list[str]:
-    """The options of a config group."""
-    return [path.stem for path in (CONFIGS / group).glob("*.yaml")]
-
-
-def composed(arguments: argparse.Namespace, *overrides: str) -> Run:
-    """The run that the command line would make for CIFAR-10."""
+def chosen(arguments: argparse.Namespace, *overrides: str) -> tuple[Run, Data]:
+    """The run that the command line would make for CIFAR-10, and data for it."""
+    batch = f"schedule.batch_size={arguments.batch}"
     model, runtime = f"model={arguments.model}", f"runtime={arguments.runtime}"
-    return build(compose("dataset=cifar10", model, runtime, *overrides))
+    run = composed(model, runtime, batch, *overrides)
+    run.runtime.start()
+    return run, drawn_data(STEPS * arguments.batch, run.runtime.target)
 
 
 def ours(arguments: argparse.Namespace, method: str) -> Iterator[int]:
     """The suite's own loop over CIFAR-shaped data, one step at a time."""
-    batch = f"schedule.batch_size={arguments.batch}"
-    run = composed(arguments, batch, *f"method={method}".split())
-    run.runtime.start()
-    loop = run.loop(drawn_data(arguments.batch, run.runtime.target))
-    while True:
-        yield from loop.steps()
-        loop.close_epoch()
+    run, data = chosen(arguments, *f"method={method}".split())
+    yield from endless(run.loop(data))
 
 
 def bare(arguments: argparse.Namespace) -> Iterator[int]:
     """What a competent user writes: indexed batches, no augmentation, nothing logged or checked."""
-    run = composed(arguments)
-    data = drawn_data(arguments.batch, run.runtime.target)
-    run.runtime.start()
+    run, data = chosen(arguments)
     assert isinstance(data.train, Split)
     network, x, y = run.build(data), data.train.x, data.train.y
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
@@ -92,29 +83,17 @@ def bare(arguments: argparse.Namespace) -> Iterator[int]:
             yield len(rows)
 
 
-def drawn_data(batch: int, device: str) -> Data:
-    """Random pixels: the time of a step does not depend on what they show."""
-    generator = torch.Generator().manual_seed(0)
-    count = STEPS * batch
-    x = torch.randint(256, (count, *SHAPE), generator=generator, dtype=torch.uint8)
-    y = torch.randint(CLASSES, (count,), generator=generator)
-    split = Split(x, y).to(device)
-    moments = (0.5,) * SHAPE[0]
-    return Data(split, split, None, CLASSES, moments, moments, {}, None, unlabelled=split)
-
-
 def measure(contenders: dict[str, Iterator[int]], rounds: int) -> dict[str, list[float]]:
     """Seconds a step, by contender and round; the first round warms up and is dropped."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
-        names = random.Random(turn).sample(sorted(contenders), len(contenders))
-        for name, steps in ((name, contenders[name]) for name in names):
-            began = perf_counter()
+        order = random.Random(turn).sample(sorted(contenders), len(contenders))
+        for name, steps in ((name, contenders[name]) for name in order):
+            began = now()
             next(steps)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            ended = now()
             if turn:
-                seconds[name].append(perf_counter() - began)
+                seconds[name].append(ended - began)
     return seconds
 
 

@@ -1,0 +1,40 @@
+"""Random data and the suite's own runs over them: what every step bench is made of."""
+
+from collections.abc import Iterator
+
+import torch
+
+from vicinal.configs import CONFIGS, build, compose
+from vicinal.data.split import Data, Split
+from vicinal.loop import Loop
+from vicinal.run import Run
+
+CIFAR, CIFAR_CLASSES = (3, 32, 32), 10
+
+
+def names(group: str) -> list[str]:
+    """The options of a config group."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def composed(*overrides: str) -> Run:
+    """The run that the command line would make for CIFAR-10."""
+    return build(compose("dataset=cifar10", *overrides))
+
+
+def drawn_data(
+    count: int, device: str, shape: tuple[int, ...] = CIFAR, classes: int = CIFAR_CLASSES
+) -> Data:
+    """Random pixels: the time of a step does not depend on what they show."""
+    generator = torch.Generator(device).manual_seed(0)
+    drawn = {"generator": generator, "device": device}
+    x = torch.randint(256, (count, *shape), dtype=torch.uint8, **drawn)
+    split, moments = Split(x, torch.randint(classes, (count,), **drawn)), (0.5,) * shape[0]
+    return Data(split, split, None, classes, moments, moments, {}, None, unlabelled=split)
+
+
+def endless(loop: Loop) -> Iterator[int]:
+    """The loop's steps, epoch after epoch; yields the images of each."""
+    while True:
+        yield from loop.steps()
+        loop.close_epoch()

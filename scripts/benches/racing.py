@@ -1,0 +1,152 @@
+"""Contenders take turns in one process, in rounds of random order, so that a slow moment meets all.
+
+Every window is timed from one synchronisation with the device to the next. What fails is written
+down with its error, and the others go on.
+"""
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+
+Row = dict[str, Any]
+LEFT: Row = {"not_measured": "the budget was spent"}
+
+
+def now() -> float:
+    """Seconds, once the device has done all that it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Asked for its steps anew in every window; what it starts for them ends with them."""
+
+    steps: Callable[[], Iterator[int]]  # trains; yields the images of each step
+    precision: str  # of its convolutions: bf16 or fp32
+    lead: int = 1  # steps of a window before the clock starts, such as those that fill a queue
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure."""
+
+    rounds: int
+    window: float  # seconds
+    warmup: int  # steps
+    deadline: float  # by perf_counter; what has not begun by then is left
+
+    @property
+    def spent(self) -> bool:
+        """Whether to begin anything more."""
+        return perf_counter() > self.deadline
+
+
+@dataclass
+class Ready:
+    """A contender after its warm-up."""
+
+    contender: Contender
+    steps: int  # of a window
+    row: Row
+    rates: list[float] = field(default_factory=list)  # images a second, by round
+
+
+def race(
+    makers: dict[str, Callable[[], Contender]],
+    effort: Effort,
+    standing: dict[str, Ready] | None = None,
+) -> dict[str, Row]:
+    """Rows of the contenders, by name; `standing` ones race along, with rates of their own."""
+    racing, rows = dict(standing or {}), {}
+    for ready in racing.values():
+        ready.rates.clear()
+    for name, make in makers.items():
+        if effort.spent:
+            rows[name] = dict(LEFT)
+            continue
+        try:
+            racing[name] = prepared(make, effort)
+        except Exception as error:
+            rows[name] = {"error": one_line(error)}
+        release()
+    return rows | rounds(racing, effort) if racing.keys() & makers.keys() else rows
+
+
+def prepared(make: Callable[[], Contender], effort: Effort) -> Ready:
+    """Build, warm up, and find out how many steps fill a window; peaks are its own alone."""
+    on_gpu = torch.cuda.is_initialized()
+    began = now()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+    contender = make()
+    built, steps = now(), contender.steps()
+    for _ in range(max(effort.warmup, contender.lead)):
+        next(steps)
+    warm = now()
+    timed = max(2, effort.warmup // 2)
+    for _ in range(timed):
+        next(steps)
+    pace = (now() - warm) / timed
+    row: Row = {
+        "precision": contender.precision,
+        "build_seconds": built - began,
+        "warmup_seconds": warm - built,
+        "steps_per_window": max(2, round(effort.window / pace)),
+    }
+    if on_gpu:
+        row["peak_bytes"] = torch.cuda.max_memory_allocated() - allocated
+        row["reserved_bytes"] = torch.cuda.memory_reserved() - reserved
+    return Ready(contender, row["steps_per_window"], row)
+
+
+def rounds(racing: dict[str, Ready], effort: Effort) -> dict[str, Row]:
+    """At least one, and no more once the time is spent."""
+    rows: dict[str, Row] = {}
+    for turn in range(effort.rounds):
+        if turn and effort.spent:
+            break
+        for name in Random(turn).sample(sorted(racing), len(racing)):
+            try:
+                racing[name].rates.append(window(racing[name]))
+            except Exception as error:
+                rows[name] = {"error": one_line(error)}
+                del racing[name]
+    return rows | {name: ready.row | summary(ready.rates) for name, ready in racing.items()}
+
+
+def summary(rates: list[float]) -> Row:
+    """Images a second: the median, the range as a share of it, and every window."""
+    middle = median(rates)
+    spread = (max(rates) - min(rates)) / middle
+    return {"images_per_second": middle, "spread": spread, "windows": list(rates)}
+
+
+def window(ready: Ready) -> float:
+    """Images a second."""
+    steps = ready.contender.steps()
+    for _ in range(ready.contender.lead):
+        next(steps)
+    began = now()
+    images = sum(next(steps) for _ in range(ready.steps))
+    return images / (now() - began)
+
+
+def one_line(error: Exception) -> str:
+    """The kind of error and the first line of what it says."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
+def release() -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    torch.cuda.empty_cache()
