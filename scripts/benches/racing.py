@@ -7,6 +7,7 @@ down with its error, and the others go on.
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import ceil
 from random import Random
 from statistics import median
 from time import perf_counter
@@ -31,7 +32,9 @@ class Contender:
 
     steps: Callable[[], Iterator[int]]  # trains; yields the images of each step
     precision: str  # of its convolutions: bf16 or fp32
-    lead: int = 1  # steps of a window before the clock starts, such as those that fill a queue
+    # Steps of a window before the clock starts; after it windows are multiples of as many. A loader
+    # needs both: its queue is full or empty at first, and its workers deliver in bursts.
+    lead: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,12 @@ def prepared(make: Callable[[], Contender], effort: Effort) -> Ready:
     for _ in range(timed):
         next(steps)
     pace = (now() - warm) / timed
+    lead = contender.lead
     row: Row = {
         "precision": contender.precision,
         "build_seconds": built - began,
         "warmup_seconds": warm - built,
-        "steps_per_window": max(2, round(effort.window / pace)),
+        "steps_per_window": lead * ceil(max(2, effort.window / pace) / lead),
     }
     if on_gpu:
         row["peak_bytes"] = torch.cuda.max_memory_allocated() - allocated

@@ -1,0 +1,238 @@
+"""Time training on a GPU: images a second, share of the floor, memory, and against other loops.
+
+For PreActResNet-18, WRN-28-10 and ResNet-110 at CIFAR's size and timm's ResNet-50 at 224 pixels:
+ERM through Run.loop against a bare PyTorch loop as the papers' scripts have it and against timm's
+(benches/contenders.py says how they are built); each method's step over ERM's; and true epochs.
+The targets: PreActResNet-18 through 200 epochs in 6 minutes, WRN-28-10 through one in 6 s, each
+with its evaluation, and 8 times the bare loop's pace. benches/floors.py defines the floor.
+
+Contenders take turns in windows of many steps; warm-up and compilation are timed apart, figures are
+medians over windows, ratios are medians over rounds. What fails is listed with its error, what the
+budget does not reach as not measured: comparisons come first, then each paper's methods.
+
+    python scripts/bench_gpu.py                     on a GPU; begins nothing after 8 minutes
+    python scripts/bench_gpu.py runtime.precision=fp32 --budget 3000 --variants runtime.compile=true
+    python scripts/bench_gpu.py --timm-train CHECKOUT/train.py    timm's own script, too
+    python scripts/bench_gpu.py --rehearse --out /tmp/bench  all of it on a CPU, small
+
+One JSON, gpu-DEVICE.json, is written anew after each network. Without `make`: PYTHONPATH=src, and
+torch, torchvision, timm, pillow, numpy, hydra-core, omegaconf, antlr4-python3-runtime, rich,
+jaxtyping.
+"""
+
+import argparse
+import gc
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from benches import contenders, timm_script
+from benches.drawn import names
+from benches.floors import peaks
+from benches.judging import compared, not_measured, said, shared, table, targets
+from benches.networks import NETWORKS, REHEARSED, Network
+from benches.racing import LEFT, Contender, Effort, Row, one_line, prepared, race, release
+
+from vicinal.data.split import Data
+from vicinal.files import write_json_atomically
+from vicinal.provenance import provenance
+from vicinal.run import Run
+
+# Of each paper; the others follow.
+FIRST = ("mixup", "maxup_cutmix", "gradaug", "augmax", "patchup_soft", "patchup_hard", "augmix")
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("overrides", nargs="*", help="of all runs of ours")
+    parser.add_argument("--networks", nargs="*", help="all, unless named")
+    parser.add_argument("--methods", nargs="*", help="all, unless named; none after --methods")
+    parser.add_argument("--variants", nargs="*", default=[], help="settings: ERM with each, too")
+    parser.add_argument("--exact", action="store_true", help="the bare loop without TF32, too")
+    parser.add_argument("--budget", type=float, default=480, help="seconds in which to begin")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--window", type=float, default=0.5, help="seconds of a round")
+    parser.add_argument("--warmup", type=int, default=20, help="steps")
+    parser.add_argument("--workers", type=int, default=8, help="of the others' loaders")
+    parser.add_argument("--timm-train", type=Path, help="train.py in a checkout of timm")
+    parser.add_argument("--rehearse", action="store_true", help="on a CPU, with small networks")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="a folder")
+    settings = parser.parse_args()
+    if settings.rehearse:
+        settings.rounds, settings.window, settings.warmup, settings.workers = 2, 0.0, 2, 1
+        settings.methods = FIRST if settings.methods is None else settings.methods
+    known = {network.name: network for network in (REHEARSED if settings.rehearse else NETWORKS)}
+    if unknown := set(settings.networks or ()) - known.keys():
+        parser.error(f"unknown network {', '.join(unknown)}; known: {', '.join(known)}")
+    if not any(word.startswith("runtime=") for word in settings.overrides):
+        settings.overrides.append("runtime=cpu" if settings.rehearse else "runtime=cuda")
+    chosen = [known[name] for name in settings.networks or known]
+    try:
+        device = chosen[0].run(settings.overrides).runtime.target
+    except ValueError as error:
+        parser.error(one_line(error))
+    bench = Bench(settings, chosen, device)
+    gc.freeze()  # lest every release look through all that was imported
+    bench.measure()
+    gc.unfreeze()
+    print(table(bench.result))
+    print(f"written: {bench.target}")
+
+
+class Bench:
+    """What was measured so far, and with what effort to go on."""
+
+    def __init__(self, settings: argparse.Namespace, networks: list[Network], device: str) -> None:
+        self.settings, self.networks, self.device = settings, networks, device
+        self.deadline = perf_counter() + settings.budget
+        self.effort = Effort(settings.rounds, settings.window, settings.warmup, self.deadline)
+        told = {k: str(v) if isinstance(v, Path) else v for k, v in vars(settings).items()}
+        self.result: dict[str, Any] = {
+            **provenance(self.device),
+            "driver": driver(),
+            "settings": told,
+            "peaks": peaks(self.device),
+            "networks": {
+                network.name: asdict(network) | {"contenders": {}, "epoch": {}}
+                for network in networks
+            },
+        }
+        name = re.sub(r"[^a-z0-9]+", "-", self.result["device"]["name"].lower()).strip("-")
+        self.target = settings.out / f"{'rehearsal' if settings.rehearse else 'gpu'}-{name}.json"
+
+    def measure(self) -> None:
+        """Comparisons first, then methods; written after each network."""
+        for network in self.networks:
+            self.guarded(network, self.compare)
+        wanted = names("method") if self.settings.methods is None else self.settings.methods
+        early = [name for name in FIRST if name in wanted]
+        late = [name for name in wanted if name not in (*FIRST, "erm")]
+        for group in filter(None, (early, late)):
+            for network in self.networks:
+                self.guarded(network, partial(self.methods, group))
+
+    def guarded(self, network: Network, part: Callable[[Network], None]) -> None:
+        """One part for one network; the others go on where it fails."""
+        try:
+            part(network)
+        except Exception as error:
+            rows = self.result["networks"][network.name]["contenders"]
+            rows["all"] = {"error": one_line(error)}
+        torch.compiler.reset()
+        release()
+        self.write()
+
+    def compare(self, network: Network) -> None:
+        """ERM against the loops of others, and through true epochs."""
+        found = self.result["networks"][network.name]
+        run, data = network.run(self.settings.overrides), network.data(self.device)
+        work = network.work(run)
+        found["work"] = asdict(work)
+        whole, workers = network.whole_batches(data), self.settings.workers
+        makers = {
+            "erm": partial(contenders.ours, run, whole),
+            "bare loop": partial(contenders.bare, run, whole, network.images, workers),
+        }
+        if self.settings.exact:
+            exact = partial(contenders.bare, run, whole, network.images, workers, exact=True)
+            makers["bare loop in full fp32"] = exact
+        for variant in self.settings.variants:
+            makers[f"erm {variant}"] = partial(self.method, network, f"erm {variant}", whole)
+        if name := network.timm_name:
+            makers["timm's loop"] = partial(contenders.timm_resident, name, run, whole)
+            loaded = partial(contenders.timm_loaded, name, run, whole, network.images, workers)
+            makers["timm's loop and loader"] = loaded
+        rows = race(makers, self.effort)
+        if name and self.settings.timm_train:
+            rows["timm's train.py"] = self.script(network, name)
+        if not name:
+            rows["timm's loop"] = {"not_measured": "timm has no such network"}
+        for name, row in rows.items():
+            judged = compared(row, rows["erm"])
+            peaks = self.result["peaks"]
+            self.note(network, name, shared(judged, work, network.batch, peaks))
+        if network.target is not None:
+            found["epoch"] = self.epochs(run, data)
+
+    def script(self, network: Network, name: str) -> Row:
+        """timm's own, which needs the memory that the others no longer do."""
+        release()
+        left = self.deadline - perf_counter()
+        if left < 0:
+            return dict(LEFT)
+        setting = {
+            "--batch-size": str(network.batch),
+            "--num-classes": str(network.classes),
+            "--img-size": str(network.shape[1]),
+            "--workers": str(self.settings.workers),
+            "--device": self.device,
+        }
+        return timm_script.measured(self.settings.timm_train, name, setting, left)
+
+    def epochs(self, run: Run, data: Data) -> Row:
+        """True ones, of whatever the last batch leaves."""
+        if self.effort.spent:
+            return dict(LEFT)
+        try:
+            return contenders.true_epochs(run, data, count=2)
+        except Exception as error:
+            return {"error": one_line(error)}
+
+    def methods(self, group: list[str], network: Network) -> None:
+        """Each against ERM, alone with it."""
+        rows = self.result["networks"][network.name]["contenders"]
+        rows |= {name: dict(LEFT) for name in group}
+        if self.effort.spent:
+            return
+        data = network.whole_batches(network.data(self.device))
+        try:
+            erm = prepared(partial(self.method, network, "erm", data), self.effort)
+        except Exception as error:
+            rows |= {name: {"error": f"ERM's loop: {one_line(error)}"} for name in group}
+            return
+        for name in group:
+            if self.effort.spent:
+                break
+            make = partial(self.method, network, name, data)
+            raced = race({name: make}, self.effort, {"erm": erm})
+            self.note(network, name, compared(raced[name], raced.get("erm", {})))
+            self.write()
+
+    def method(self, network: Network, name: str, data: Data) -> Contender:
+        """One, built when its turn has come."""
+        return contenders.ours(network.run(self.settings.overrides, name), data)
+
+    def note(self, network: Network, name: str, row: Row) -> None:
+        """Keep a row, and say so."""
+        self.result["networks"][network.name]["contenders"][name] = row
+        print(f"{network.name}: {said(name, row)}", flush=True)
+
+    def write(self) -> None:
+        """The JSON as it is so far."""
+        found = self.result["networks"]
+        self.result |= {"targets": targets(found), "not_measured": not_measured(found)}
+        self.settings.out.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(self.target, self.result)
+
+
+def driver() -> str | None:
+    """The version of NVIDIA's, where there is one."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+if __name__ == "__main__":
+    main()
