@@ -54,8 +54,12 @@ torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs; count what
 bench-gpu: $(READY)  ## On a GPU: images/s, share of the floor, memory; against a bare loop, timm and the targets
 	$(RUN)python scripts/bench_gpu.py
 
-gpu: $(READY)  ## On a GPU machine: the GPU tests, then the bench at CIFAR size
+# DATA is a folder with CIFAR-10, which is downloaded there where it is missing.
+DATA ?= data
+gpu: $(READY)  ## On a GPU: the GPU tests, bench-gpu, and six runs of mixup's Figure 3a (DATA=FOLDER)
 	$(RUN)python -m pytest -q -m gpu
-	$(RUN)python scripts/bench.py runtime=cuda
+	$(RUN)python scripts/bench_gpu.py
+	$(RUN)python train.py -m table=mixup/figure3a '+only=[CIFAR-10,PreAct ResNet-18]' \
+	  runtime=cuda dataset.root=$(DATA)
 
 .PHONY: help setup reproduce test lint types tables report bench torture bench-gpu gpu
