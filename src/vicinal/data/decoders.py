@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from math import ceil
@@ -140,14 +140,14 @@ class Worker:
     def __call__(self, crop: Crop, tasks: Sequence[Task], out: Pixels) -> Faults:
         """Fill `out`, but for the files at fault."""
         try:
-            send(self.channel, (crop, [(task.path, task.seed) for task in tasks]))
+            send(self.channel, [asdict(crop), [(task.path, task.seed) for task in tasks]])
             fill(self.channel, out.numpy().data.cast("B"))
             faults, refused = receive(self.channel)
         except (EOFError, OSError) as error:
             raise RunError(self._obituary()) from error
         if refused is not None:
             raise RunError(refused)
-        return faults
+        return dict(faults)
 
     def _obituary(self) -> str:
         code = self.process.wait()

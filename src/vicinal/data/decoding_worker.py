@@ -5,10 +5,11 @@ is ready; then what was wrong, by place in the list, or why nothing can go on. F
 that it starts at once.
 """
 
-import pickle
+import json
 import signal
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from vicinal.data.pixels import CorruptError, Crop, render
@@ -17,7 +18,7 @@ from vicinal.errors import RunError
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # meant for the run
 LENGTH = struct.Struct("!Q")
 
-Request = tuple[Crop, list[tuple[str, int | None]]]
+Asked = Sequence[tuple[str, int | None]]  # path, seed
 Faults = dict[int, str]  # Pillow's reasons, by place in the list
 
 
@@ -28,12 +29,13 @@ def serve(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as channel:
         try:
             while True:
-                _answer(channel, *receive(channel))
+                crop, tasks = receive(channel)
+                _answer(channel, Crop(**crop), tasks)
         except (EOFError, ConnectionError):
             return
 
 
-def _answer(channel: socket.socket, crop: Crop, tasks: list[tuple[str, int | None]]) -> None:
+def _answer(channel: socket.socket, crop: Crop, tasks: Asked) -> None:
     faults: Faults = {}
     refused: str | None = None
     blank = bytes(3 * crop.size**2)
@@ -47,12 +49,12 @@ def _answer(channel: socket.socket, crop: Crop, tasks: list[tuple[str, int | Non
             except RunError as error:
                 refused = str(error)
         channel.sendall(pixels)
-    send(channel, (faults, refused))
+    send(channel, [list(faults.items()), refused])
 
 
 def send(channel: socket.socket, value: Any) -> None:
     """A message of whatever length."""
-    content = pickle.dumps(value)
+    content = json.dumps(value).encode()
     channel.sendall(LENGTH.pack(len(content)) + content)
 
 
@@ -62,7 +64,7 @@ def receive(channel: socket.socket) -> Any:
     fill(channel, memoryview(length))
     content = bytearray(LENGTH.unpack(length)[0])
     fill(channel, memoryview(content))
-    return pickle.loads(content)
+    return json.loads(content)
 
 
 def fill(channel: socket.socket, buffer: memoryview) -> None:

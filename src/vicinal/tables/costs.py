@@ -79,5 +79,6 @@ class Costs:
 def _operations(model: str, shape: tuple[int, ...], classes: int) -> int:
     """Of one image's forward."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        instantiate(json.loads(model))(num_classes=classes, shape=shape)(torch.empty(2, *shape))
+        network = instantiate(json.loads(model), _convert_="all")
+        network(num_classes=classes, shape=shape)(torch.empty(2, *shape))
     return counter.get_total_flops() // 2
