@@ -23,6 +23,7 @@ class Runtime:
     checkpoint_seconds: float = 60.0  # the most that a killed run loses
     progress: bool = True
     sync_batchnorm: bool = False  # over the batches of all ranks; each by its own otherwise
+    slurm: bool = False  # the tasks of a Slurm step are the ranks
 
     def __post_init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
