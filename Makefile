@@ -52,8 +52,11 @@ bench: $(READY)  ## Time every method's step against ERM's, and ours against a b
 torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs; count what survives
 	$(RUN)python scripts/torture.py
 
+slurm: $(READY)  ## On a Slurm of its own (root; apt-get install slurm-wlm munge): preempt jobs, compare
+	$(RUN)python scripts/slurm.py
+
 gpu: $(READY)  ## On a GPU machine: the GPU tests, then the bench at CIFAR size
 	$(RUN)python -m pytest -q -m gpu
 	$(RUN)python scripts/bench.py runtime=cuda
 
-.PHONY: help setup reproduce test lint types tables report bench torture gpu
+.PHONY: help setup reproduce test lint types tables report bench torture slurm gpu
