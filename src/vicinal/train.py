@@ -92,7 +92,7 @@ def _check_launcher(choices: Mapping[str, Any], sweep: bool, submitted: int) -> 
     if submitted > 1 and _num_ranks() == 1:
         raise RunError(
             f"runtime must be slurm where hydra.launcher starts {submitted} tasks for a run, "
-            f"got {choices['runtime']}"
+            f"got {choices.get('runtime')}"
         )
     launcher = choices.get("hydra/launcher")
     if sweep and _num_ranks() > 1 and not submitted and launcher != "basic":
