@@ -51,6 +51,9 @@ bench: $(READY)  ## Time every method's step against ERM's, and ours against a b
 torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs; count what survives
 	$(RUN)python scripts/torture.py
 
+slurm: $(READY)  ## On a Slurm of its own (root; apt-get install slurm-wlm munge): preempt jobs, compare
+	$(RUN)python scripts/slurm.py
+
 bench-gpu: $(READY)  ## On a GPU: images/s, share of the floor, memory; against a bare loop, timm and the targets
 	$(RUN)python scripts/bench_gpu.py
 
@@ -62,4 +65,4 @@ gpu: $(READY)  ## On a GPU: the GPU tests, bench-gpu, and six runs of mixup's Fi
 	$(RUN)python train.py -m table=mixup/figure3a '+only=[CIFAR-10,PreAct ResNet-18]' \
 	  runtime=cuda dataset.root=$(DATA)
 
-.PHONY: help setup reproduce test lint types tables report bench torture bench-gpu gpu
+.PHONY: help setup reproduce test lint types tables report bench bench-gpu gpu torture slurm

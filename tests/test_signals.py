@@ -58,6 +58,21 @@ def test_a_launcher_that_listened_before_is_told_after_the_checkpoint(number: in
         signal.signal(number, before)
 
 
+def test_of_two_signals_within_a_step_none_is_lost() -> None:
+    """A preempted job of Slurm may get SIGUSR2, on which submitit requeues it, and SIGTERM."""
+    order: list[object] = []
+    before = {n: signal.signal(n, lambda number, _: order.append(number)) for n in STOPPING}
+    try:
+        with stopping() as stop:
+            for number in (signal.SIGUSR2, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+            stop.obey(lambda: order.append("saved"))
+        assert order == ["saved", signal.SIGUSR2, signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_a_spoilt_network_is_not_saved_because_a_signal_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,9 @@
 """The processes that train one network together, one a device; alone, none of this does anything.
 
-torchrun starts them, or whatever else sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Each has
-its share of every batch; what the loss, the gradients and BatchNorm's running statistics are is the
-mean over the whole batch, so that after every step the network is the same on all ranks. A rank
-that fails leaves by its own error, and torchrun ends the others.
+torchrun starts them, or whatever else sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (`slurm`
+does for srun). Each has its share of every batch; what the loss, the gradients and BatchNorm's
+running statistics are is the mean over the whole batch, so that after every step the network is the
+same on all ranks. A rank that fails leaves by its own error, and torchrun ends the others.
 """
 
 import os
@@ -45,10 +45,7 @@ def join(device: str) -> None:
     if os.environ["WORLD_SIZE"] == "1":
         return
     if device == "cuda":
-        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= gpus:
-            raise RunError(f"there are {gpus} GPUs on this node, too few for rank {local} of it")
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(_own_gpu())
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     with _met():
         store, number, size = next(rendezvous("env://", timeout=PATIENCE))
@@ -202,6 +199,16 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
             open_[values.dtype] = bucket = []
         bucket.append(values)
     yield from open_.values()
+
+
+def _own_gpu() -> int:
+    """By the rank's place on its node; where Slurm shows each task only its own, that one."""
+    local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if gpus == 1 and local < int(os.environ.get("SLURM_GPUS_ON_NODE", "0")):
+        return 0
+    if local >= gpus:
+        raise RunError(f"there are {gpus} GPUs on this node, too few for rank {local} of it")
+    return local
 
 
 def _attempt() -> str:

@@ -30,6 +30,7 @@ class Runtime:
     checkpoint_seconds: float = 60.0  # the most that a killed run loses
     progress: bool = True
     sync_batchnorm: bool = False  # over the batches of all ranks; each by its own otherwise
+    slurm: bool = False  # the tasks of a Slurm step are the ranks
     workers: int | None = None  # decode images; 0: this process does; None: one a core
     decode: Literal["cpu", "gpu"] = "cpu"  # gpu: JPEGs by nvJPEG, to pixels that differ a little
 

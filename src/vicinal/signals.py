@@ -16,14 +16,14 @@ STOPPING = (signal.SIGTERM, signal.SIGUSR2)  # what Slurm, Kubernetes and `kill`
 
 @dataclass
 class Stop:
-    """The last signal that came, if any."""
+    """The signals that came and are not obeyed yet."""
 
-    number: int | None = None
+    numbers: set[int] = field(default_factory=set)
     previous: dict[int, Any] = field(default_factory=dict)  # handlers, to be put back
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler: nothing else is safe in the middle of a step."""
-        self.number = number
+        self.numbers.add(number)
 
     def obey(self, save: Callable[[], None]) -> None:
         """Once a signal came to any rank: save, and end the run for another attempt to continue.
@@ -31,16 +31,21 @@ class Stop:
         A launcher that listened before us (submitit, to requeue its job) is told now instead of in
         the middle of a step; where its handler returns, it wanted the run to go on.
         """
-        number = next(filter(None, ranks.heard(self.number)), None)
-        if number is None:
+        came = {number for each in ranks.heard(sorted(self.numbers)) for number in each}
+        if not came:
             return
         save()
-        self.number = None
-        launcher = self.previous.get(number)
-        if callable(launcher):
+        ranks.wait()  # who leaves may end the others, and the first is still writing
+        self.numbers -= came
+        for number in sorted(came):
+            launcher = self.previous.get(number)
+            if not callable(launcher):
+                raise PreemptedError(signal.Signals(number).name)
             launcher(number, None)
-        else:
-            raise PreemptedError(signal.Signals(number).name)
+            try:
+                ranks.wait()
+            except ranks.LostRankError:  # the first rank's launcher ended it, for all
+                raise PreemptedError(signal.Signals(number).name) from None
 
 
 @contextmanager

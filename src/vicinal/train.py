@@ -9,9 +9,10 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -19,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from vicinal import slurm
 from vicinal.configs import CONFIGS, build, check, one_line, parsed, recorded
 from vicinal.errors import PreemptedError, RunError
 from vicinal.explain import complaint, explain, failed_job, note_job
@@ -38,17 +40,13 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print over several lines
     warnings.filterwarnings("error", module=r"hydra\._internal\.config_loader_impl")
     arguments = argparse.Namespace(overrides=[], shell_completion=False)
-    if _rank() > 0:  # the first says it for all
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until it exits)
+    _hush_others()
     try:
         arguments = _arguments()
         if any(map(_tables, arguments.overrides)):
             sys.argv.insert(1, "hydra/sweeper=table")  # which one table chooses by itself
         task()
-        if _num_ranks() > 1:
-            from vicinal.ranks import leave  # noqa: PLC0415 (imports torch)
-
-            leave()
+        _leave()
     except KeyboardInterrupt:
         print("\nvicinal: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -64,36 +62,58 @@ def main() -> None:
 
 
 def _job(config: DictConfig, tracebacks: bool) -> float:
-    job = HydraConfig.get()
+    job, submitted = HydraConfig.get(), slurm.num_submitted()
     choices, overrides = job.runtime.choices, OmegaConf.to_container(job.overrides.task)
+    sweep = job.mode is RunMode.MULTIRUN
     assert isinstance(overrides, list)
     try:
         if choices.get("table"):
             how = "start it with -m, and with no sweeper but its own"
             raise RunError(f"table={choices['table']} is a plan of many runs: {how}")
-        if job.mode is RunMode.MULTIRUN and _num_ranks() > 1:
-            _check_launcher(choices.get("hydra/launcher"))
         check(config, choices, overrides)
         run: Run = build(config)
+        if OmegaConf.select(config, "runtime.slurm"):
+            slurm.become_rank()
+            _hush_others()
+        _check_launcher(choices, sweep, submitted)
         ours = {k: v for k, v in choices.items() if v is not None and not k.startswith("hydra/")}
-        return run.execute(recorded(config), ours)
-    except PreemptedError as error:  # ends a sweep, too
-        _tell(error, tracebacks, complaint(error))
-        sys.exit(error.EXIT_CODE)
+        score = run.execute(recorded(config), ours)
+        if submitted:
+            _leave()
+        return score
     except Exception as error:
         _tell(error, tracebacks, complaint(error))
-        if job.mode is not RunMode.MULTIRUN or _num_ranks() > 1:
-            sys.exit(1)  # of several ranks, too: the others may still be in this run
+        preempted = isinstance(error, PreemptedError)  # ends a sweep, too
+        if not submitted and (preempted or not sweep or _num_ranks() > 1):
+            sys.exit(PreemptedError.EXIT_CODE if preempted else 1)  # other ranks are in this run
         note_job(error, overrides)
         raise  # launchers and sweepers must see that the job failed
 
 
-def _check_launcher(launcher: str | None) -> None:
-    if launcher != "basic":
+def _check_launcher(choices: Mapping[str, Any], sweep: bool, submitted: int) -> None:
+    if submitted > 1 and _num_ranks() == 1:
         raise RunError(
-            f"hydra/launcher must be basic under torchrun, got {launcher} "
+            f"runtime must be slurm where hydra.launcher starts {submitted} tasks for a run, "
+            f"got {choices.get('runtime')}"
+        )
+    launcher = choices.get("hydra/launcher")
+    if sweep and _num_ranks() > 1 and not submitted and launcher != "basic":
+        raise RunError(
+            f"hydra/launcher must be basic under torchrun or srun, got {launcher} "
             "(its ranks train one run after the other, all of them together)"
         )
+
+
+def _hush_others() -> None:
+    if _rank() > 0:  # the first says it for all
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until it exits)
+
+
+def _leave() -> None:
+    if _num_ranks() > 1:
+        from vicinal.ranks import leave  # noqa: PLC0415 (imports torch)
+
+        leave()
 
 
 def _rank() -> int:
@@ -101,7 +121,7 @@ def _rank() -> int:
 
 
 def _num_ranks() -> int:
-    """Of torchrun, as it tells its processes."""
+    """As torchrun tells its processes, or `slurm` tells this one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
