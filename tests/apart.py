@@ -16,6 +16,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "apart"
+# At once: the first backward of a process, of whatever device, is the last to look for devices.
+_setup_privateuseone_for_python_backend(NAME)
+
 aten = torch.ops.aten
 ANSWERS = {  # how many, or which: the sizes of the result are the device's answer
     aten._local_scalar_dense,
@@ -78,21 +81,12 @@ class Anywhere(Generator):
 
 
 class Device(TorchDispatchMode):
-    """Sees what is made on the device, for which no tensor of it stands yet."""
+    """The device can be used in here: sees what is made on it, where no tensor of it stands yet."""
 
     strict = False  # no waiting
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return dispatched(func, args, kwargs or {})
-
-
-@contextmanager
-def device() -> Iterator[None]:
-    """The device can be used in here."""
-    if torch._C._get_privateuse1_backend_name() != NAME:
-        _setup_privateuseone_for_python_backend(NAME)
-    with Device():
-        yield
 
 
 @contextmanager

@@ -1,76 +1,56 @@
 """What a GPU would be asked to do, told without one: see apart.py."""
 
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import replace
-from itertools import islice
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from vicinal.configs import CONFIGS
+
+STEPS = Path(__file__).with_name("apart_steps.py")
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_steps_wait_for_nothing_and_are_those_of_the_cpu(part: int) -> None:
+    """So are evaluations; a quarter of the methods a process."""
+    methods = METHODS[part::4]
+    command = [sys.executable, str(STEPS), *methods]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == dict.fromkeys(methods)
+
+
+def test_what_waits_is_told() -> None:
+    waiting = [
+        "there.sum().item()",
+        "here.to(NAME)",
+        "there.to('cpu', non_blocking=True)",
+        "there[there > 1]",
+        "there[torch.tensor([1])]",
+        "there.nonzero()",
+    ]
+    fine = ["here.to(NAME, non_blocking=True) + there", "there[there.long()]", "there * 2"]
+    code = f"""
 import torch
-from apart import NAME, Anywhere, Apart, device, unwaited
+from apart import NAME, Device, WaitsError, unwaited
 
-import vicinal.draws
-from vicinal.configs import CONFIGS, build, compose
-from vicinal.data.split import Data
-from vicinal.loop import Loop
-from vicinal.run import Run
-from vicinal.runtime import Runtime
-
-METHODS = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}
-WAITING = {"puzzlemix"}  # its minimum cut is the CPU's
-
-
-@pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(vicinal.draws, "Generator", Anywhere)
-    with device():
-        yield
-
-
-def run(method: str) -> Run:
-    settings = "dataset=digits", "model=wrn10_2", "schedule.batch_size=4", f"method={method}"
-    return build(compose(*settings))
-
-
-def digits(target: str) -> Data:
-    data = run("erm").dataset.load()
-    return replace(data, unlabelled=data.test).to(target)
-
-
-def loop(method: str, target: str, monkeypatch: pytest.MonkeyPatch) -> Loop:
-    monkeypatch.setattr(Runtime, "target", target)
-    return run(method).loop(digits(target))
-
-
-def weights(trained: Loop) -> list[torch.Tensor]:
-    return [p.held if isinstance(p, Apart) else p for p in trained.model.state_dict().values()]
-
-
-@pytest.mark.usefixtures("apart")
-@pytest.mark.parametrize("method", sorted(METHODS))
-def test_steps_wait_for_nothing_and_are_those_of_the_cpu(
-    method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_device = loop(method, NAME, monkeypatch)
-    steps = on_device.steps()
-    next(steps)  # what is done once may wait
-    with nullcontext() if method in WAITING else unwaited():
-        next(steps)
-    on_device.check()
-    monkeypatch.setattr(Runtime, "target", "cpu")
-    on_cpu = loop(method, "cpu", monkeypatch)
-    for _ in islice(on_cpu.steps(), 2):
-        pass
-    for found, expected in zip(weights(on_device), weights(on_cpu), strict=True):
-        assert torch.equal(found, expected)
-
-
-@pytest.mark.usefixtures("apart")
-def test_an_evaluation_finds_what_it_finds_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-    for target in (NAME, "cpu"):
-        trained = loop("erm", target, monkeypatch)
-        trained.check_weights()
-        data = digits(target)
-        found.append(run("erm").measure(trained.network, data))
-    assert found[0] == found[1]
+here = torch.arange(4.0)
+with Device():
+    there = here.to(NAME)
+    for what in {[*waiting, *fine]}:
+        try:
+            with unwaited():
+                eval(what)
+        except WaitsError:
+            print(what)
+    try:
+        there + here
+    except RuntimeError:
+        print("two devices")
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=STEPS.parent)
+    assert done.stdout.splitlines() == [*waiting, "two devices"]

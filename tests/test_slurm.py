@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_ranks import SMALL, TRAIN, on_two
+from test_ranks import SMALL, on_two
 
 from vicinal import ranks
 from vicinal.errors import PreemptedError, RunError
@@ -21,6 +21,7 @@ from vicinal.signals import stopping
 from vicinal.slurm import become_rank, first_host
 from vicinal.train import main
 
+TRAIN = Path(__file__).parents[1] / "train.py"
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm.py"
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
