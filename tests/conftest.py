@@ -5,3 +5,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook("vicinal", "typecheck.check")
 torch.set_num_threads(1)
+# The first backward of a process starts a thread for each device, after which it cannot be forked.
+# Here there is none yet; once something was compiled, torch pretends that there is a GPU.
+torch.zeros(1, requires_grad=True).sum().backward()
