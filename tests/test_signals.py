@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_a_launcher_that_listened_before_is_told_after_the_checkpoint(number: in
         assert signal.getsignal(number) is listener  # again, once the run is over
     finally:
         signal.signal(number, before)
+
+
+@pytest.mark.parametrize(("code", "ended"), [(-signal.SIGTERM, True), (1, False)])
+def test_a_launcher_whose_command_was_ended_with_the_job_has_asked(code: int, ended: bool) -> None:
+    """Slurm ends `scontrol requeue` with all else of the job, at times before it has returned."""
+
+    def listener(number: int, frame: object) -> None:
+        raise subprocess.CalledProcessError(code, ["scontrol", "requeue", "1"])
+
+    before = signal.signal(signal.SIGUSR2, listener)
+    try:
+        with stopping() as stop:
+            os.kill(os.getpid(), signal.SIGUSR2)
+            with pytest.raises(SystemExit if ended else subprocess.CalledProcessError) as left:
+                stop.obey(lambda: None)
+            assert not ended or left.value.code == 75
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_of_two_signals_within_a_step_none_is_lost() -> None:

@@ -1,6 +1,8 @@
 """Being asked to stop: noted when it comes, obeyed where a run can be continued."""
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,11 +43,21 @@ class Stop:
             launcher = self.previous.get(number)
             if not callable(launcher):
                 raise PreemptedError(signal.Signals(number).name)
-            launcher(number, None)
+            _tell(launcher, number)
             try:
                 ranks.wait()
             except ranks.LostRankError:  # the first rank's launcher ended it, for all
                 raise PreemptedError(signal.Signals(number).name) from None
+
+
+def _tell(launcher: Callable[[int, FrameType | None], object], number: int) -> None:
+    """Where Slurm requeues a job it ends its processes: the one that asked it to may not return."""
+    try:
+        launcher(number, None)
+    except subprocess.CalledProcessError as error:
+        if -error.returncode not in STOPPING:
+            raise
+        sys.exit(PreemptedError.EXIT_CODE)
 
 
 @contextmanager
