@@ -47,7 +47,7 @@ def main() -> None:
     """Measure, print, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, help="a folder with train and val; made if not given")
-    parser.add_argument("--images", type=int, default=2048, help="of the folder that is made")
+    parser.add_argument("--images", type=int, default=2048, help="of a round, and of that folder")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=9)
@@ -155,8 +155,8 @@ def measure(
 ) -> dict[str, list[tuple[float, float]]]:
     """Images by second, and by second of a core, by contender and round.
 
-    A round is an epoch each, at whose end nothing is ahead. The first starts the workers and is
-    dropped.
+    A round is an epoch each of the folder that is made, at whose end nothing is ahead. The first
+    starts the workers and is dropped.
     """
     speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     steps = -(-arguments.images // arguments.batch)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from vicinal.data.decoders import Mend, Task, fill_whole, render_here
+from vicinal.data.decoders import Here, Mend, Task
 from vicinal.data.pixels import Crop, content
 
 READERS = 8
@@ -59,9 +59,8 @@ class OnGpu:
             else:
                 out[place] = cropped(crop, image, task.seed)
         if left:
-            others = torch.empty((len(left), crop.size, crop.size, 3), dtype=torch.uint8)
-            fill_whole(render_here, crop, [tasks[place] for place in left], others, mend)
-            out[left] = others.permute(0, 3, 1, 2).to(self.device)
+            (others,) = Here()(crop, [[tasks[place] for place in left]], mend)
+            out[left] = others.to(self.device)
         return out
 
     def _decoded(self, files: list[Tensor]) -> list[Tensor | None]:

@@ -68,10 +68,10 @@ class StreamedSplit:
         def seed(row: int) -> int | None:
             return None if key is None else derived_seed(key[0], "crop", key[1], row)
 
-        return [Task(row, self._path(row), seed(row)) for row in rows.tolist()]
+        return [Task(row, self._path(self.names.item(row)), seed(row)) for row in rows.tolist()]
 
-    def _path(self, row: int) -> str:
-        return str(Path(self.root, os.fsdecode(self.names[row])))
+    def _path(self, name: bytes) -> str:
+        return str(Path(self.root, os.fsdecode(name)))
 
     def _mend(self, task: Task, reason: str) -> Task:
         if self.corrupt == "stop":
@@ -92,10 +92,10 @@ class StreamedSplit:
 
         A task keeps its own row while its file changes, so that the search ends where it began.
         """
-        own = Path(self._path(task.row))
+        own = Path(self._path(self.names.item(task.row)))
         folder = os.fsencode(f"{own.parent.relative_to(self.root)}/")
         siblings = sorted(name for name in self.names.tolist() if name.startswith(folder))
-        paths = [str(Path(self.root, os.fsdecode(name))) for name in siblings]
+        paths = [self._path(name) for name in siblings]
         following = paths[(paths.index(task.path) + 1) % len(paths)]
         if following == str(own):
             raise RunError(f"{own.parent} must hold a readable image, got none")
