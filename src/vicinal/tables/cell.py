@@ -47,6 +47,7 @@ class Cell:
     report: str = "last"
     split: str = "test"
     paper_runs: int = 1
+    gpus: int = 1  # the paper's, each of which normalised its own share of a batch
     seeds: tuple[int, ...] = (0, 1, 2)
     quoted: str | None = None
     note: str | None = None

@@ -8,6 +8,7 @@ the earlier. Its other fields are those of the nearest of cell, row, column and 
     measures, unit, better   what is printed, and which direction is good (lower, higher, none)
     report, split            the epoch that counts, and the data it is measured on
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
+    gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
     waits                    the capability without which the run cannot be made
 
@@ -29,7 +30,18 @@ from vicinal.configs import CONFIGS
 from vicinal.tables.cell import Cell
 
 TABLES = CONFIGS / "table"
-_SCOPED = ("measures", "unit", "better", "report", "split", "paper_runs", "seeds", "quoted", "note")
+_SCOPED = (
+    "measures",
+    "unit",
+    "better",
+    "report",
+    "split",
+    "paper_runs",
+    "gpus",
+    "seeds",
+    "quoted",
+    "note",
+)
 _FIELDS = (*_SCOPED, "waits")
 _TABLE = (
     "variant_of",
