@@ -45,7 +45,7 @@ def difference(method: str) -> str | None:
 def trained(method: str, target: str) -> tuple[Loop, dict[str, float]]:
     """Two steps, of which the second waits for nothing, and an evaluation."""
     settings = "dataset=digits", "model=wrn10_2", "schedule.batch_size=4", f"method={method}"
-    run: Run = build(compose(*settings))
+    run: Run = build(compose(*settings, "optimizer.ema_decay=0.9"))
     with patch.object(Runtime, "target", target):
         data = run.dataset.load()
         data = replace(data, unlabelled=data.test).to(target)

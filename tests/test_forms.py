@@ -52,6 +52,13 @@ def compiled(method: str, caplog: pytest.LogCaptureFixture) -> tuple[Loop, int, 
     return loop, counters["stats"]["unique_graphs"], said
 
 
+def test_the_average_is_compiled_too() -> None:
+    loop = trained("erm", "runtime.compile=true", "optimizer.ema_decay=0.9")
+    assert loop.network is not loop.model
+    for network in (loop.model, loop.network):
+        assert network._compiled_call_impl is not None
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_compiled_steps_are_the_uncompiled(method: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,20 +48,31 @@ class Rng:
 
 def all_states(rng: Rng) -> dict[str, Any]:
     """Of these generators, and of torch's own, from which layers draw inside networks."""
-    on_cuda = rng.device.device.type == "cuda"
+    kind = rng.device.device.type
     return {
+        "device": kind,
         "rng": rng.state(),
         "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state() if on_cuda else None,
+        "cuda_rng": torch.cuda.get_rng_state() if kind == "cuda" else None,
     }
 
 
-def restore_all(rng: Rng, state: dict[str, Any]) -> None:
-    """Continue where `all_states` were taken."""
-    rng.restore(state["rng"])
-    torch.set_rng_state(state["torch_rng"])
-    if rng.device.device.type == "cuda" and state["cuda_rng"] is not None:
-        torch.cuda.set_rng_state(state["cuda_rng"])
+def restore_all(rng: Rng, own: dict[str, Any] | None, shared: Tensor, seed: int, rank: int) -> None:
+    """Continue where a rank's `all_states` were taken; what cannot go on is seeded afresh.
+
+    That is everything but the shared generator where there is no state of this rank, and what lies
+    on the device where the state is of another kind of device: generators do not translate.
+    """
+    kind = rng.device.device.type
+    rng.restore(Rng.seeded(seed, rank, kind).state() | {"shared": shared})
+    torch.manual_seed(derived_seed(seed, "torch", rank))
+    if own is None:
+        return
+    there = ("cpu", "device") if own["device"] == kind else ("cpu",)
+    rng.restore({name: own["rng"][name] for name in there})
+    torch.set_rng_state(own["torch_rng"])
+    if kind == own["device"] == "cuda":
+        torch.cuda.set_rng_state(own["cuda_rng"])
 
 
 def derived_seed(seed: int, purpose: str, *key: int) -> int:

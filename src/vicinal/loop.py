@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vicinal import ranks
+from vicinal.average import Average
 from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import RunError
-from vicinal.optim import Optimizer
+from vicinal.optim import Optimizer, lay_out_like_weights
 from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
 
@@ -48,11 +48,10 @@ class Loop:
         self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
         self.optimizer = optimizer(model)
         self.schedule, self.runtime, self.rng = schedule, runtime, rng
-        self.average: AveragedModel | None = None
+        self.average: Average | None = None
         if optimizer.ema_decay is not None:
-            # Buffers (BatchNorm's statistics) are copied from the network, not averaged.
-            average = get_ema_multi_avg_fn(optimizer.ema_decay)
-            self.average = AveragedModel(model, multi_avg_fn=average)
+            self.average = Average(model, optimizer.ema_decay)
+            runtime.compiled(self.average.network)
         self.epoch = 0  # epochs closed
         self.steps_done = 0
         self.seconds = 0.0  # of training, in this epoch
@@ -62,7 +61,7 @@ class Loop:
     @property
     def network(self) -> nn.Module:
         """What is evaluated: the network, or its average where one is kept."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else self.average.network
 
     def steps(self) -> Iterator[int]:
         """Train through the rest of this epoch; yields the batch's size after every step."""
@@ -96,7 +95,7 @@ class Loop:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update(self.model, first=self.steps_done == 0)
         self.steps_done += 1
         self.losses.append((loss, samples))
 
@@ -155,27 +154,22 @@ class Loop:
         return state | draws | ({"other_ranks": others} if others else {})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken, also if that was on more or fewer ranks.
+        """Continue where `state` was taken, also if that was on other devices or ranks.
 
-        The order of the samples and the draws that ranks share go on; what each draws for itself
-        then begins anew, from the seed, the step and its number.
+        The order of the samples goes on, and so do the draws that still have their generators:
+        always those that ranks share, each rank's own where there are as many ranks, those on the
+        device where it is of the same kind. The rest is seeded by the seed, the step and the rank.
         """
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+        lay_out_like_weights(self.optimizer)
         self.epoch, self.steps_done, self.seconds = state["counters"]
         self.loss_sum = float(state["loss_sum"])
         self.losses.clear()
         draws = [state, *state.get("other_ranks", [])]
-        if len(draws) == ranks.count():
-            restore_all(self.rng, draws[ranks.rank()])
-        else:
-            self._draw_anew(state["rng"]["shared"])
-
-    def _draw_anew(self, shared: Tensor) -> None:
-        seed = derived_seed(self.batches.seed, "ranks changed", self.steps_done)
-        fresh = Rng.seeded(seed, ranks.rank(), self.runtime.target)
-        self.rng.restore(fresh.state() | {"shared": shared})
-        torch.manual_seed(derived_seed(seed, "torch", ranks.rank()))
+        own = draws[ranks.rank()] if len(draws) == ranks.count() else None
+        seed = derived_seed(self.batches.seed, "moved", self.steps_done)
+        restore_all(self.rng, own, state["rng"]["shared"], seed, ranks.rank())
 
     def check_weights(self) -> None:
         """Stop the run if an update spoilt the weights although its loss was finite."""
@@ -189,7 +183,7 @@ class Loop:
             "model": self.model,
             "optimizer": self.optimizer,
         }
-        return parts if self.average is None else {**parts, "average": self.average}
+        return parts if self.average is None else {**parts, "average": self.average.network}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -93,6 +93,19 @@ class AdamW(Adam):
     rule = torch.optim.AdamW
 
 
+@torch.no_grad()
+def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Give a loaded state the memory layout of its weights.
+
+    Fused kernels pair a weight and its momentum by their places in memory: on a CPU they would mix
+    up another layout's without a word, on CUDA they refuse it.
+    """
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape:
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
 def _biases_and_norms(model: nn.Module) -> set[nn.Parameter]:
     norms = (_NormBase, nn.GroupNorm, nn.LayerNorm)
     spared = {p for m in model.modules() if isinstance(m, norms) for p in m.parameters()}
