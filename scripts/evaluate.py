@@ -1,6 +1,7 @@
-"""Measure finished runs again, from their checkpoints, and add what is found to their records.
+"""Measure finished runs again, from the weights they keep, and add what is found to their records.
 
 python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* --evaluation clean bins=30
+python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* --reading best_test
 """
 
 import argparse
@@ -15,6 +16,7 @@ from vicinal.configs import CONFIGS, build, check
 from vicinal.errors import RunError
 from vicinal.folders import locked, read_record, write_record
 from vicinal.run import Run
+from vicinal.weights import READINGS
 
 
 def main() -> None:
@@ -24,19 +26,21 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="of finished runs")
     known = sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml"))
     parser.add_argument("--evaluation", default="clean", choices=known)
+    parser.add_argument("--reading", default="last", choices=READINGS, help="whose weights")
     parser.add_argument("--runtime", default="auto")
     arguments, settings = parser.parse_known_intermixed_args()
     folders = [path for path in arguments.folders if "=" not in str(path)]
     settings += [str(path) for path in arguments.folders if "=" in str(path)]
     try:
         for folder in folders:
-            evaluate(folder, arguments.evaluation, arguments.runtime, settings)
+            evaluate(folder, arguments, settings)
     except (RunError, ValueError, OSError) as error:
         sys.exit(f"evaluate.py: {error}")
 
 
-def evaluate(folder: Path, name: str, runtime: str, settings: list[str]) -> None:
+def evaluate(folder: Path, arguments: argparse.Namespace, settings: list[str]) -> None:
     """Add one evaluation to one record; the same evaluation again replaces itself."""
+    name, reading = arguments.evaluation, arguments.reading
     with locked(folder):
         record = read_record(folder)
         if record is None:
@@ -44,17 +48,19 @@ def evaluate(folder: Path, name: str, runtime: str, settings: list[str]) -> None
         config = OmegaConf.create(record["config"])
         assert isinstance(config, DictConfig)
         config.evaluation = group("evaluation", name, settings)
-        config.runtime = group("runtime", runtime, [])
+        config.runtime = group("runtime", arguments.runtime, [])
         check(config)
         run: Run = build(config)
         chosen: Any = OmegaConf.to_container(config.evaluation)
-        found = run.measure(*run.trained(folder))
-        key = f"{name}-{records.digest(chosen)}"
-        record["evaluations"][key] = {"config": chosen, "metrics": found}
+        found = run.measure(*run.trained(folder, reading))
+        epoch = record["weights"][reading]["epoch"]
+        measured = {"config": chosen, "reading": reading, "epoch": epoch, "metrics": found}
+        key = f"{name}-{reading}-{records.digest(chosen)}"
+        record["evaluations"][key] = measured
         write_record(folder, record)
         copy = records.published(record["config"]["results"], record["name"], record["seed"])
         records.publish(copy, record)
-    print(f"{folder}: {', '.join(f'{key} {value:.4g}' for key, value in found.items())}")
+    print(f"{folder}, {reading}: {', '.join(f'{key} {value:.4g}' for key, value in found.items())}")
 
 
 def group(name: str, option: str, settings: list[str]) -> Any:

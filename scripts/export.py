@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vicinal.errors import RunError
 from vicinal.export import export
+from vicinal.weights import READINGS
 
 
 def main() -> None:
@@ -17,9 +18,10 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="of the finished run")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--reading", default="last", choices=READINGS, help="whose weights")
     arguments = parser.parse_args()
     try:
-        print(export(arguments.folder, arguments.out))
+        print(export(arguments.folder, arguments.out, arguments.reading))
     except (RunError, ValueError, OSError) as error:
         sys.exit(f"export.py: {error}")
 

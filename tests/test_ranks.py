@@ -21,6 +21,7 @@ from torch import Tensor, nn
 import vicinal.checkpoints
 import vicinal.folders
 import vicinal.records
+import vicinal.weights
 from vicinal import ranks
 from vicinal.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Method
@@ -447,7 +448,7 @@ def test_only_the_first_rank_writes(tmp_path: Path, capfd: pytest.CaptureFixture
 
     def twice() -> None:
         if not ranks.first():
-            for module in (vicinal.checkpoints, vicinal.folders, vicinal.records):
+            for module in (vicinal.checkpoints, vicinal.folders, vicinal.records, vicinal.weights):
                 for name in ("write_bytes_atomically", "write_json_atomically", "locked"):
                     if hasattr(module, name):
                         setattr(module, name, refuse)
@@ -458,7 +459,9 @@ def test_only_the_first_rank_writes(tmp_path: Path, capfd: pytest.CaptureFixture
     on_two(twice, tmp_path)
     assert capfd.readouterr().out.count("finished already") == 1
     (record,) = (tmp_path / "out").rglob("record.json")
-    assert len(list(record.parent.glob("checkpoints/*"))) == 2
+    assert len(list(record.parent.glob("weights/*.safetensors"))) == len(
+        json.loads(record.read_text())["weights"]
+    )
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:

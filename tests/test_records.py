@@ -111,13 +111,13 @@ def history(tests: list[float], valids: list[float] | None = None) -> list[dict[
 
 
 def test_the_four_readings() -> None:
-    tests = [50.0, 99.0, *[60.0 + i for i in range(11)]]
+    tests = [50.0, 99.0, 99.0, *[60.0 + i for i in range(1, 11)]]
     valids = [1.0, 2.0, 9.0, 9.0, *[3.0] * 9]
     found = metrics(history(tests, valids))
     assert found["last"] == {"top1": 70.0, "nll": -70.0}
     assert found["median10"] == {"top1": 65.5, "nll": -65.5}  # of 61 .. 70; the 99 is too old
-    assert found["best_test"] == {"top1": 99.0, "nll": -99.0, "epoch": 2}
-    assert found["best_valid"] == {"top1": 60.0, "nll": -60.0, "epoch": 3}  # the first of equals
+    assert found["best_test"] == {"top1": 99.0, "nll": -99.0, "epoch": 3}  # the last of equals
+    assert found["best_valid"] == {"top1": 99.0, "nll": -99.0, "epoch": 3}  # the first of equals
 
 
 def test_without_a_hold_out_nothing_is_selected_on_one() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from vicinal import weights
 from vicinal.configs import CONFIGS, build, compose, resolved
 from vicinal.errors import RunError
 from vicinal.folders import RunFolder
@@ -42,7 +44,7 @@ def _small(overrides: tuple[str, ...]) -> list[str]:
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
     curves = {key: value for key, value in record["curves"].items() if key != "seconds"}
-    return {"metrics": record["metrics"], "curves": curves}
+    return {"metrics": record["metrics"], "curves": curves, "weights": record["weights"]}
 
 
 def test_measuring_now_and_then_changes_no_weight(tmp_path: Path) -> None:
@@ -131,22 +133,69 @@ def test_a_finished_run_says_so_and_changes_nothing(
     assert copy.exists()
 
 
-def test_a_finished_run_is_measured_again_from_its_checkpoint(tmp_path: Path) -> None:
-    record = execute(tmp_path, "optimizer.ema_decay=0.5")
+def test_a_finished_run_is_measured_again_from_the_weights_it_keeps(tmp_path: Path) -> None:
+    record = execute(tmp_path, "optimizer.ema_decay=0.5", "optimizer.lr=0.3")
     (path,) = tmp_path.rglob("record.json")
+    assert record["weights"]["best_valid"]["epoch"] == record["metrics"]["best_valid"]["epoch"]
     script = Path(__file__).parents[1] / "scripts" / "evaluate.py"
     command = [sys.executable, str(script), str(path.parent), "--runtime", "cpu", "bins=7"]
+    command += ["--reading", "best_valid"]
     subprocess.run(command, check=True, capture_output=True)
     again = json.loads(path.read_text())
     ((name, found),) = again.pop("evaluations").items()
-    assert name.startswith("clean-")
+    assert name.startswith("clean-best_valid-")
     assert found["config"]["bins"] == 7
+    assert found["epoch"] == record["metrics"]["best_valid"]["epoch"]
     for key in ("top1", "top5", "nll"):
-        assert found["metrics"][f"test_{key}"] == pytest.approx(record["metrics"]["last"][key])
+        expected = record["metrics"]["best_valid"][key]
+        assert found["metrics"][f"test_{key}"] == pytest.approx(expected)
     record.pop("evaluations")
     assert again == record
     copy = tmp_path / "results" / "runs" / f"{record['name']}-seed0.json"
     assert "evaluations" in json.loads(copy.read_text())
+
+
+def test_every_reading_keeps_the_weights_of_its_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[float, dict[str, torch.Tensor]] = {}
+    scores = {1: (30, 40), 2: (50, 60), 3: (50, 60), 4: (20, 10)}  # test, validation
+    original = RunFolder.log
+
+    def log(self: RunFolder, values: dict[str, float], network: nn.Module) -> None:
+        seen[values["epoch"]] = {k: v.clone() for k, v in network.state_dict().items()}
+        values["test_top1"], values["valid_top1"] = map(float, scores[values["epoch"]])
+        original(self, values, network)
+
+    monkeypatch.setattr(RunFolder, "log", log)
+    record = execute(tmp_path, "schedule.epochs=4", "optimizer.ema_decay=0.5")
+    epochs = {"last": 4, "best_test": 3, "best_valid": 2}
+    assert {reading: kept["epoch"] for reading, kept in record["weights"].items()} == epochs
+    (path,) = tmp_path.rglob("record.json")
+    run: Run = build(compose(*SMALL, "optimizer.ema_decay=0.5"))
+    for reading, epoch in epochs.items():
+        network, _ = run.trained(path.parent, reading)
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, seen[epoch][name]), (reading, name)
+    assert not list(path.parent.glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "gone", "not kept"])
+def test_kept_weights_that_are_not_the_records_are_refused(damage: str, tmp_path: Path) -> None:
+    record = execute(tmp_path, "dataset.holdout_per_class=0")
+    (path,) = tmp_path.rglob("record.json")
+    file = path.parent / "weights" / "best_test.safetensors"
+    if damage == "flipped":
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+    if damage == "gone":
+        file.unlink()
+    reading = "best_valid" if damage == "not kept" else "best_test"
+    says = {"flipped": "damaged", "gone": "missing", "not kept": r"kept: best_test, last\)"}
+    with pytest.raises(RunError, match=says[damage]):
+        weights.read(path.parent, record, reading)
+    weights.read(path.parent, record, "last")
 
 
 def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
@@ -155,16 +204,38 @@ def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
     assert without_time(execute(tmp_path / "c", "method=cutmix", "seed=1")) != without_time(first)
 
 
+def saved(folder: Path, name: str) -> list[str]:
+    """The lines of a data set by that file's name, whose content depends on it."""
+    images = np.random.default_rng(len(name)).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
+    labels = np.arange(40) % 4
+    file = folder / f"{name}.npz"
+    np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return ["dataset=npz", "dataset.name=mine", f"dataset.arrays={file}"]
+
+
+def test_a_finished_run_is_not_taken_for_one_on_other_data(tmp_path: Path) -> None:
+    one, another = saved(tmp_path, "one"), saved(tmp_path, "another")
+    record = execute(tmp_path / "out", *one)
+    with pytest.raises(RunError, match=r"is of other data .* dataset\.name=NAME"):
+        execute(tmp_path / "out", *another)
+    elsewhere = f"out={tmp_path}/elsewhere", f"results={tmp_path}/out/results"
+    config = compose(*_small(("dataset=npz",)), *another, *elsewhere)
+    run: Run = build(config)  # nor may its published record be overwritten
+    with pytest.raises(RunError, match="is of other data"):
+        run.execute(resolved(config), {"model": "wrn10_2", "method": "some"})
+    assert execute(tmp_path / "out", *one) == record
+
+
+def test_a_finished_run_is_not_taken_for_one_that_was_measured_otherwise(tmp_path: Path) -> None:
+    record = execute(tmp_path)
+    with pytest.raises(RunError, match=r"^evaluation\.bins was 15 .* got 3; scripts/evaluate"):
+        execute(tmp_path, "evaluation.bins=3")
+    assert execute(tmp_path, "evaluation.batch_size=100") == record
+
+
 def test_a_run_does_not_continue_on_other_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def on(name: str) -> list[str]:
-        images = np.random.default_rng(len(name)).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
-        labels = np.arange(40) % 4
-        file = tmp_path / f"{name}.npz"
-        np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
-        return ["dataset=npz", "dataset.name=mine", f"dataset.arrays={file}"]
-
     def die(self: RunFolder, loop: Loop) -> None:
         self.save(loop)
         raise KilledError
@@ -172,10 +243,10 @@ def test_a_run_does_not_continue_on_other_data(
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "save_if_due", die)
         with pytest.raises(KilledError):
-            execute(tmp_path, *on("one"))
+            execute(tmp_path, *saved(tmp_path, "one"))
     with pytest.raises(RunError, match=r"was begun on other data"):
-        execute(tmp_path, *on("another"))
-    execute(tmp_path, *on("one"))
+        execute(tmp_path, *saved(tmp_path, "another"))
+    execute(tmp_path, *saved(tmp_path, "one"))
 
 
 def test_a_loss_that_explodes_names_step_seed_and_checkpoint(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import torch
 
+import vicinal.run
 from vicinal.checkpoints import Checkpoints
 from vicinal.configs import build, compose
 from vicinal.run import Run
@@ -59,6 +60,7 @@ def start(
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
+        vicinal.run.forget_checkpoints = keep  # they are compared
         prepare()
         sys.argv = ["train.py", *lines, f"out={out}", f"results={out}/results"]
         main()
@@ -69,6 +71,10 @@ def start(
         code = 99
     sys.stdout.flush()
     os._exit(code)
+
+
+def keep(folder: Path) -> None:
+    """Stands for forgetting a finished run's checkpoints."""
 
 
 def said(out: Path, name: str = "") -> list[str]:
@@ -150,7 +156,10 @@ def record(out: Path) -> dict[str, Any]:
 
 
 def outcome(out: Path) -> dict[str, Any]:
-    """What must not depend on what befell the run: metrics, curves, and every tensor's bytes."""
+    """What must not depend on what befell the run: metrics, curves, and every tensor's bytes.
+
+    Those of the last checkpoint, generators among them, and those of the kept weights.
+    """
     found = record(out)
     curves = {key: curve for key, curve in found["curves"].items() if key != "seconds"}
     state = checkpoints(out).load()
@@ -158,7 +167,9 @@ def outcome(out: Path) -> dict[str, Any]:
     history = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in state["history"]]
     state["loop"]["counters"].pop()  # seconds
     tensors = dict(flattened("", state["loop"]))
-    return {"metrics": found["metrics"], "curves": curves, "history": history} | tensors
+    kept = {path.name: path.read_bytes() for path in out.rglob("weights/*.safetensors")}
+    assert kept.keys() == {f"{reading}.safetensors" for reading in found["weights"]}
+    return {"metrics": found["metrics"], "curves": curves, "history": history} | tensors | kept
 
 
 def flattened(name: str, node: Any) -> Iterator[tuple[str, Any]]:

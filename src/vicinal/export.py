@@ -7,20 +7,19 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
-from torch import Tensor
 
-from vicinal.checkpoints import Checkpoints
+from vicinal import weights
 from vicinal.configs import build
 from vicinal.errors import RunError
 from vicinal.files import atomic
 from vicinal.folders import read_record
 from vicinal.models.timm import Timm
 
-NORMALIZE, BODY, AVERAGED = "normalize.", "body.", "module."
+NORMALIZE, BODY = "normalize.", "body."
 
 
-def export(folder: Path, path: Path) -> str:
-    """Write the network that the run evaluated (its average, where it kept one); for whom it is.
+def export(folder: Path, path: Path, reading: str = "last") -> str:
+    """Write a network that the run evaluated (its average, where it kept one); for whom it is.
 
     The tensors have the plain network's names. What normalised its inputs is no part of that, so
     mean and std stand in the metadata, with what the run was.
@@ -30,18 +29,17 @@ def export(folder: Path, path: Path) -> str:
     record = read_record(folder)
     if record is None:
         raise RunError(f"{folder} holds no finished run")
-    state = Checkpoints(folder / "checkpoints").load()
-    if state is None:
-        raise RunError(f"{folder} holds no checkpoint any more")
-    network = evaluated(state["loop"])
+    network = weights.read(folder, record, reading)
     mean, std = (network.pop(f"{NORMALIZE}{name}").tolist() for name in ("mean", "std"))
     plain = plain_network(record)
     prefix = f"{BODY}network." if isinstance(plain, Timm) else BODY
-    tensors = {name.removeprefix(prefix): t.contiguous().clone() for name, t in network.items()}
+    tensors = {name.removeprefix(prefix): t for name, t in network.items()}
     words = {
         "format": "pt",
         "name": record["name"],
         "seed": str(record["seed"]),
+        "reading": reading,
+        "epoch": str(record["weights"][reading]["epoch"]),
         "model": json.dumps(record["config"]["model"]),
         "num_classes": str(record["data"]["num_classes"]),
         "shape": json.dumps(record["data"]["shape"]),
@@ -60,14 +58,6 @@ def export(folder: Path, path: Path) -> str:
         )
     name, classes = record["config"]["model"]["name"], record["data"]["num_classes"]
     return f"timm.create_model({name!r}, num_classes={classes}, checkpoint_path={str(path)!r})"
-
-
-def evaluated(loop: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights that the run's numbers are of."""
-    if "average" not in loop:
-        return dict(loop["model"])
-    named = loop["average"].items()
-    return {name.removeprefix(AVERAGED): t for name, t in named if name.startswith(AVERAGED)}
 
 
 def plain_network(record: dict[str, Any]) -> torch.nn.Module:

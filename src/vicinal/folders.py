@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -11,13 +12,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from vicinal import ranks
+from torch import Tensor, nn
+
+from vicinal import ranks, weights
 from vicinal.checkpoints import Checkpoints
 from vicinal.errors import BusyError, RunError
 from vicinal.files import remove_leftovers, sync, write_json_atomically
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import CHECK_EVERY, Loop
-from vicinal.records import read
+from vicinal.records import best_epochs, read
 
 
 @contextmanager
@@ -52,6 +55,7 @@ class RunFolder:
     fingerprint: dict[str, str]
     replaced: dict[str, str] = field(default_factory=dict)  # corrupt files of the data, see Data
     history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # weights, by reading
     sessions: list[dict[str, Any]] = field(default_factory=list)  # each start, and on what
     _saved_at: float = field(default_factory=monotonic)
 
@@ -66,6 +70,7 @@ class RunFolder:
                 )
             loop.restore(state["loop"])
             self.history, self.sessions = state["history"], state["sessions"]
+            self.best = state["best"]
             self.replaced.update(state.get("replaced", {}))
         self.sessions.append({"from_step": loop.steps_done, **session})
         return state is not None
@@ -92,6 +97,7 @@ class RunFolder:
         state = {
             "loop": loop.state(),
             "history": self.history,
+            "best": self.best,
             "sessions": self.sessions,
             "fingerprint": self.fingerprint,
             "replaced": dict(self.replaced),
@@ -108,11 +114,29 @@ class RunFolder:
                 if ranks.first():
                     print(others[file], file=sys.stderr)
 
-    def log(self, values: dict[str, float]) -> None:
-        """One more epoch of history."""
+    def log(self, values: dict[str, float], network: nn.Module) -> None:
+        """One more epoch of history; the network's weights where it is the best so far."""
         self.history.append(values)
+        for reading, epoch in best_epochs(self.history).items():
+            if epoch is values:
+                self.best[reading] = weights.snapshot(network)
         if ranks.first():
             Jsonl(self.path / "history.jsonl").sync(self.history)
+
+    def keep_weights(self, network: nn.Module, words: dict[str, Any]) -> dict[str, Any]:
+        """Write those of every reading, once the last epoch is over; what a record says of them."""
+        epochs = {reading: epoch["epoch"] for reading, epoch in best_epochs(self.history).items()}
+        kept: dict[str, Any] = {}
+        for reading, tensors in {"last": weights.snapshot(network), **self.best}.items():
+            origin = {"reading": reading, "epoch": epochs.get(reading, self.history[-1]["epoch"])}
+            checksum = weights.write(self.path, reading, tensors, words | origin)
+            kept[reading] = {"epoch": origin["epoch"], "sha256": checksum}
+        return kept
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Of a finished run, whose weights are kept: several times their size, and of no more use."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

@@ -67,6 +67,29 @@ def _without(keys: Sequence[str], node: Any) -> Any:
     return {key: _without(keys, value) for key, value in node.items() if key not in keys}
 
 
+def check_data(record: dict[str, Any] | None, fingerprint: dict[str, str]) -> None:
+    """Refuse a record of other data: the name of a run says where they came from, no more."""
+    if record is None or "failed" in record or record["data"]["fingerprint"] == fingerprint:
+        return
+    raise RunError(
+        f"the record of {record['name']}, seed {record['seed']}, is of other data (its fingerprint "
+        "differs); use that data, name these dataset.name=NAME, or set another out and results"
+    )
+
+
+def check_evaluation(record: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse to take what a finished run measured for what is to be measured now."""
+    evaluations = [each["evaluation"] for each in (record["config"], config)]
+    then, now = (_without(("batch_size",), _canonical(each)) for each in evaluations)
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            was, got = (each.get(key) for each in evaluations)
+            raise RunError(
+                f"evaluation.{key} was {was} when {record['name']} finished, got {got}; "
+                "scripts/evaluate.py measures a finished run again"
+            )
+
+
 def published(results: str, name: str, seed: int) -> Path:
     """Where the record of a run is copied to, so that it may be kept in version control."""
     return Path(results, "runs", f"{name}-seed{seed}.json")
@@ -87,16 +110,22 @@ def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     readings = {
         "last": tests[-1],
         "median10": {key: median(epoch[key] for epoch in tests[-10:]) for key in tests[-1]},
-        "best_test": _best(history, "test_top1"),
     }
-    if "valid_top1" in history[-1]:
-        readings["best_valid"] = _best(history, "valid_top1")
+    for reading, best in best_epochs(history).items():
+        readings[reading] = {**_under("test_", best), "epoch": best["epoch"]}
     return readings
 
 
-def _best(history: list[dict[str, float]], score: str) -> dict[str, float]:
-    best = max(history, key=lambda epoch: epoch[score])  # the first of equals
-    return {**_under("test_", best), "epoch": best["epoch"]}
+def best_epochs(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The epochs that are chosen by their accuracy.
+
+    Of equals on test the last counts, as in AugMax's and CutMix's code (`>=`); on validation the
+    first, as in PatchUp's.
+    """
+    found = {"best_test": max(reversed(history), key=lambda epoch: epoch["test_top1"])}
+    if "valid_top1" in history[-1]:
+        found["best_valid"] = max(history, key=lambda epoch: epoch["valid_top1"])
+    return found
 
 
 def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:

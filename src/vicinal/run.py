@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vicinal import ranks, records
+from vicinal import ranks, records, weights
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
 from vicinal.data.dataset import Dataset
@@ -19,7 +19,7 @@ from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
-from vicinal.folders import RunFolder, locked, read_record, write_record
+from vicinal.folders import RunFolder, forget_checkpoints, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
@@ -70,22 +70,24 @@ class Run:
         with locked(folder) if ranks.first() else nullcontext():
             record = ranks.told(lambda: read_record(folder))
             copy = records.published(self.results, name, self.seed)
+            data = self._data()
+            for known in (
+                record,
+                ranks.told(lambda: records.read(copy) if copy.exists() else None),
+            ):
+                records.check_data(known, data.fingerprint)
             if record is None:
                 origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
-                try:
-                    record = self._train(folder, origin)
-                except DivergedError as error:
-                    if ranks.first():
-                        records.publish(copy, origin | {"failed": str(error)})
-                    ranks.wait()  # lest torchrun end the one that writes
-                    raise
+                record = self._attempt(folder, origin, data, copy)
+            else:
+                records.check_evaluation(record, config)
                 if ranks.first():
-                    copy.unlink(missing_ok=True)
-            elif ranks.first():
-                print(f"finished already: {folder / 'record.json'}")
-            if ranks.first() and not copy.exists():  # also when an attempt died before writing it
-                records.publish(copy, record)
+                    print(f"finished already: {folder / 'record.json'}")
+            if ranks.first():
+                forget_checkpoints(folder)
+                if not copy.exists():  # also when an attempt died before writing it
+                    records.publish(copy, record)
         return record["metrics"]["last"]["top1"]
 
     def build(self, data: Data) -> nn.Module:
@@ -131,15 +133,18 @@ class Run:
             rng=Rng.seeded(self.seed, ranks.rank(), self.runtime.target),
         )
 
-    def trained(self, folder: Path) -> tuple[nn.Module, Data]:
-        """The network that a finished run left in its folder, and the data it was trained on."""
-        self.runtime.start()
-        data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
-        loop = self.loop(data)
-        RunFolder(folder, self.runtime.checkpoint_seconds, data.fingerprint).resume(loop, {})
-        if loop.epoch < self.schedule.epochs:
-            raise RunError(f"{folder} holds no finished run (epoch {loop.epoch})")
-        return loop.network, data
+    def trained(self, folder: Path, reading: str = "last") -> tuple[nn.Module, Data]:
+        """The network as it was at an epoch that papers report, and the data it was trained on."""
+        record = read_record(folder)
+        if record is None:
+            raise RunError(f"{folder} holds no finished run")
+        kept = weights.read(folder, record, reading)
+        data = self._data()
+        if record["data"]["fingerprint"] != data.fingerprint:
+            raise RunError(f"{folder} was trained on other data (its fingerprint differs)")
+        model = self.build(data)
+        model.load_state_dict(kept)
+        return model, data
 
     def measure(self, model: nn.Module, data: Data) -> dict[str, float]:
         """The evaluation on every part of the data that tells something of its own."""
@@ -165,10 +170,28 @@ class Run:
         if others:
             raise RunError(f"all ranks must train one run, got {folder} and {', '.join(others)}")
 
-    def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
+    def _data(self) -> Data:
+        """Read here, to where it is trained on."""
         self.runtime.start()
         with ranks.one_before_all():
-            data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
+            return self.dataset.load().to(self.runtime.target, self.runtime.decoder())
+
+    def _attempt(
+        self, folder: Path, origin: dict[str, Any], data: Data, copy: Path
+    ) -> dict[str, Any]:
+        """The record of a training that ends well; one that diverges publishes that."""
+        try:
+            record = self._train(folder, origin, data)
+        except DivergedError as error:
+            if ranks.first():
+                records.publish(copy, origin | {"failed": str(error)})
+            ranks.wait()  # lest torchrun end the one that writes
+            raise
+        if ranks.first():
+            copy.unlink(missing_ok=True)
+        return record
+
+    def _train(self, path: Path, origin: dict[str, Any], data: Data) -> dict[str, Any]:
         loop = self.loop(data)
         seconds = self.runtime.checkpoint_seconds
         folder = RunFolder(path, seconds, data.fingerprint, data.replaced)
@@ -200,6 +223,8 @@ class Run:
             "evaluations": {},
         }
         if ranks.first():
+            words = {key: origin[key] for key in ("name", "seed")}
+            record["weights"] = folder.keep_weights(loop.network, words)
             write_record(path, record)  # before the logger, which may wait for a network
         logger.finish(record)
         return record
@@ -225,7 +250,7 @@ class Run:
                 values = loop.close_epoch()
                 if self.schedule.measured(loop.epoch):
                     values |= self.measure(loop.network, data)
-                    folder.log({"epoch": loop.epoch, **values})
+                    folder.log({"epoch": loop.epoch, **values}, loop.network)
                     logger.log(loop.epoch, values)
                     progress.epoch(loop.epoch, values)
                 if loop.epoch == epochs:
