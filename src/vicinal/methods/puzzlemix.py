@@ -120,7 +120,7 @@ class PuzzleMix(Method):
         """The unmixed images' loss, to be trained on, and its gradient at them."""
         x = x.detach().requires_grad_()
         # 2/k of CE is what BCE nears as an image is learnt, and what the code adds.
-        scale = 2 / y.shape[1] if self.loss == "bce" else 1.0
+        scale = 1.0 if self.loss == "ce" else 2 / y.shape[1]
         loss = self.clean_lam * scale * cross_entropy(model(x), y).mean()
         return loss, torch.autograd.grad(loss, x, retain_graph=True)[0]
 
