@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vicinal.report.grids import notes
 from vicinal.tables.markdown import coverage, page, summary
 from vicinal.tables.outcome import NOT_ORIGINAL, Joined, Outcome, Records, reading
 from vicinal.tables.plan import planned
@@ -198,3 +199,10 @@ def test_training_labels_are_read_at_the_last_epoch_whether_or_not_others_were_m
     assert reading(record(ERM.overrides, 0, 3.8, curves=curves), cell) == 60.0
     with pytest.raises(ValueError, match="kept data are read at last"):
         replace(cell, report="best_valid")
+
+
+def test_remarks_on_a_table_stand_under_it_once() -> None:
+    noted = Table("paper/noted", {**TABLE.tree, "notes": ["one remark", "another"]})
+    joined = Joined.of(noted, Records([]))
+    assert "\n- one remark\n- another\n" in page(joined)
+    assert str(notes(joined)).count("<li>") == 2

@@ -24,6 +24,7 @@ CAPABILITIES = (
     "cost measurements",
     "statistics of normalisation layers",
     "a method of another paper",
+    "a recipe of another paper",
     "weights of another paper",
     "transfer to another task",
 )

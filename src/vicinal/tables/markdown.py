@@ -169,7 +169,8 @@ def _notes(joined: Joined) -> str:
         for text in (cell.note, f"† quoted from {cell.quoted}" if cell.quoted else None):
             if text:
                 lines.setdefault(text, []).append(cell.label.replace(" | ", ", "))
-    return "".join(f"- {text} ({_places(cells)})\n" for text, cells in lines.items())
+    general = "".join(f"- {text}\n" for text in joined.table.notes)
+    return general + "".join(f"- {text} ({_places(cells)})\n" for text, cells in lines.items())
 
 
 def _places(cells: Sequence[str], most: int = 4) -> str:
