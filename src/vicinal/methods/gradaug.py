@@ -41,6 +41,10 @@ class GradAug(Method):
     def __post_init__(self) -> None:
         check_widths(self.num_subnets, self.alpha)
 
+    @property
+    def work(self) -> float:
+        return self.num_subnets + 1
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """As it is, if it can be narrowed."""
         check_slimmable(model)

@@ -77,6 +77,12 @@ class PuzzleMix(Method):
         if not self.blocks or min(self.blocks) < 2:
             raise ValueError(f"blocks must be numbers from 2 on, got {list(self.blocks)}")
 
+    @property
+    def work(self) -> float:
+        return (
+            5 / 3 if self.clean_lam == 0 else 2.0
+        )  # the saliency's backward goes to the images alone
+
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         blocks = shared_choice(self._fitting(x), rng)
