@@ -99,7 +99,7 @@ def record(name: str, seconds: float, *overrides: str, device: str = "cuda") -> 
 
 
 def test_what_was_measured_goes_before_what_is_assumed(tmp_path: Path) -> None:
-    """A record tells its own run's time, and how wrong the estimates of its network's others are."""
+    """A record tells its own run's time, and how wrong estimates of its network's others are."""
     common = ["dataset=cifar10", "model=wrn10_2", "schedule.measure_epochs=200"]
     erm, maxup = "cifar10/wrn10_2/erm/a", "cifar10/wrn10_2/maxup_cutout/b"
     known = Costs.known([record(erm, 36.0, *common)], tmp_path)
