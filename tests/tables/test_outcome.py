@@ -1,14 +1,12 @@
 """Cells joined with records: which runs count, as what."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from vicinal.report.grids import notes
 from vicinal.tables.markdown import coverage, page, summary
-from vicinal.tables.outcome import NOT_ORIGINAL, Joined, Outcome, Records, reading
+from vicinal.tables.outcome import NOT_ORIGINAL, Joined, Outcome, Records
 from vicinal.tables.plan import planned
 from vicinal.tables.runs import against
 from vicinal.tables.table import Table, merge
@@ -188,21 +186,3 @@ def test_two_sets_of_records_are_compared_run_by_run() -> None:
     text = against([*runs(ERM.overrides, 3.7, 4.05), *runs(MIXUP.overrides, 1.0)], [*theirs, bad])
     assert text.startswith("1 of 2 runs have the recorded accuracy")
     assert text.endswith("the largest difference is 0.25 points")
-
-
-@pytest.mark.parametrize("kept", [[40.0], [10.0, 20.0, 40.0]])
-def test_training_labels_are_read_at_the_last_epoch_whether_or_not_others_were_measured(
-    kept: list[float],
-) -> None:
-    cell = replace(ERM, split="kept")
-    curves = {"epoch": [1.0, 2.0, 3.0], "kept_top1": kept}
-    assert reading(record(ERM.overrides, 0, 3.8, curves=curves), cell) == 60.0
-    with pytest.raises(ValueError, match="kept data are read at last"):
-        replace(cell, report="best_valid")
-
-
-def test_remarks_on_a_table_stand_under_it_once() -> None:
-    noted = Table("paper/noted", {**TABLE.tree, "notes": ["one remark", "another"]})
-    joined = Joined.of(noted, Records([]))
-    assert "\n- one remark\n- another\n" in page(joined)
-    assert str(notes(joined)).count("<li>") == 2
