@@ -24,6 +24,7 @@ CAPABILITIES = (
     "cost measurements",
     "statistics of normalisation layers",
     "a method of another paper",
+    "a recipe of another paper",
     "weights of another paper",
     "transfer to another task",
 )
@@ -71,8 +72,9 @@ class Cell:
                 )
         if self.waits is None and self.measures not in (*MEASURES, "parameters"):
             raise ValueError(f"{where}: no run measures {self.measures}; say what it waits for")
-        if self.split != "test" and self.report not in ("last", "best_valid"):
-            raise ValueError(f"{where}: {self.split} data are read at last or best_valid")
+        read_at = {"test": REPORTS, "valid": ("last", "best_valid")}.get(self.split, ("last",))
+        if self.report not in read_at:
+            raise ValueError(f"{where}: {self.split} data are read at {' or '.join(read_at)}")
         if self.waits is None and not self.overrides:
             raise ValueError(f"{where}: run must be given where nothing is waited for")
 
