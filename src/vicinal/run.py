@@ -19,6 +19,7 @@ from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
+from vicinal.files import prepare_folder
 from vicinal.folders import RunFolder, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
@@ -71,6 +72,7 @@ class Run:
             record = ranks.told(lambda: read_record(folder))
             copy = records.published(self.results, name, self.seed)
             if record is None:
+                ranks.told(lambda: prepare_folder(copy.parent))
                 origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
                 try:

@@ -5,6 +5,7 @@ Nothing here imports torch, so that --help and tab completion answer at once.
 """
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -38,6 +39,8 @@ def main() -> None:
         return _job(config, before == "1")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print over several lines
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: paths may not be UTF-8
     warnings.filterwarnings("error", module=r"hydra\._internal\.config_loader_impl")
     arguments = argparse.Namespace(overrides=[], shell_completion=False)
     _hush_others()

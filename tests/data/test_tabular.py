@@ -132,6 +132,7 @@ def test_vectors_are_not_augmented(tmp_path):
     ("options", "said"),
     [
         ({"table": "nowhere.csv"}, "table must be an existing file, got 'nowhere.csv'"),
+        ({"name": "a/b"}, "name must be the name of a folder, got 'a/b'"),
         ({"labels": "nowhere"}, "labels must be an existing file, got 'nowhere'"),
         ({"test_share": 1.0}, "test_share must be between 0 and 1, got 1.0"),
     ],

@@ -18,7 +18,7 @@ from vicinal.contracts import Vicinity
 from vicinal.data import arrays
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import check
-from vicinal.data.protocol import stratified
+from vicinal.data.protocol import check_name, stratified
 from vicinal.data.split import Data, Split
 from vicinal.errors import RunError
 from vicinal.vicinities.identity import Identity
@@ -52,6 +52,7 @@ class Tabular:
                 raise ValueError(f"{key} must be an existing file, got {path!r}")
         if not self.name:
             object.__setattr__(self, "name", Path(self.table).name.split(".")[0])
+        check_name(self.name)
         if self.separator not in SEPARATORS:
             raise ValueError(
                 f"separator must be one of {', '.join(SEPARATORS)}, got {self.separator}"
