@@ -152,6 +152,16 @@ def check(train: Split, test: Split) -> None:
     if train.x.shape[1:] != test.x.shape[1:]:
         shapes = [" x ".join(map(str, split.x.shape[1:])) for split in (train, test)]
         raise RunError(f"training and test samples must have one shape, got {' and '.join(shapes)}")
+    for part, split in (("training", train), ("test", test)):
+        if not split.x.is_floating_point():
+            continue
+        wrong = split.x.isinf().flatten(1).any(1)  # NaN is a missing number
+        if wrong.any():
+            first = int(wrong.nonzero()[0])
+            raise RunError(
+                f"the {part} samples must be finite numbers as float32, got infinity in "
+                f"{int(wrong.sum())} of {len(split)} (the first is number {first}, from 0)"
+            )
     classes = train.y.unique().tolist()
     if classes != list(range(len(classes))):
         raise RunError(f"training labels must be 0 .. k - 1, each occurring, got {classes}")

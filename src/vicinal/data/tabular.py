@@ -146,24 +146,39 @@ def samples(features: np.ndarray, labels: np.ndarray) -> Split:
             f"there must be a label a sample, got {len(labels)} labels for {len(features)} samples"
         )
     values = _numbers(features)
-    x = np.concatenate([encoded(c) for c in features.T], axis=1) if values is None else values
-    return Split(torch.from_numpy(x).float(), torch.from_numpy(numbered(labels)))
+    if values is None:
+        columns = [encoded(words, number) for number, words in enumerate(features.T)]
+        values = np.concatenate(columns, axis=1)
+    return Split(torch.from_numpy(values).float(), torch.from_numpy(numbered(labels)))
 
 
-def encoded(column: np.ndarray) -> Float64[np.ndarray, "n k"]:
-    """One column of numbers with NaN where missing, or one column a distinct word."""
+def encoded(column: np.ndarray, number: int) -> Float64[np.ndarray, "n k"]:
+    """One column of numbers with NaN where missing, or one column a distinct word.
+
+    A word on top of numbers is a head, and one among many more numbers a mark that is not ours:
+    one-hot encoding, which would make a column of each number, is refused.
+    """
     values = _numbers(column)
     if values is not None:
         return values[:, None]
-    return (column[:, None] == np.unique(column)[None, :]).astype(np.float64)
+    distinct = np.unique(column)
+    words = [word for word in distinct.tolist() if _numbers(np.array([word])) is None]
+    rows = np.flatnonzero(np.isin(column, words))
+    if rows.tolist() == [0] or len(distinct) > 10 * len(words):
+        raise RunError(
+            f"feature {number} (from 0) must be all numbers or all words, got numbers and in "
+            f"{len(rows)} rows {', '.join(map(repr, words[:3]))} (a missing number is ? or nothing; "
+            "dataset.header=true skips a first line of names)"
+        )
+    return (column[:, None] == distinct[None, :]).astype(np.float64)
 
 
 def numbered(words: np.ndarray) -> Int64[np.ndarray, " n"]:
     """Labels as 0 .. k - 1, in numerical order if all are numbers, else in alphabetical order."""
-    missing = np.isin(words, MISSING)
+    values = _numbers(words)
+    missing = np.isin(words, MISSING) if values is None else np.isnan(values)
     if missing.any():
         raise RunError(f"labels must not be missing, got {int(missing.sum())} that are")
-    values = _numbers(words)
     return np.unique(words if values is None else values, return_inverse=True)[1].astype(np.int64)
 
 
