@@ -167,8 +167,8 @@ def encoded(column: np.ndarray, number: int) -> Float64[np.ndarray, "n k"]:
     if rows.tolist() == [0] or len(distinct) > 10 * len(words):
         raise RunError(
             f"feature {number} (from 0) must be all numbers or all words, got numbers and in "
-            f"{len(rows)} rows {', '.join(map(repr, words[:3]))} (a missing number is ? or nothing; "
-            "dataset.header=true skips a first line of names)"
+            f"{len(rows)} rows {', '.join(map(repr, words[:3]))} (a missing number is ? or "
+            "nothing; dataset.header=true skips a first line of names)"
         )
     return (column[:, None] == distinct[None, :]).astype(np.float64)
 
