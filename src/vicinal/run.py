@@ -33,6 +33,7 @@ from vicinal.schedules import Schedule
 from vicinal.signals import stopping
 from vicinal.surgery.modes import evaluating
 from vicinal.surgery.synced_norms import sync_norms
+from vicinal.trial import check_samples, rehearse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +111,13 @@ class Run:
 
     def loop(self, data: Data) -> Loop:
         """Ready for the first step."""
+        methods = {"method": self.method, "schedule.warmup_method": self.schedule.warmup_method}
+        check_samples(methods, data.train.shape)
         batches = Batches(
             data.train,
             data.num_classes,
             self.schedule.batch_size,
-            self.dataset.augment,
+            data.augment,
             self.seed,
             data.unlabelled,
         )
@@ -172,6 +175,7 @@ class Run:
         with ranks.one_before_all():
             data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
         loop = self.loop(data)
+        rehearse(loop)
         seconds = self.runtime.checkpoint_seconds
         folder = RunFolder(path, seconds, data.fingerprint, data.replaced)
         session = {"ranks": ranks.count(), **provenance(self.runtime.target)}

@@ -140,7 +140,7 @@ def test_infinity_is_the_datas_fault(tmp_path, part):
 
 
 def test_vectors_are_not_augmented(tmp_path):
-    assert table(tmp_path / "t.csv", rows(4)).augment == Identity()
+    assert table(tmp_path / "t.csv", rows(4)).load().augment == Identity()
 
 
 @pytest.mark.parametrize(

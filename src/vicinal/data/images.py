@@ -94,7 +94,18 @@ class Images:
             noisy = noisy_labels(train.y, self.label_noise, num_classes, self.label_noise_seed)
             train = Split(train.x, *noisy)
         canonical = self._is_original(marks)
-        return Data(train, test, valid, num_classes, mean, std, marks, canonical, more)
+        return Data(
+            train,
+            test,
+            valid,
+            num_classes,
+            mean,
+            std,
+            marks,
+            canonical,
+            more,
+            augment=self.augment,
+        )
 
     @property
     def _own_unlabelled(self) -> WithUnlabelled | None:

@@ -109,6 +109,7 @@ class StreamedImages:
             {"train": of_train, "test": of_test},
             self._is_original(found),
             replaced=replaced,
+            augment=self.augment,
         )
 
     def _is_original(self, found: dict[str, int]) -> bool | None:

@@ -14,14 +14,12 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from vicinal.contracts import Vicinity
 from vicinal.data import arrays
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import check
 from vicinal.data.protocol import check_name, stratified
 from vicinal.data.split import Data, Split
 from vicinal.errors import RunError
-from vicinal.vicinities.identity import Identity
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "blank": None}  # None: any run of blanks or tabs
 MISSING = ("?", "")
@@ -59,11 +57,6 @@ class Tabular:
             )
         if not 0 < self.test_share < 1:
             raise ValueError(f"test_share must be between 0 and 1, got {self.test_share}")
-
-    @property
-    def augment(self) -> Vicinity:
-        """Nothing: there is no crop or flip of a feature vector."""
-        return Identity()
 
     def load(self) -> Data:
         """Read, split, fill in, and take the training rows' statistics."""
