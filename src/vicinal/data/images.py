@@ -158,8 +158,9 @@ class Images:
 def check(train: Split, test: Split) -> None:
     """What everything after this relies on, of whatever source."""
     for part, split in (("training", train), ("test", test)):
-        if len(split) == 0:
-            raise RunError(f"the {part} set must not be empty")
+        if split.x.numel() == 0:
+            shape = " x ".join(map(str, split.x.shape))
+            raise RunError(f"the {part} set must not be empty, got samples of {shape}")
     if train.x.shape[1:] != test.x.shape[1:]:
         shapes = [" x ".join(map(str, split.x.shape[1:])) for split in (train, test)]
         raise RunError(f"training and test samples must have one shape, got {' and '.join(shapes)}")

@@ -3,6 +3,7 @@
 The paper names neither splits nor scaling nor encoding, so each is an option or stated here.
 """
 
+import csv
 import gzip
 import lzma
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ class Tabular:
         width = table.shape[1]
         if self.labels is not None:
             return samples(table, read(Path(self.labels).expanduser(), None)[:, 0])
+        if width == 1:
+            raise RunError(
+                f"{path} must have more than one column, got 1 (dataset.separator is "
+                f"{self.separator}, of {', '.join(SEPARATORS)})"
+            )
         if -width <= self.label_column < width:
             features = np.delete(table, self.label_column, axis=1)
             return samples(features, table[:, self.label_column])
@@ -86,6 +92,12 @@ class Tabular:
 def divided(whole: Split, test_share: float, seed: int) -> tuple[Split, Split]:
     """Training and test samples; a class with a single member is trained on and never tested."""
     rows, test_rows = stratified(whole.y, test_share, seed)
+    if len(test_rows) == 0:
+        raise RunError(
+            f"dataset.test_share must leave samples to test, got {test_share} of {len(whole)} "
+            f"samples in {int(whole.y.max()) + 1} classes (a class is never tested whole; "
+            "dataset.label_column says where the classes stand)"
+        )
     return whole[rows], whole[test_rows]
 
 
@@ -109,7 +121,7 @@ def read(path: Path, separator: str | None, *, header: bool = False) -> np.ndarr
     """The cells of a text file: plain, .gz or .xz, with or without the head of an .arff."""
     opened = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
-        with opened(path, "rt", encoding="utf-8") as file:
+        with opened(path, "rt", encoding="utf-8-sig") as file:  # Excel marks its files
             return cells(file.read(), separator, str(path), header=header)
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise RunError(f"{path} must be a readable text file, got: {error}") from error
@@ -122,7 +134,7 @@ def cells(text: str, separator: str | None, name: str, *, header: bool = False) 
     lines = lines[head[0] + 1 if head else 0 :][int(header) :]
     if not lines:
         raise RunError(f"{name} must hold a table, got no line")
-    rows = [line.split(separator) for line in lines]
+    rows = _split(lines, separator, name)
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
             raise RunError(
@@ -130,6 +142,15 @@ def cells(text: str, separator: str | None, name: str, *, header: bool = False) 
                 f"line {number} of the table"
             )
     return np.strings.strip(np.array(rows))
+
+
+def _split(lines: list[str], separator: str | None, name: str) -> list[list[str]]:
+    if separator is None:
+        return [line.split() for line in lines]
+    try:
+        return list(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise RunError(f"{name} must have balanced quotes, got: {error}") from error
 
 
 def samples(features: np.ndarray, labels: np.ndarray) -> Split:
@@ -162,6 +183,12 @@ def encoded(column: np.ndarray, number: int) -> Float64[np.ndarray, "n k"]:
             f"feature {number} (from 0) must be all numbers or all words, got numbers and in "
             f"{len(rows)} rows {', '.join(map(repr, words[:3]))} (a missing number is ? or "
             "nothing; dataset.header=true skips a first line of names)"
+        )
+    if len(distinct) > max(10, len(column) / 2):
+        raise RunError(
+            f"feature {number} (from 0) must be numbers or words that recur, got {len(distinct)} "
+            f"words in {len(column)} rows, such as {str(distinct[0])!r} (leave names of rows out; "
+            "numbers have a decimal point)"
         )
     return (column[:, None] == distinct[None, :]).astype(np.float64)
 
