@@ -108,7 +108,8 @@ def photographs(root: Path, count: int) -> Path:
 def streamed(root: Path, arguments: argparse.Namespace) -> tuple[Part, Vicinity]:
     """The training split, and what the device does to its batches."""
     dataset = StreamedImages(root=str(root), size=SIZE, mean=MEAN, std=STD)
-    return dataset.load().train.to("cpu", Workers(arguments.workers)), dataset.augment
+    data = dataset.load()
+    return data.train.to("cpu", Workers(arguments.workers)), data.augment
 
 
 def delivered(root: Path, arguments: argparse.Namespace) -> Iterator[int]:

@@ -10,11 +10,11 @@ from vicinal.weights import READINGS
 
 
 def main() -> None:
-    """Write the file; say who can load it."""
+    """Write the file; say how to load it."""
     parser = argparse.ArgumentParser(
-        description="Write the network that a finished run evaluated as safetensors. timm loads "
-        "networks of timm: timm.create_model(NAME, num_classes=K, checkpoint_path=OUT). The mean "
-        "and std that its inputs need are in the file's metadata.",
+        description="Write the network that a finished run evaluated as safetensors, and print the "
+        "line of Python that loads it, with timm alone for networks of timm. The mean and std that "
+        "its inputs need are in the file's metadata.",
     )
     parser.add_argument("folder", type=Path, help="of the finished run")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")

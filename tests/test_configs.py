@@ -12,8 +12,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vicinal.annotations import AN_OBJECT, fault_in, wanted
-from vicinal.configs import CONFIGS, build, check, listed
+from vicinal.configs import CONFIGS, build, check
 from vicinal.explain import explain
+from vicinal.messages import listed
 
 # Stand-ins for what configs call, so that these tests need no network, data or torch.
 
@@ -275,6 +276,11 @@ MAXUP = "test_configs.MaxUp"
             "dataset.sources.second is not in this config; add it with +dataset.sources.second=3",
         ),
         (
+            "dataset.sources={second: 3}",
+            "dataset.sources.second is not in this config; "
+            "add it with '+dataset.sources={second: 3}'",
+        ),
+        (
             "warmup.vicinity=3",
             "warmup is not in this config; choose one with method@warmup=NAME",
         ),
@@ -297,6 +303,7 @@ MAXUP = "test_configs.MaxUp"
         ("seed=[1]", "seed must be an integer, got [1]"),
         ("method.vicinity.alpha=a", "method.vicinity.alpha must be a number, got 'a'"),
         ("method.vicinity.alpha=nan", "method.vicinity.alpha must be a number, got nan"),
+        ("method.vicinity.alpha=-inf", "method.vicinity.alpha must be a number, got -inf"),
         ("method.vicinity.per=run", "method.vicinity.per must be batch or sample, got 'run'"),
         ("+method.chunk=a", "method.chunk must be an integer or null, got 'a'"),
         ("dataset.fetch=1", "dataset.fetch must be true or false, got 1"),
@@ -327,6 +334,11 @@ MAXUP = "test_configs.MaxUp"
         ("seed=-1", "seed must be at least 0, got -1"),
         ("~model.name", "network() missing 1 required positional argument: 'name'"),
         # interpolation
+        (
+            "seed=${dataset.sed}",
+            "seed is that of the dataset, and test_configs.Data has no sed; choose another seed or "
+            "dataset, or give seed=VALUE",
+        ),
         ("seed=${sed}", "seed: Interpolation key 'sed' not found"),
         ("seed=${seed}", "seed: Recursive interpolation detected"),
         ("seed=???", "seed must be given: seed=VALUE"),

@@ -5,17 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import timm
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 from test_run import execute
+from torch import nn
 from torch.nn import functional as F
 
 from vicinal.configs import build, compose
 from vicinal.errors import RunError
-from vicinal.export import export, plain_network
+from vicinal.export import export
 from vicinal.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -26,22 +26,50 @@ def folder_of(out: Path) -> Path:
     return path.parent
 
 
-def test_timm_loads_a_network_of_timm_with_the_runs_average(tmp_path: Path) -> None:
-    lines = ("model=timm", "model.name=test_efficientnet", "dataset.size=32")
-    record = execute(tmp_path / "out", *lines, "optimizer.ema_decay=0.5", "method=mixup")
-    path = tmp_path / "network.safetensors"
-    said = export(folder_of(tmp_path / "out"), path)
-    assert said == (
-        f"timm.create_model('test_efficientnet', num_classes=10, checkpoint_path={str(path)!r})"
-    )
-    network = timm.create_model("test_efficientnet", num_classes=10, checkpoint_path=path).eval()
+def loaded(line: str) -> nn.Module:
+    """What the printed line makes."""
+    names: dict[str, Any] = {}
+    exec(line, names)
+    return names["network"].eval()
+
+
+TIMM = ("model=timm", "model.name=test_efficientnet", "dataset.size=32")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (*TIMM, "+model.options={drop_rate: 0.5, drop_path_rate: 0.1}"),
+        ("model=timm", "model.name=test_vit", "dataset.size=32"),  # made for 160 pixels
+        ("model=wrn10_2", "dataset.size=8"),
+        ("model=wrn28_2_oliver", "model.depth=10", "dataset.size=8"),
+        ("model=mlp", "model.width=16", "dataset.size=8"),
+    ],
+)
+def test_the_printed_line_loads_the_network_that_was_measured(
+    lines: tuple[str, ...], tmp_path: Path
+) -> None:
+    given = "optimizer.ema_decay=0.5", "optimizer.lr=0.01", "method=mixup"
+    record = execute(tmp_path / "out", *lines, *given)
+    path = tmp_path / "it's.safetensors"
+    network = loaded(export(folder_of(tmp_path / "out"), path))
     with safe_open(path, "pt") as file:
         words = file.metadata()
     assert words["name"] == record["name"]
     assert accuracy(network, words, *lines) == pytest.approx(record["metrics"]["last"]["nll"])
 
 
-def accuracy(network: torch.nn.Module, words: dict[str, str], *lines: str) -> float:
+def test_networks_of_grey_images_load_too(tmp_path: Path) -> None:
+    x, y = torch.randint(256, (12, 1, 32, 32), dtype=torch.uint8).numpy(), np.arange(12) % 3
+    arrays = tmp_path / "grey.npz"
+    np.savez(arrays, x_train=x, y_train=y, x_test=x, y_test=y)
+    given = "dataset=npz", f"dataset.arrays={arrays}", "schedule.epochs=1"
+    execute(tmp_path / "out", *given, *TIMM[:2])
+    network = loaded(export(folder_of(tmp_path / "out"), tmp_path / "a.safetensors"))
+    assert network(torch.zeros(1, 1, 32, 32)).shape == (1, 3)
+
+
+def accuracy(network: nn.Module, words: dict[str, str], *lines: str) -> float:
     """The test loss of a network that is fed as its metadata say."""
     run: Run = build(compose("dataset=digits", *(line for line in lines if "dataset" in line)))
     test = run.dataset.load().test
@@ -49,18 +77,6 @@ def accuracy(network: torch.nn.Module, words: dict[str, str], *lines: str) -> fl
     with torch.no_grad():
         logits = network((test.x / 255 - mean) / std)
     return F.cross_entropy(logits, test.y).item()
-
-
-def test_a_network_of_ours_loads_its_own(tmp_path: Path) -> None:
-    record = execute(tmp_path / "out")
-    path = tmp_path / "network.safetensors"
-    assert "wrn10_2" in export(folder_of(tmp_path / "out"), path)
-    network = plain_network(record).to_empty(device="cpu").eval()
-    network.load_state_dict(load_file(path))
-    with safe_open(path, "pt") as file:
-        words = file.metadata()
-    found = accuracy(network, words, "dataset.size=8")
-    assert found == pytest.approx(record["metrics"]["last"]["nll"])
 
 
 def test_what_a_method_changed_is_said(tmp_path: Path) -> None:

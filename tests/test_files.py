@@ -10,6 +10,7 @@ import pytest
 
 from vicinal.files import (
     atomic,
+    prepare_folder,
     remove_leftovers,
     write_bytes_atomically,
     write_json_atomically,
@@ -81,6 +82,20 @@ def test_equal_values_are_equal_files(tmp_path: Path):
     write_json_atomically(tmp_path / "b", {"a": {"c": "é", "d": 1}, "b": 0.1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").read_text() == '{\n "a": {\n  "c": "é",\n  "d": 1\n },\n "b": 0.1\n}\n'
+
+
+def test_a_path_that_is_not_utf8_comes_back_from_a_file_that_is(tmp_path: Path):
+    value = {"arrays": os.fsdecode(b"donn\xe9es/\xff.npz"), "é": "\\udce9"}
+    write_json_atomically(tmp_path / "file", value)
+    assert json.loads((tmp_path / "file").read_text(encoding="utf-8")) == value
+
+
+def test_a_folder_that_takes_no_file_is_found_out(tmp_path: Path):
+    prepare_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file/b"):
+        prepare_folder(tmp_path / "file" / "b")
 
 
 @pytest.mark.parametrize("value", [1, -3, 0.1, 1e-300, 93.41000000000001, True, None])

@@ -1,6 +1,7 @@
 """Whole runs on the embedded digits: resumed, finished, recorded, refused."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,24 @@ def test_a_finished_run_says_so_and_changes_nothing(
     copy.unlink()
     execute(tmp_path)
     assert copy.exists()
+
+
+def test_paths_that_are_not_utf8_are_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"donn\xe9es")
+    config = compose(*SMALL, "schedule.epochs=1", f"out='{folder}'", f"results='{folder}'")
+    run: Run = build(config)
+    run.execute(resolved(config), {"model": "wrn10_2", "method": "some"})
+    (path,) = (folder / "runs").rglob("*.json")
+    assert json.loads(path.read_text())["config"]["out"] == str(folder)
+
+
+def test_results_that_cannot_be_written_are_found_out_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "_train", None)
+    (tmp_path / "results").touch()
+    with pytest.raises(NotADirectoryError, match="results"):
+        execute(tmp_path)
 
 
 def test_a_finished_run_is_measured_again_from_the_weights_it_keeps(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from inspect import Parameter
+from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -50,7 +51,12 @@ def fault_in(key: str, value: object, hint: Any) -> tuple[str, object, Any] | No
         return _first_fault(key, value, (args[0] if args else Any,) * len(value))
     if isinstance(value, dict) and kind in _MAPPINGS:
         return _first_fault(key, value, (args[1] if args else Any,) * len(value))
-    return None if _fits(value, hint, kind, args) else (key, value, hint)
+    return None if _finite(value) and _fits(value, hint, kind, args) else (key, value, hint)
+
+
+def _finite(value: object) -> bool:
+    """JSON, and so a record, has neither nan nor infinity."""
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _first_fault(
@@ -68,7 +74,7 @@ def _fits(value: object, hint: Any, kind: Any, args: tuple[Any, ...]) -> bool:
     if kind is Literal:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if hint in _SCALARS:
-        return type(value) in _SCALARS[hint] and value == value  # noqa: PLR0124 (nan is none)
+        return type(value) in _SCALARS[hint]
     # What is left are classes: their objects can only come from a _target_.
     return kind in _ANYTHING or not inspect.isclass(kind)
 

@@ -5,8 +5,8 @@ defaults and annotations from there, and `build` makes the call.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache, reduce
 from importlib import import_module
 from inspect import Parameter
@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vicinal.annotations import AN_OBJECT, dotted, fault_in, shown, wanted
+from vicinal.messages import did_you_mean, keys, listed, one_line
 
 _SHIPPED = Path(__file__).parent / "configs"  # in a wheel; a checkout has them at its root
 CONFIGS = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2] / "configs"
@@ -87,54 +88,12 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     except MissingMandatoryValue as error:
         raise ValueError(f"{error.full_key} must be given: {error.full_key}=VALUE") from None
     except (OmegaConfBaseException, RecursionError) as error:
-        raise ValueError(f"{_unresolvable(config)}{one_line(error)}") from error
+        raise ValueError(_unresolvable(config, error)) from error
 
 
 def recorded(config: DictConfig) -> dict[str, Any]:
     """The config as a record keeps it: resolved, but for settings that follow the run's seed."""
     return _keep_seeds(OmegaConf.to_container(config), resolved(config))
-
-
-def keys(node: object, path: str = "") -> Iterator[str]:
-    """The dotted keys of plain containers."""
-    items = (
-        node.items()
-        if isinstance(node, dict)
-        else enumerate(node)
-        if isinstance(node, list)
-        else ()
-    )
-    for name, value in items:
-        key = f"{path}[{name}]" if isinstance(node, list) else dotted(path, name)
-        yield key
-        yield from keys(value, key)
-
-
-def one_line(error: BaseException) -> str:
-    """What Hydra and OmegaConf say over several lines, without their asides."""
-    text = str(error)
-    if isinstance(error.__cause__, OmegaConfBaseException):
-        text = f"{text}\n{error.__cause__}"
-    asides = ("full_key:", "object_type=", "See https:", "To append", "reference_type=")
-    lines = [line.strip() for line in text.partition("\nConfig search path")[0].splitlines()]
-    said = dict.fromkeys(line for line in lines if line and not line.startswith(asides))
-    return " ".join(said) or type(error).__name__
-
-
-def did_you_mean(word: str, known: Iterable[str], form: str = "{}", cutoff: float = 0.6) -> str:
-    """The nearest known name as a question, or nothing."""
-    near = get_close_matches(word, list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {form.replace('{}', near[0], 1)}?" if near else ""
-
-
-def listed(word: str, known: Iterable[str], most: int = 12) -> str:
-    """The known names, or where they are many, those nearest to the word."""
-    names = sorted(known)
-    if len(names) <= most:
-        return ", ".join(names)
-    return ", ".join(
-        [*get_close_matches(word, names, n=most, cutoff=0), f"... {len(names)} in all"]
-    )
 
 
 def settings(target: str) -> dict[str, Parameter] | None:
@@ -208,14 +167,27 @@ def _advice(key: str, hint: Any, value: object, choices: Mapping[str, Any]) -> s
     return f"; choose one with {(places or [key])[0]}={option}"
 
 
-def _unresolvable(config: DictConfig) -> str:
-    """The key that an interpolation error does not name."""
+def _unresolvable(config: DictConfig, error: Exception) -> str:
+    """What the error says, and of which key, which it does not name."""
+    said = one_line(error)
     for key in keys(OmegaConf.to_container(config)):
         try:
             OmegaConf.select(config, key)
         except (OmegaConfBaseException, RecursionError):
-            return f"{key}: "
-    return ""
+            return _lacking(config, key, said) or f"{key}: {said}"
+    return said
+
+
+def _lacking(config: DictConfig, key: str, said: str) -> str | None:
+    """Where a setting is to be that of another part (`${dataset.mean}`), which has none."""
+    found = re.fullmatch(r"Interpolation key '(\w+)\.(\w+)' not found", said)
+    part = config.get(found[1]) if found else None
+    if not found or not isinstance(part, DictConfig):
+        return None
+    return (
+        f"{key} is that of the {found[1]}, and {part.get('_target_')} has no {found[2]}; choose "
+        f"another {key.partition('.')[0]} or {found[1]}, or give {key}=VALUE"
+    )
 
 
 @cache

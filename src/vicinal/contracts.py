@@ -1,7 +1,9 @@
 """The two contracts, and the words they are written in."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal, Protocol, get_type_hints, runtime_checkable
 
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
@@ -37,10 +39,13 @@ class InMemory(Samples, Protocol):
 
 @runtime_checkable
 class TrainingData(Protocol):
-    """What a method may see of a run's data: what it trains on."""
+    """What a method may see of a run's data: what it trains on, and how batches are augmented."""
 
     @property
     def train(self) -> Samples: ...
+
+    @property
+    def augment(self) -> "Vicinity": ...
 
 
 @runtime_checkable
@@ -75,3 +80,21 @@ class Method(Protocol):
         return model
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]: ...
+
+
+def image_parts(part: object, key: str) -> Iterator[tuple[str, str]]:
+    """What takes images alone in a method or a vicinity: its dotted key and its class.
+
+    The call's annotation says so: `x: Images`, where `Inputs` would be vectors as well.
+    """
+    if not (is_dataclass(part) and callable(part)):
+        return
+    if _takes(type(part)) is Images:
+        yield key, type(part).__name__
+    for field in fields(part):
+        yield from image_parts(getattr(part, field.name), f"{key}.{field.name}")
+
+
+@cache
+def _takes(kind: type) -> Any:
+    return get_type_hints(kind.__call__).get("x")

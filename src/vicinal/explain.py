@@ -5,6 +5,7 @@ the overrides are composed one after another until one fails; that one is then l
 with the config that the others make.
 """
 
+import shlex
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, product
@@ -17,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.annotations import shown
-from vicinal.configs import CONFIGS, did_you_mean, keys, listed, one_line, parsed, settings
+from vicinal.configs import CONFIGS, parsed, settings
 from vicinal.errors import RunError
+from vicinal.messages import did_you_mean, keys, listed, one_line
 
 _JOB = "in the job "
 Compose = Callable[[list[str]], DictConfig]  # Hydra's own node included
@@ -185,14 +187,16 @@ def _setting_reason(line: str, override: Override, error: Exception, config: Dic
     deeper = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
     if deeper and deeper.startswith(f"{key}."):  # as in method={copeis: 3}
         key = deeper
-    return _unknown_key(key, line.partition("=")[2], config) or f"{line}: {one_line(error)}"
+    return _unknown_key(key, line.lstrip("+"), config) or f"{line}: {one_line(error)}"
 
 
 def _look(config: DictConfig, key: str) -> Any:
     return OmegaConf.select(config, key, throw_on_missing=False, throw_on_resolution_failure=False)
 
 
-def _unknown_key(key: str, value: str, config: DictConfig) -> str | None:
+def _unknown_key(key: str, line: str, config: DictConfig) -> str | None:
+    """What is wrong with a key that the config lacks; it may lie in the mapping that was given."""
+    added, value = shlex.quote(f"+{line}"), line.partition("=")[2]
     path, node, rest = "", config, key.split(".")
     while rest and isinstance(node, DictConfig) and rest[0] in node:
         path, node = f"{path}.{rest[0]}".lstrip("."), _look(node, rest[0])
@@ -210,11 +214,11 @@ def _unknown_key(key: str, value: str, config: DictConfig) -> str | None:
         option = value if len(rest) == 1 and value.isidentifier() else "NAME"
         return f"{wrong} is not in this config; choose one with {places[0]}={option}"
     if rest[0] in names:  # a constructor's, left at its default
-        return f"{wrong} is not in this config; add it with +{key}={value}"
+        return f"{wrong} is not in this config; add it with {added}"
     form = ".".join(filter(None, (path, "{}", *rest[1:])))
     near = did_you_mean(rest[0], names, form) or _namesakes(rest[-1], config)
     if path and not target and not path.startswith("hydra"):  # a mapping takes any key
-        return f"{wrong} is not in this config{near}; add it with +{key}={value}"
+        return f"{wrong} is not in this config{near}; add it with {added}"
     of = f" of {target}" if target else ""
     return f"{wrong} is not a setting{of}{near} (settings: {listed(rest[0], names)})"
 

@@ -19,7 +19,9 @@ NORMALIZE, BODY = "normalize.", "body."
 
 
 def export(folder: Path, path: Path, reading: str = "last") -> str:
-    """Write a network that the run evaluated (its average, where it kept one); for whom it is.
+    """Write a network that the run evaluated (its average, where it kept one).
+
+    Returns the line of Python that makes the network again from the file alone, if one can.
 
     The tensors have the plain network's names. What normalised its inputs is no part of that, so
     mean and std stand in the metadata, with what the run was.
@@ -52,12 +54,26 @@ def export(folder: Path, path: Path, reading: str = "last") -> str:
     body = plain.network if isinstance(plain, Timm) else plain
     if tensors.keys() != body.state_dict().keys():
         return f"the method changed the network: {record['choices']['model']} alone cannot load it"
-    if not isinstance(plain, Timm):
-        return (
-            f"for vicinal's {record['choices']['model']}: network.load_state_dict(load_file(...))"
-        )
-    name, classes = record["config"]["model"]["name"], record["data"]["num_classes"]
-    return f"timm.create_model({name!r}, num_classes={classes}, checkpoint_path={str(path)!r})"
+    return loading_line(plain, record, str(path))
+
+
+def loading_line(plain: torch.nn.Module, record: dict[str, Any], path: str) -> str:
+    """What a user of timm, or of our models, types to have the network."""
+    model, data = record["config"]["model"], record["data"]
+    if isinstance(plain, Timm):
+        call = _call({**plain.arguments, "checkpoint_path": path})
+        return f"import timm; network = timm.create_model({model['name']!r}, {call})"
+    module, _, name = model["_target_"].rpartition(".")
+    given = {key: value for key, value in model.items() if not key.startswith("_")}
+    shapes = {"num_classes": data["num_classes"], "shape": tuple(data["shape"])}
+    return (
+        f"from safetensors.torch import load_file; from {module} import {name}; "
+        f"network = {name}({_call(given | shapes)}); network.load_state_dict(load_file({path!r}))"
+    )
+
+
+def _call(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
 
 
 def plain_network(record: dict[str, Any]) -> torch.nn.Module:

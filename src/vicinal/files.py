@@ -36,9 +36,20 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
-    """JSON with sorted keys, so that equal values are equal files; NaN and infinity are refused."""
+    """JSON with sorted keys, so that equal values are equal files; NaN and infinity are refused.
+
+    A path whose bytes are not UTF-8 is a string with lone surrogates. They become JSON's own escape
+    (`\\udce9`), so that the file is UTF-8 all the same and reads back as the string it was.
+    """
     text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes_atomically(path, f"{text}\n".encode())
+    write_bytes_atomically(path, f"{text}\n".encode(errors="backslashreplace"))
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder, and see that files can be written to it, before hours depend on that."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomically(probe := folder / f".probe-{uuid.uuid4().hex}", b"")
+    probe.unlink()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """The folder of one run: who holds it, how far it came, what it leaves."""
 
-import fcntl
 import os
 import shutil
 import socket
@@ -18,6 +17,7 @@ from vicinal import ranks, weights
 from vicinal.checkpoints import Checkpoints
 from vicinal.errors import BusyError, RunError
 from vicinal.files import remove_leftovers, sync, write_json_atomically
+from vicinal.locks import lock
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import CHECK_EVERY, Loop
 from vicinal.records import best_epochs, read
@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file, wait=False)
         except BlockingIOError:
             file.seek(0)
             raise BusyError(f"{folder} is in use by {file.read().strip()}; not started") from None

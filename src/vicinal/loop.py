@@ -86,7 +86,7 @@ class Loop:
                 parameter.grad = None  # zero_grad() calls the profiler: 6 % of an MLP's step
         self.runtime.begin_step()
         loss = torch.zeros((), device=x.device)
-        for own_term in self._terms(x, y, rows):
+        for own_term in self.terms(x, y, rows):
             term = ranks.weighted(own_term, len(x), samples)
             term.backward()
             loss = loss + term.detach()
@@ -99,7 +99,7 @@ class Loop:
         self.steps_done += 1
         self.losses.append((loss, samples))
 
-    def _terms(self, x: Inputs, y: Targets, rows: Rows) -> Iterator[Loss]:
+    def terms(self, x: Inputs, y: Targets, rows: Rows) -> Iterator[Loss]:
         """The method's terms, each computed in the run's precision and handed out outside it."""
         method = self.schedule.method(self.epoch, self.method)
         more: dict[str, Tensor] = {}

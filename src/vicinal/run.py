@@ -19,6 +19,7 @@ from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
+from vicinal.files import prepare_folder
 from vicinal.folders import RunFolder, forget_checkpoints, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
@@ -32,6 +33,7 @@ from vicinal.schedules import Schedule
 from vicinal.signals import stopping
 from vicinal.surgery.modes import evaluating
 from vicinal.surgery.synced_norms import sync_norms
+from vicinal.trial import check_samples, rehearse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ class Run:
             ):
                 records.check_data(known, data.fingerprint)
             if record is None:
+                ranks.told(lambda: prepare_folder(copy.parent))
                 origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
                 record = self._attempt(folder, origin, data, copy)
@@ -110,11 +113,13 @@ class Run:
 
     def loop(self, data: Data) -> Loop:
         """Ready for the first step."""
+        methods = {"method": self.method, "schedule.warmup_method": self.schedule.warmup_method}
+        check_samples(methods, data.train.shape)
         batches = Batches(
             data.train,
             data.num_classes,
             self.schedule.batch_size,
-            self.dataset.augment,
+            data.augment,
             self.seed,
             data.unlabelled,
         )
@@ -193,6 +198,7 @@ class Run:
 
     def _train(self, path: Path, origin: dict[str, Any], data: Data) -> dict[str, Any]:
         loop = self.loop(data)
+        rehearse(loop)
         seconds = self.runtime.checkpoint_seconds
         folder = RunFolder(path, seconds, data.fingerprint, data.replaced)
         session = {"ranks": ranks.count(), **provenance(self.runtime.target)}

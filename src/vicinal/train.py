@@ -5,6 +5,7 @@ Nothing here imports torch, so that --help and tab completion answer at once.
 """
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -21,9 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal import slurm
-from vicinal.configs import CONFIGS, build, check, one_line, parsed, recorded
+from vicinal.configs import CONFIGS, build, check, parsed, recorded
 from vicinal.errors import PreemptedError, RunError
 from vicinal.explain import complaint, explain, failed_job, note_job
+from vicinal.messages import one_line
 
 if TYPE_CHECKING:
     from vicinal.run import Run
@@ -38,6 +40,8 @@ def main() -> None:
         return _job(config, before == "1")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print over several lines
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: paths may not be UTF-8
     warnings.filterwarnings("error", module=r"hydra\._internal\.config_loader_impl")
     arguments = argparse.Namespace(overrides=[], shell_completion=False)
     _hush_others()

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vicinal.data import arrays
 from vicinal.data.image_folder import image_folder
+from vicinal.data.stream import StreamedSplit
+from vicinal.data.streamed_images import StreamedImages
 from vicinal.errors import RunError
 
 TINY = Path(__file__).parents[3] / "shared" / "data" / "tiny-imagenet-25"
@@ -150,6 +153,45 @@ def test_a_class_without_images_is_named(root):
     (root / "test" / "cow").mkdir()
     with pytest.raises(RunError, match="train/cow must hold images"):
         load(root)
+
+
+def streamed(root: Path) -> list[str]:
+    """What the other reader of image folders lists for training."""
+    data = StreamedImages(root=str(root), size=8, resize=8, mean=[0.5] * 3, std=[0.2] * 3).load()
+    assert isinstance(data.train, StreamedSplit)
+    return [os.fsdecode(name) for name in data.train.names.tolist()]
+
+
+def test_both_readers_of_folders_see_the_same_images(root, monkeypatch):
+    cat = root / "train" / "cat"
+    picture(cat / ".thumbs" / "t.png", 1)
+    picture(cat / ".hidden.png", 2)
+    picture(cat / "sub" / "a.png", 3)
+    picture(cat / "sub-2.png", 4)
+    (cat / "folder.png").mkdir()
+    picture(root.parent / "elsewhere" / "b.png", 5)
+    (cat / "linked").symlink_to(root.parent / "elsewhere")
+    (cat / "c.png").symlink_to(root.parent / "elsewhere" / "b.png")
+    (cat / "loop").symlink_to(cat)
+    (cat / "sub" / "up").symlink_to(root / "train")
+    expected = ["0.png", "1.png", "2.png", "c.png", "linked/b.png", "sub-2.png", "sub/a.png"]
+    seen: list[str] = []
+
+    def decode(names: list[str], read: object, size: object) -> torch.Tensor:
+        seen.extend(names)
+        return torch.zeros(len(names), 3, 8, 8, dtype=torch.uint8)
+
+    monkeypatch.setattr("vicinal.data.image_folder.decoded", decode)
+    load(root)
+    cats = [name.removeprefix("train/cat/") for name in seen if name.startswith("train/cat/")]
+    assert cats == expected
+    assert [n.removeprefix("cat/") for n in streamed(root) if n.startswith("cat/")] == expected
+
+
+def test_names_that_are_not_utf8_are_read_like_others(root, capsys):
+    picture(root / "train" / "cat" / os.fsdecode(b"\xe9.png"), 30)
+    assert values(load(root)[0]) == [0, 10, 20, 30, 100, 110, 120]
+    assert len(streamed(root)) == 7
 
 
 @pytest.mark.skipif(not TINY.is_dir(), reason="needs ../shared/data")

@@ -127,6 +127,7 @@ def test_the_augmentation_is_crop_and_flip_or_nothing():
         ({"name": "a/b"}, "name must be the name of a folder, got 'a/b'"),
         ({"name": "", "root": "."}, "name must be the name of a folder, got ''"),
         ({"name": ".."}, "name must be the name of a folder"),
+        ({"name": "", "root": "donn\udce9es"}, r"name must be printable text, got 'donn\\udce9es'"),
         ({"size": 0}, "size must be at least 1, got 0"),
         ({"mean": [0.5]}, "std must have as many values as mean, got None"),
         ({"mean": [0.5], "std": [0.5, 0.5]}, "std must have as many values"),

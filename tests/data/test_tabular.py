@@ -124,14 +124,45 @@ def test_an_npz_of_vectors_is_taken_as_it_is_split(tmp_path):
     assert set(data.fingerprint) == {"train", "test"}
 
 
+def test_words_may_look_like_numbers_where_not_most_do(tmp_path):
+    lines = [f"{'1 2 a'.split()[k % 3]},{k % 2}" for k in range(30)]
+    assert table(tmp_path / "t.csv", lines).load().train.x.shape == (24, 3)
+
+
+def test_quoted_cells_and_a_byte_order_mark_are_read_as_they_were_meant(tmp_path):
+    lines = [f'"{k}", "{"xy"[k % 2]}, z",{k % 2}' for k in range(20)]
+    lines[0] = f"\ufeff{lines[0]}"
+    data = table(tmp_path / "t.csv", lines, standardize=False).load()
+    assert data.train.x.shape == (16, 3)
+    assert sorted(torch.cat([data.train.x, data.test.x])[:, 0].tolist()) == list(range(20))
+
+
+@pytest.mark.parametrize("part", ["x_train", "x_test"])
+def test_infinity_is_the_datas_fault(tmp_path, part):
+    x = np.random.default_rng(0).normal(size=(10, 3))
+    arrays = {"x_train": x, "y_train": np.arange(10) % 2, "x_test": x, "y_test": np.arange(10) % 2}
+    arrays[part] = np.where(np.arange(10)[:, None] == 4, -np.inf, x)
+    np.savez(tmp_path / "v.npz", **arrays)
+    with pytest.raises(RunError, match=r"infinity in 1 of 10 \(the first is number 4"):
+        Tabular(table=str(tmp_path / "v.npz")).load()
+
+
+def test_vectors_of_no_number_are_refused(tmp_path):
+    x, y = np.zeros((10, 0)), np.arange(10) % 2
+    np.savez(tmp_path / "v.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    with pytest.raises(RunError, match="training set must not be empty, got samples of 10 x 0"):
+        Tabular(table=str(tmp_path / "v.npz")).load()
+
+
 def test_vectors_are_not_augmented(tmp_path):
-    assert table(tmp_path / "t.csv", rows(4)).augment == Identity()
+    assert table(tmp_path / "t.csv", rows(4)).load().augment == Identity()
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"table": "nowhere.csv"}, "table must be an existing file, got 'nowhere.csv'"),
+        ({"name": "a/b"}, "name must be the name of a folder, got 'a/b'"),
         ({"labels": "nowhere"}, "labels must be an existing file, got 'nowhere'"),
         ({"test_share": 1.0}, "test_share must be between 0 and 1, got 1.0"),
     ],
@@ -149,6 +180,15 @@ def test_settings_are_checked_before_anything_is_read(tmp_path, options, said):
         (["1,a", "2,?"], {}, "labels must not be missing, got 1 that are"),
         (["1,a", "2,b"], {"label_column": 2}, "label_column must be one of 2 columns, got 2"),
         ([""], {}, "must hold a table, got no line"),
+        (["1;2;a", "1;3;b"], {}, "must have more than one column, got 1 .*separator is comma"),
+        ([f"{k},{k}" for k in range(20)], {}, "test_share must leave samples to test.* 20 classes"),
+        ([f"row{k},{k % 2}" for k in range(20)], {}, "feature 0 .* got 20 words in 20 rows"),
+        (['1,"a', "2,b"], {}, "must have balanced quotes"),
+        (["1,1", "2,nan"], {}, "labels must not be missing, got 1 that are"),
+        (["f,y", "1,a", "2,b"], {}, "feature 0 .* got numbers and in 1 rows 'f' .*header=true"),
+        (["7,-1,a"] + [f"{k},{k},a" for k in range(20)] + ["7,NA,b"], {}, "feature 1 .*'NA'"),
+        ([f"{k},a" for k in range(20)] + ["inf,a"], {}, "feature 0 .*'inf'"),
+        (["1,a", "2,a", "1e39,a", "4,a"], {}, "samples must be finite .* infinity in 1 of"),
     ],
 )
 def test_a_broken_table_is_one_line(tmp_path, lines, options, said):

@@ -238,4 +238,4 @@ def test_a_fifth_of_the_published_classes_is_tested(name, tested, untested_class
 def test_the_share_is_checked_and_nothing_is_augmented(tmp_path):
     with pytest.raises(ValueError, match=r"^test_share must be between 0 and 1, got 0"):
         table(iris, tmp_path, test_share=0)
-    assert table(iris, tmp_path).augment == Identity()
+    assert table(iris, tmp_path).load().augment == Identity()

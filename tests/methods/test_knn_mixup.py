@@ -47,7 +47,7 @@ def test_neighbours_are_the_nearest_by_pixels_without_oneself(
 ) -> None:
     monkeypatch.setattr(knn_mixup, "CHUNK", 37)  # does not divide the number of samples
     train = data(300).train
-    method = KnnMixup(Identity(), Identity(), neighbours=12, among=among).attach(data(300))
+    method = KnnMixup(Identity(), neighbours=12, among=among).attach(data(300))
     points = train.x.flatten(1).double().tolist()
     labels = train.y.tolist()
     for i in range(0, 300, 29):
@@ -85,8 +85,8 @@ class Brighter(Vicinity):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_pair_is_mixed_as_mixup_does_after_the_neighbour_is_augmented(seed: int) -> None:
-    known, model = data(200), Small()
-    method = KnnMixup(Identity(), Brighter(), alpha=0.7, neighbours=5).attach(known)
+    known, model = replace(data(200), augment=Brighter()), Small()
+    method = KnnMixup(Identity(), alpha=0.7, neighbours=5).attach(known)
     rows = torch.tensor([3, 150, 8, 99])
     x, y = inputs(known.train, rows)
     rng = Rng.seeded(seed)
@@ -102,7 +102,7 @@ def test_the_pair_is_mixed_as_mixup_does_after_the_neighbour_is_augmented(seed: 
 
 def test_neighbours_are_drawn_uniformly_also_where_there_are_few() -> None:
     known = data(60)
-    method = KnnMixup(Identity(), Identity(), neighbours=8, among="class").attach(known)
+    method = KnnMixup(Identity(), neighbours=8, among="class").attach(known)
     numbers = (method.nearest >= 0).sum(1)
     assert 1 < numbers.min() < 8
     row = int(numbers.argmin())
@@ -118,7 +118,7 @@ def test_neighbours_are_drawn_uniformly_also_where_there_are_few() -> None:
 
 def test_inputs_only_is_the_larger_label_of_the_pair() -> None:
     known, model = data(200), Small()
-    method = KnnMixup(Identity(), Identity(), neighbours=5).attach(known)
+    method = KnnMixup(Identity(), neighbours=5).attach(known)
     rows = torch.arange(20)
     x, y = inputs(known.train, rows)
     seen: list[Tensor] = []
@@ -138,7 +138,7 @@ def test_inputs_only_is_the_larger_label_of_the_pair() -> None:
 
 
 def test_what_is_missing_or_out_of_range_is_named() -> None:
-    method = KnnMixup(Identity(), Identity())
+    method = KnnMixup(Identity())
     with pytest.raises(ValueError, match=r"^KnnMixup must be attached to its data"):
         list(method(Small(), torch.rand(2, 3, 8, 8), torch.eye(10)[:2], Rng.seeded(0)))
     with pytest.raises(ValueError, match=r"^neighbours must be at least 1, got 0"):

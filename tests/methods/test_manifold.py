@@ -69,9 +69,9 @@ def test_at_the_input_it_is_empirical_risk_over_that_vicinity() -> None:
 def test_layers_are_uniform_and_equal_on_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
 
-    def spy(model: nn.Module, x: Tensor, place: int, action: object) -> object:
+    def spy(model: nn.Module, x: Tensor, place: int, action: object, maps: bool) -> object:
         drawn.append(place)
-        return through(model, x, place, action)
+        return through(model, x, place, action, maps=maps)
 
     monkeypatch.setattr(manifold, "through", spy)
     model, method = Small(), Manifold(Identity(), Mixup())

@@ -178,8 +178,8 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "complaint"),
     [
-        (1, r"^there must be feature maps \(n, c, h, w\) at pair of the network, got .*tuple"),
-        (2, r"^there must be feature maps .* at tokens of the network, got \(4, 3, 16\)"),
+        (1, r"^method must find feature maps \(n, c, h, w\) at pair of the network, got .*tuple"),
+        (2, r"^method must find feature maps .* at tokens of the network, got \(4, 3, 16\)"),
         (3, r"^idle must take part in the network's forward, and it did not"),
     ],
 )

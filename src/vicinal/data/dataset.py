@@ -2,22 +2,16 @@
 
 from typing import Protocol, runtime_checkable
 
-from vicinal.contracts import Vicinity
 from vicinal.data.split import Data
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Named, read once, and augmented batch by batch."""
+    """Named, and read once."""
 
     @property
     def name(self) -> str:
         """The folder its runs are filed under."""
-        ...
-
-    @property
-    def augment(self) -> Vicinity:
-        """What training batches go through before the method sees them."""
         ...
 
     def load(self) -> Data:

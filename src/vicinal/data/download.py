@@ -1,6 +1,5 @@
 """Downloads that resume, try several sources, and are never opened before their checksum holds."""
 
-import fcntl
 import hashlib
 import http.client
 import io
@@ -14,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vicinal.errors import RunError
+from vicinal.locks import lock
 
 TIMEOUT_SECONDS = 30  # of silence, not of the whole download
 
@@ -72,10 +72,10 @@ def _locked(part: Path) -> Iterator[io.BufferedRandom]:
     while True:
         with part.open("a+b") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file, wait=False)
             except BlockingIOError:
                 print(f"waiting for another process to download {part.stem}", file=sys.stderr)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock(file, wait=True)
             if not _is_at(file, part):
                 continue
             try:

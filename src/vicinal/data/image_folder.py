@@ -1,7 +1,10 @@
 """Any folder of images, ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg, packed once to uint8."""
 
 import hashlib
+import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -13,23 +16,26 @@ from vicinal.errors import RunError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 
+File = tuple[bytes, os.stat_result]  # named relative to the folder of the classes
+
 
 def image_folder(
     root: Path, size: int | None, test: str | None = None, cache: str = "data/packed"
 ) -> tuple[Split, Split]:
     """Classes are the sorted names of the folders in `train`; `test` may be called `val`.
 
-    The packed copy, one file for a root and a size, is made anew when any image's name, size in
-    bytes or time of change is another.
+    The packed copy, one file for a root and a size, is rebuilt when any image's name, size in bytes
+    or mtime changes.
     """
     test, classes = layout(root, test, "dataset.source.test")
-    names = [_images(root, root / part, classes) for part in ("train", test)]
-    key = _key(root, names, size)
-    place = hashlib.sha256(f"{root.resolve()} {test} {size}".encode()).hexdigest()[:12]
+    found = {part: [files(root / part, label) for label in classes] for part in ("train", test)}
+    key = _key(found, size)
+    place = hashlib.sha256(os.fsencode(f"{root.resolve()} {test} {size}")).hexdigest()[:12]
     packed = Path(cache).expanduser() / f"{root.resolve().name}-{place}.npz"
     if arrays.key(packed) != key:
         print(f"packing the images of {root} into {packed}, once", file=sys.stderr)
-        arrays.write(packed, *[_split(root, part, classes, size) for part in names], key=key)
+        splits = [_split(root, part, lists, size) for part, lists in found.items()]
+        arrays.write(packed, *splits, key=key)
     return arrays.images(packed)
 
 
@@ -68,27 +74,43 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
-def _images(root: Path, folder: Path, classes: list[str]) -> list[str]:
-    """The images below the classes' folders, relative to the root, class by class."""
-    names = []
-    for label in classes:
-        paths = sorted((folder / label).rglob("[!.]*"))
-        found = [str(path.relative_to(root)) for path in paths if is_image(path.name)]
-        if not found:
-            raise RunError(f"{folder / label} must hold images ({', '.join(SUFFIXES)}), got none")
-        names += found
-    return names
+def files(folder: Path, label: str) -> list[File]:
+    """The images of a class: at any depth, sorted by name, hidden files and folders left out.
+
+    Symbolic links are followed, except to a folder that they lie in.
+    """
+    above = tuple(each.stat() for each in (folder, *folder.resolve().parents))
+    found = sorted(_below(folder / label, label, above), key=lambda file: file[0])
+    if not found:
+        raise RunError(f"{folder / label} must hold images ({', '.join(SUFFIXES)}), got none")
+    return found
 
 
-def _key(root: Path, names: list[list[str]], size: int | None) -> str:
+def _below(folder: Path, name: str, above: tuple[os.stat_result, ...]) -> Iterator[File]:
+    above = (*above, folder.stat())
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            inside = f"{name}/{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if not any(os.path.samestat(entry.stat(), each) for each in above):
+                    yield from _below(folder / entry.name, inside, above)
+            elif is_image(entry.name):
+                yield os.fsencode(inside), entry.stat()
+
+
+def _key(found: Mapping[str, Sequence[Sequence[File]]], size: int | None) -> str:
     digest = hashlib.sha256(f"{size}".encode())
-    for name in (name for part in names for name in part):
-        stat = (root / name).stat()
-        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    for part, lists in found.items():
+        for name, stat in chain.from_iterable(lists):
+            digest.update(b"%s/%s\0" % (part.encode(), name))
+            digest.update(f"{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _split(root: Path, names: list[str], classes: list[str], size: int | None) -> Split:
-    index = {label: number for number, label in enumerate(classes)}
+def _split(root: Path, part: str, lists: Sequence[Sequence[File]], size: int | None) -> Split:
+    names = [f"{part}/{os.fsdecode(name)}" for name, _ in chain.from_iterable(lists)]
     x = decoded(names, lambda name: (root / name).read_bytes(), size)
-    return Split(x, torch.tensor([index[Path(name).parts[1]] for name in names]))
+    counts = torch.tensor([len(each) for each in lists])
+    return Split(x, torch.arange(len(lists)).repeat_interleave(counts))

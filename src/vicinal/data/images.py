@@ -94,7 +94,18 @@ class Images:
             noisy = noisy_labels(train.y, self.label_noise, num_classes, self.label_noise_seed)
             train = Split(train.x, *noisy)
         canonical = self._is_original(marks)
-        return Data(train, test, valid, num_classes, mean, std, marks, canonical, more)
+        return Data(
+            train,
+            test,
+            valid,
+            num_classes,
+            mean,
+            std,
+            marks,
+            canonical,
+            more,
+            augment=self.augment,
+        )
 
     @property
     def _own_unlabelled(self) -> WithUnlabelled | None:
@@ -147,11 +158,22 @@ class Images:
 def check(train: Split, test: Split) -> None:
     """What everything after this relies on, of whatever source."""
     for part, split in (("training", train), ("test", test)):
-        if len(split) == 0:
-            raise RunError(f"the {part} set must not be empty")
+        if split.x.numel() == 0:
+            shape = " x ".join(map(str, split.x.shape))
+            raise RunError(f"the {part} set must not be empty, got samples of {shape}")
     if train.x.shape[1:] != test.x.shape[1:]:
         shapes = [" x ".join(map(str, split.x.shape[1:])) for split in (train, test)]
         raise RunError(f"training and test samples must have one shape, got {' and '.join(shapes)}")
+    for part, split in (("training", train), ("test", test)):
+        if not split.x.is_floating_point():
+            continue
+        wrong = split.x.isinf().flatten(1).any(1)  # NaN is a missing number
+        if wrong.any():
+            first = int(wrong.nonzero()[0])
+            raise RunError(
+                f"the {part} samples must be finite numbers as float32, got infinity in "
+                f"{int(wrong.sum())} of {len(split)} (the first is number {first}, from 0)"
+            )
     classes = train.y.unique().tolist()
     if classes != list(range(len(classes))):
         raise RunError(f"training labels must be 0 .. k - 1, each occurring, got {classes}")

@@ -16,8 +16,7 @@ from vicinal.errors import RunError
 
 def check_options(dataset: Any, least: Mapping[str, int]) -> None:
     """What holds of every data set's name, normalisation and label noise, and of these numbers."""
-    if not dataset.name.strip(".") or Path(dataset.name).name != dataset.name:
-        raise ValueError(f"name must be the name of a folder, got {dataset.name!r}")
+    check_name(dataset.name)
     for key, bound in least.items():
         value = getattr(dataset, key)
         if value is not None and value < bound:
@@ -29,6 +28,14 @@ def check_options(dataset: Any, least: Mapping[str, int]) -> None:
         raise ValueError(f"std must have as many values as mean, got {std} for {mean}")
     if std is not None and not all(value > 0 for value in std):
         raise ValueError(f"std must be positive, got {std}")
+
+
+def check_name(name: str) -> None:
+    """A data set's name is that of a folder, and stands in records and tables, which are UTF-8."""
+    if not name.strip(".") or Path(name).name != name:
+        raise ValueError(f"name must be the name of a folder, got {name!r}")
+    if not name.isprintable():  # lone surrogates, too: what Python makes of bytes not UTF-8
+        raise ValueError(f"name must be printable text, got {name!r} (choose another for the data)")
 
 
 def class_rows(y: Labels, seed: int) -> list[Rows]:

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
-from vicinal.contracts import Samples
+from vicinal.contracts import Samples, Vicinity
 from vicinal.data.decoders import Decoder
+from vicinal.vicinities.identity import Identity
 
 Labels = Int64[Tensor, " n"]
 Rows = Int64[Tensor, " _"]  # of whatever number: a batch among others
@@ -104,6 +105,7 @@ class Data:
     canonical: bool | None  # False: not, or not known to be, the original; None: nothing to doubt
     unlabelled: Split | None = None  # more images, whose labels no method may use
     replaced: dict[str, str] = field(default_factory=dict)  # corrupt files, what was said
+    augment: Vicinity = field(default_factory=Identity)  # of training batches, on the device
 
     def to(self, device: str, decoder: Decoder | None = None) -> "Data":
         """The same data on another device."""

@@ -1,9 +1,8 @@
 """Image folders too large for memory: listed once a run, decoded batch by batch."""
 
 import hashlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,11 @@ import torch
 
 from vicinal import ranks
 from vicinal.contracts import Vicinity
-from vicinal.data.image_folder import SUFFIXES, is_image, layout
+from vicinal.data.image_folder import files, layout
 from vicinal.data.pixels import Crop
 from vicinal.data.protocol import check_options, held_out, noisy_labels
 from vicinal.data.split import Data
 from vicinal.data.stream import StreamedSplit
-from vicinal.errors import RunError
 from vicinal.vicinities.color_jitter import ColorJitter
 from vicinal.vicinities.compose import Compose
 from vicinal.vicinities.crop_flip import CropFlip
@@ -111,6 +109,7 @@ class StreamedImages:
             {"train": of_train, "test": of_test},
             self._is_original(found),
             replaced=replaced,
+            augment=self.augment,
         )
 
     def _is_original(self, found: dict[str, int]) -> bool | None:
@@ -134,26 +133,10 @@ class StreamedImages:
 def listed(folder: Path, classes: Sequence[str]) -> tuple[np.ndarray, torch.Tensor, str]:
     """The images of each class by name, their labels, and a digest of their names and sizes."""
     with ThreadPoolExecutor(LISTING_THREADS) as pool:
-        found = list(pool.map(lambda name: sorted(_images(folder / name, name)), classes))
-    for name, files in zip(classes, found, strict=True):
-        if not files:
-            raise RunError(f"{folder / name} must hold images ({', '.join(SUFFIXES)}), got none")
+        found = list(pool.map(lambda label: files(folder, label), classes))
     digest = hashlib.blake2b(digest_size=16)
-    for files in found:
-        digest.update(b"".join(b"%s\0%d\n" % file for file in files))
-    names = np.array([name for files in found for name, _ in files])
+    for each in found:
+        digest.update(b"".join(b"%s\0%d\n" % (name, stat.st_size) for name, stat in each))
+    names = np.array([name for each in found for name, _ in each])
     labels = torch.arange(len(classes)).repeat_interleave(torch.tensor([*map(len, found)]))
     return names, labels, digest.hexdigest()
-
-
-def _images(folder: Path, name: str) -> Iterator[tuple[bytes, int]]:
-    """Names relative to the folder of the classes, and sizes in bytes."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            inside = f"{name}/{entry.name}"
-            if is_image(entry.name):
-                yield os.fsencode(inside), entry.stat().st_size
-            elif entry.is_dir():
-                yield from _images(folder / entry.name, inside)

@@ -3,6 +3,7 @@
 The paper names neither splits nor scaling nor encoding, so each is an option or stated here.
 """
 
+import csv
 import gzip
 import lzma
 from dataclasses import dataclass
@@ -14,14 +15,12 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from vicinal.contracts import Vicinity
 from vicinal.data import arrays
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import check
-from vicinal.data.protocol import stratified
+from vicinal.data.protocol import check_name, stratified
 from vicinal.data.split import Data, Split
 from vicinal.errors import RunError
-from vicinal.vicinities.identity import Identity
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "blank": None}  # None: any run of blanks or tabs
 MISSING = ("?", "")
@@ -52,17 +51,13 @@ class Tabular:
                 raise ValueError(f"{key} must be an existing file, got {path!r}")
         if not self.name:
             object.__setattr__(self, "name", Path(self.table).name.split(".")[0])
+        check_name(self.name)
         if self.separator not in SEPARATORS:
             raise ValueError(
                 f"separator must be one of {', '.join(SEPARATORS)}, got {self.separator}"
             )
         if not 0 < self.test_share < 1:
             raise ValueError(f"test_share must be between 0 and 1, got {self.test_share}")
-
-    @property
-    def augment(self) -> Vicinity:
-        """Nothing: there is no crop or flip of a feature vector."""
-        return Identity()
 
     def load(self) -> Data:
         """Read, split, fill in, and take the training rows' statistics."""
@@ -81,6 +76,11 @@ class Tabular:
         width = table.shape[1]
         if self.labels is not None:
             return samples(table, read(Path(self.labels).expanduser(), None)[:, 0])
+        if width == 1:
+            raise RunError(
+                f"{path} must have more than one column, got 1 (dataset.separator is "
+                f"{self.separator}, of {', '.join(SEPARATORS)})"
+            )
         if -width <= self.label_column < width:
             features = np.delete(table, self.label_column, axis=1)
             return samples(features, table[:, self.label_column])
@@ -92,6 +92,12 @@ class Tabular:
 def divided(whole: Split, test_share: float, seed: int) -> tuple[Split, Split]:
     """Training and test samples; a class with a single member is trained on and never tested."""
     rows, test_rows = stratified(whole.y, test_share, seed)
+    if len(test_rows) == 0:
+        raise RunError(
+            f"dataset.test_share must leave samples to test, got {test_share} of {len(whole)} "
+            f"samples in {int(whole.y.max()) + 1} classes (a class is never tested whole; "
+            "dataset.label_column says where the classes stand)"
+        )
     return whole[rows], whole[test_rows]
 
 
@@ -115,7 +121,7 @@ def read(path: Path, separator: str | None, *, header: bool = False) -> np.ndarr
     """The cells of a text file: plain, .gz or .xz, with or without the head of an .arff."""
     opened = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
-        with opened(path, "rt", encoding="utf-8") as file:
+        with opened(path, "rt", encoding="utf-8-sig") as file:  # Excel marks its files
             return cells(file.read(), separator, str(path), header=header)
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise RunError(f"{path} must be a readable text file, got: {error}") from error
@@ -128,7 +134,7 @@ def cells(text: str, separator: str | None, name: str, *, header: bool = False) 
     lines = lines[head[0] + 1 if head else 0 :][int(header) :]
     if not lines:
         raise RunError(f"{name} must hold a table, got no line")
-    rows = [line.split(separator) for line in lines]
+    rows = _split(lines, separator, name)
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
             raise RunError(
@@ -138,6 +144,15 @@ def cells(text: str, separator: str | None, name: str, *, header: bool = False) 
     return np.strings.strip(np.array(rows))
 
 
+def _split(lines: list[str], separator: str | None, name: str) -> list[list[str]]:
+    if separator is None:
+        return [line.split() for line in lines]
+    try:
+        return list(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise RunError(f"{name} must have balanced quotes, got: {error}") from error
+
+
 def samples(features: np.ndarray, labels: np.ndarray) -> Split:
     """Cells and words as numbers; a table that is all numbers is converted at once."""
     if len(labels) != len(features):
@@ -145,24 +160,45 @@ def samples(features: np.ndarray, labels: np.ndarray) -> Split:
             f"there must be a label a sample, got {len(labels)} labels for {len(features)} samples"
         )
     values = _numbers(features)
-    x = np.concatenate([encoded(c) for c in features.T], axis=1) if values is None else values
-    return Split(torch.from_numpy(x).float(), torch.from_numpy(numbered(labels)))
+    if values is None:
+        columns = [encoded(words, number) for number, words in enumerate(features.T)]
+        values = np.concatenate(columns, axis=1)
+    return Split(torch.from_numpy(values).float(), torch.from_numpy(numbered(labels)))
 
 
-def encoded(column: np.ndarray) -> Float64[np.ndarray, "n k"]:
-    """One column of numbers with NaN where missing, or one column a distinct word."""
+def encoded(column: np.ndarray, number: int) -> Float64[np.ndarray, "n k"]:
+    """One column of numbers with NaN where missing, or one column a distinct word.
+
+    A word on top of numbers is a head, and one among many more numbers a mark that is not ours:
+    one-hot encoding, which would make a column of each number, is refused.
+    """
     values = _numbers(column)
     if values is not None:
         return values[:, None]
-    return (column[:, None] == np.unique(column)[None, :]).astype(np.float64)
+    distinct = np.unique(column)
+    words = [word for word in distinct.tolist() if _numbers(np.array([word])) is None]
+    rows = np.flatnonzero(np.isin(column, words))
+    if rows.tolist() == [0] or len(distinct) > 10 * len(words):
+        raise RunError(
+            f"feature {number} (from 0) must be all numbers or all words, got numbers and in "
+            f"{len(rows)} rows {', '.join(map(repr, words[:3]))} (a missing number is ? or "
+            "nothing; dataset.header=true skips a first line of names)"
+        )
+    if len(distinct) > max(10, len(column) / 2):
+        raise RunError(
+            f"feature {number} (from 0) must be numbers or words that recur, got {len(distinct)} "
+            f"words in {len(column)} rows, such as {str(distinct[0])!r} (leave names of rows out; "
+            "numbers have a decimal point)"
+        )
+    return (column[:, None] == distinct[None, :]).astype(np.float64)
 
 
 def numbered(words: np.ndarray) -> Int64[np.ndarray, " n"]:
     """Labels as 0 .. k - 1, in numerical order if all are numbers, else in alphabetical order."""
-    missing = np.isin(words, MISSING)
+    values = _numbers(words)
+    missing = np.isin(words, MISSING) if values is None else np.isnan(values)
     if missing.any():
         raise RunError(f"labels must not be missing, got {int(missing.sum())} that are")
-    values = _numbers(words)
     return np.unique(words if values is None else values, return_inverse=True)[1].astype(np.int64)
 
 

@@ -12,13 +12,11 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from vicinal.contracts import Vicinity
 from vicinal.data.download import RemoteFile, fetch
 from vicinal.data.fingerprint import fingerprint
 from vicinal.data.split import Data, Split, Whole
 from vicinal.data.tabular import cells, divided, prepared, read, samples
 from vicinal.errors import RunError
-from vicinal.vicinities.identity import Identity
 
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 _H2O = (
@@ -97,11 +95,6 @@ class Uci:
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:
             raise ValueError(f"test_share must be between 0 and 1, got {self.test_share}")
-
-    @property
-    def augment(self) -> Vicinity:
-        """Nothing: there is no crop or flip of a feature vector."""
-        return Identity()
 
     def load(self) -> Data:
         """Read, prove, split, fill in, and take the training rows' statistics."""

@@ -41,17 +41,17 @@ CHUNK = 1000  # samples whose distances to all others are in memory at a time
 
 @dataclass(frozen=True)
 class KnnMixup(Method):
-    """`augment` is the data set's, for the neighbours; `vicinity` acts on the mixed pairs."""
+    """`vicinity` acts on the mixed pairs; what the neighbours need comes from `attach`."""
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("rows",)
 
     vicinity: Vicinity
-    augment: Vicinity
     alpha: float = 1.0
     neighbours: int = 200
     among: Literal["all", "class"] = "all"
-    train: InMemory | None = field(default=None, repr=False, compare=False)  # both from attach
+    train: InMemory | None = field(default=None, repr=False, compare=False)
     nearest: Int64[Tensor, "n m"] | None = field(default=None, repr=False, compare=False)
+    augment: Vicinity | None = field(default=None, repr=False, compare=False)  # the data set's
 
     def __post_init__(self) -> None:
         if self.alpha <= 0:
@@ -66,16 +66,17 @@ class KnnMixup(Method):
             )
         classes = data.train.y if self.among == "class" else None
         nearest = nearest_neighbours(data.train.x, self.neighbours, classes)
-        return replace(self, train=data.train, nearest=nearest)
+        return replace(self, train=data.train, nearest=nearest, augment=data.augment)
 
     def __call__(
         self, model: nn.Module, x: Inputs, y: Targets, rng: Rng, *, rows: Rows | None = None
     ) -> Iterator[Loss]:
-        if rows is None or self.train is None or self.nearest is None:
+        if rows is None or self.train is None or self.nearest is None or self.augment is None:
             raise ValueError(
                 "KnnMixup must be attached to its data, and called with the batch's rows in it"
             )
-        others, their_y = self._drawn(self.train, self.nearest[rows], y.shape[1], rng)
+        drawn = self._drawn(self.train, self.nearest[rows], y.shape[1], rng)
+        others, their_y = self.augment(*drawn, rng)
         lam = beta(self.alpha, 1, rng).item()
         pair = torch.lerp(others, x, lam), torch.lerp(their_y.to(y), y, lam)
         x, y = self.vicinity(*pair, rng)
@@ -84,13 +85,12 @@ class KnnMixup(Method):
     def _drawn(
         self, train: InMemory, known: Int64[Tensor, "n m"], num_classes: int, rng: Rng
     ) -> tuple[Inputs, Targets]:
-        """A neighbour of each sample, uniformly, augmented."""
+        """A neighbour of each sample, uniformly."""
         uniform = torch.rand(len(known), generator=rng.cpu, dtype=torch.float64)
         number = (known >= 0).sum(dim=1)  # -1 fills the rows of small classes at their end
         place = (uniform.to(known.device, non_blocking=True) * number).long()
         drawn = known.gather(1, place[:, None])[:, 0]
-        labels = F.one_hot(train.y[drawn], num_classes).float()
-        return self.augment(as_inputs(train.x[drawn]), labels, rng)
+        return as_inputs(train.x[drawn]), F.one_hot(train.y[drawn], num_classes).float()
 
 
 def nearest_neighbours(

@@ -36,13 +36,9 @@ class Timm(nn.Module):
             sized = {"img_size": shape[1:]}
         # On the meta device there are no weights to fill, so none are downloaded.
         pretrained = pretrained and torch.get_default_device().type != "meta"
-        self.network = timm.create_model(
-            name,
-            pretrained=pretrained,
-            in_chans=image_channels(shape),
-            num_classes=num_classes,
-            **(sized | (options or {})),
-        )
+        made: dict[str, Any] = {"in_chans": image_channels(shape), "num_classes": num_classes}
+        self.arguments = made | sized | (options or {})  # for whoever makes this network again
+        self.network = timm.create_model(name, pretrained=pretrained, **self.arguments)
         chosen = default_stages(self.network) if stages is None else tuple(stages)
         check_stages(self.network, chosen)
         self.stages = tuple(f"network.{stage}" for stage in chosen)

@@ -17,16 +17,21 @@ from vicinal.surgery.uncompiled import uncompiled
 
 INPUT = "input"
 
-Features = Float[Tensor, "n c h w"]
+Features = Float[Tensor, "n c ..."]
 Action = Callable[[Features], Features]
 Note = TypeVar("Note")
 
 
 @contextmanager
-def tapped(model: nn.Module, place: int | str, action: Action) -> Iterator[None]:
-    """Forwards go on from `action` of what leaves a layer, or a module by its name."""
+def tapped(
+    model: nn.Module, place: int | str, action: Action, *, maps: bool = True
+) -> Iterator[None]:
+    """Forwards go on from `action` of what leaves a layer, or a module by its name.
+
+    Where that must be `maps`, (n, c, h, w), anything else is refused; otherwise vectors do as well.
+    """
     name = layer_names(model)[place] if isinstance(place, int) else place
-    tap = _Tap(name, action)
+    tap = _Tap(name, action, maps)
     if name == INPUT:
         handle = model.register_forward_pre_hook(tap.before)
     else:
@@ -49,10 +54,12 @@ def through(
     x: Inputs,
     place: int | str,
     action: Callable[[Features], tuple[Features, Note]],
+    *,
+    maps: bool = True,
 ) -> tuple[Logits, Note]:
     """One tapped forward, and what the action returned beside the features."""
     notes: list[Note] = []
-    with tapped(model, place, lambda h: _noted(action(h), notes)):
+    with tapped(model, place, lambda h: _noted(action(h), notes), maps=maps):
         logits = model(x)
     if len(notes) > 1:
         raise ValueError(f"{place} must be passed once in a forward, and was {len(notes)} times")
@@ -68,8 +75,8 @@ def _noted(result: tuple[Features, Note], notes: list[Note]) -> Features:
 class _Tap:
     """An action at a place, as hooks see it."""
 
-    def __init__(self, place: str, action: Action) -> None:
-        self.place, self.action, self.ran = place, action, False
+    def __init__(self, place: str, action: Action, maps: bool = True) -> None:
+        self.place, self.action, self.maps, self.ran = place, action, maps, False
 
     def before(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return self._acted(args[0]), *args[1:]
@@ -79,10 +86,10 @@ class _Tap:
 
     def _acted(self, features: object) -> Features:
         self.ran = True
-        if not isinstance(features, Tensor) or features.ndim != 4:
+        if not isinstance(features, Tensor) or (self.maps and features.ndim != 4):
             found = tuple(features.shape) if isinstance(features, Tensor) else type(features)
             raise ValueError(
-                f"there must be feature maps (n, c, h, w) at {self.place} of the network, "
+                f"method must find feature maps (n, c, h, w) at {self.place} of the network, "
                 f"got {found}"
             )
         return self.action(features)

@@ -15,10 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.contracts import Inputs, Targets, Vicinity
+from vicinal.contracts import Images, Targets, Vicinity
 from vicinal.draws import Rng, shared_choice
+
+Resized = Float[Tensor, "n c h2 w2"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class ScaleRotate(Vicinity):
                 "([1] leaves the size alone)"
             )
 
-    def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]:
+    def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Resized, Targets]:
         turns = shared_choice(range(4), rng) if self.rotate else 0
         scale = self.scales[shared_choice(range(len(self.scales)), rng)]
         if turns:

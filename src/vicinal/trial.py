@@ -1,0 +1,79 @@
+"""What a run can know before it trains: whether method, network, data and batch go together."""
+
+import traceback
+from collections.abc import Mapping
+from copy import copy, deepcopy
+
+import torch
+
+from vicinal import ranks
+from vicinal.contracts import Method, image_parts
+from vicinal.data.batches import Batches
+from vicinal.draws import Rng
+from vicinal.errors import RunError
+from vicinal.loop import Loop
+
+FEW = 2  # samples that stand for any number above
+
+
+def check_samples(methods: Mapping[str, Method | None], shape: tuple[int, ...]) -> None:
+    """Refuse what takes images alone where a sample is a vector; the methods go by their keys."""
+    for name, method in methods.items() if len(shape) != 3 else ():
+        for key, kind in image_parts(method, name):
+            raise RunError(
+                f"{key} must take feature vectors with this dataset, got {kind}, which needs "
+                f"images (a sample is {' x '.join(map(str, shape))} numbers)"
+            )
+
+
+def rehearse(loop: Loop) -> None:
+    """Refuse in one line what would end training later; the loop is left exactly as it is.
+
+    A copy of the network goes forward once under each of the run's methods, in train mode, on as
+    few samples as a batch will ever have: BatchNorm behind the last map of 1 x 1 fails on one.
+    """
+    count = min(smallest_share(loop.batches), FEW)
+    failure = _failure(loop, count)
+    if failure is None:
+        return
+    said = (str(failure).splitlines() or [""])[0]
+    if count == 1 and _failure(loop, FEW) is None:
+        of_each = f" of each of the {ranks.count()} ranks" if ranks.count() > 1 else ""
+        raise RunError(
+            f"schedule.batch_size must leave more than one sample for every batch{of_each}, got "
+            f"{loop.batches.batch_size} for {len(loop.batches.split)} training samples ({said})"
+        ) from failure
+    last = [frame for frame, _ in traceback.walk_tb(failure.__traceback__)][-1]
+    if last.f_globals.get("__name__", "").startswith("vicinal."):
+        raise failure
+    raise RunError(
+        f"method, model and dataset do not go together: a step on {count} samples of "
+        f"{loop.batches.split.shape} ends in {type(failure).__name__}: {said} "
+        "(HYDRA_FULL_ERROR=1 shows where)"
+    ) from failure
+
+
+def smallest_share(batches: Batches) -> int:
+    """How few samples a rank will be given at a time."""
+    sizes = batches.size(0), batches.size(len(batches) - 1)
+    return min(size // ranks.count() or size for size in sizes)  # see ranks.own
+
+
+def _failure(loop: Loop, count: int) -> Exception | None:
+    """The first error of the passes, on random samples and from generators of their own."""
+    target, batches = loop.runtime.target, loop.batches
+    twin = copy(loop)
+    twin.model, twin.rng = deepcopy(loop.model).train(), Rng.seeded(0, ranks.rank(), target)
+    rows = torch.arange(count, device=target)
+    y = torch.eye(batches.num_classes, device=target)[rows % batches.num_classes]
+    x = torch.rand(count, *batches.split.shape, generator=twin.rng.device, device=target)
+    drawing = [torch.cuda.current_device()] if target == "cuda" else []
+    try:
+        with torch.random.fork_rng(drawing):
+            for twin.epoch in {0, loop.schedule.warmup_method_epochs}:  # of either method
+                given = batches.augment(x, y, twin.rng)
+                for _ in twin.terms(twin.runtime.layout(given[0]), given[1], rows):
+                    pass
+    except Exception as error:  # networks raise what they like
+        return error
+    return None

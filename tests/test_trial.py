@@ -1,0 +1,114 @@
+"""What would end a run late is found out before it trains, and finding it out changes nothing."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vicinal import ranks
+from vicinal.configs import CONFIGS, build, check, compose
+from vicinal.errors import RunError
+from vicinal.loop import Loop
+from vicinal.run import Run
+from vicinal.trial import rehearse, smallest_share
+
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+DIGITS = "dataset=digits", "dataset.size=8", "dataset.train_per_class=1", "runtime=cpu"
+
+
+def loop(*overrides: str) -> Loop:
+    config = compose(*overrides)
+    check(config)
+    run: Run = build(config)
+    data = run.dataset.load()
+    return run.loop(replace(data, unlabelled=data.test))
+
+
+def tensors(node: Any) -> list[Tensor]:
+    if isinstance(node, Mapping | list):
+        values = node.values() if isinstance(node, Mapping) else node
+        return [each for value in values for each in tensors(value)]
+    return [node.clone()] if isinstance(node, Tensor) else []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_statistics_and_generators_stay_as_they_are(method: str) -> None:
+    trained = loop(*DIGITS, "model=wrn10_2", f"method={method}", "optimizer.ema_decay=0.9")
+    before = tensors(trained.state())
+    rehearse(trained)
+    after = tensors(trained.state())
+    assert len(before) > 50
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert all(p.grad is None for p in trained.model.parameters())
+
+
+@pytest.mark.parametrize(("batch_size", "refused"), [(9, True), (3, True), (5, False), (4, False)])
+def test_a_last_batch_of_one_is_refused_where_the_network_fails_on_it(
+    batch_size: int, refused: bool
+) -> None:
+    """Ten samples; the last map of this network is 1 x 1."""
+    given = "model=timm", "model.name=test_resnet", f"schedule.batch_size={batch_size}"
+    trained = loop(*DIGITS, *given)
+    if not refused:
+        rehearse(trained)
+        return
+    rule = rf"^schedule.batch_size must leave more than one sample .*got {batch_size} for 10 "
+    with pytest.raises(RunError, match=rule):
+        rehearse(trained)
+    rehearse(loop(*DIGITS, "model=wrn10_2", f"schedule.batch_size={batch_size}"))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "count", "smallest"), [(10, 2, 5), (9, 2, 1), (8, 2, 1), (8, 4, 2), (6, 3, 1)]
+)
+def test_a_ranks_share_counts(
+    batch_size: int, count: int, smallest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = loop(*DIGITS, "model=mlp", f"schedule.batch_size={batch_size}")
+    monkeypatch.setattr(ranks, "count", lambda: count)
+    assert smallest_share(trained.batches) == smallest
+
+
+def test_the_warmup_method_is_rehearsed_too() -> None:
+    warm = "method@schedule.warmup_method=dropblock", "schedule.warmup_method_epochs=1"
+    with pytest.raises(ValueError, match="block_size must be at most the side"):
+        rehearse(loop(*DIGITS, "model=wrn10_2", "method=erm", *warm, "dataset.size=4"))
+
+
+def test_what_other_libraries_raise_is_one_line() -> None:
+    """GradAug resizes, and a transformer takes one size."""
+    given = "model=timm", "model.name=test_vit", "method=gradaug_depth", "dataset.size=32"
+    trained = loop(*DIGITS, *given)
+    with pytest.raises(RunError, match=r"^method, model and dataset do not go together: a step"):
+        rehearse(trained)
+
+
+VECTORS = {"erm", "gauss", "knn_mixup", "label_smoothing", "manifold_mixup", "maxup_gauss"}
+VECTORS |= {"maxup_mixup", "mean_teacher", "mixup"}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("vectors") / "vectors.npz"
+    x, y = np.random.default_rng(0).normal(size=(31, 6)), np.arange(31) % 3
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    return path
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_on_vectors_or_is_refused_in_one_line(method: str, table: Path) -> None:
+    given = "dataset=tabular", f"dataset.table={table}", "model=mlp", "runtime=cpu"
+    if method not in VECTORS:
+        with pytest.raises((RunError, ValueError), match=r"\A(method|model|places|inputs)\b.*\Z"):
+            rehearse(loop(*given, f"method={method}"))
+        return
+    trained = loop(*given, f"method={method}", "schedule.batch_size=10")
+    rehearse(trained)
+    for samples in trained.steps():
+        assert samples in (10, 1)
+    assert trained.close_epoch()["train_loss"] < 3
