@@ -38,7 +38,10 @@ class Timm(nn.Module):
         pretrained = pretrained and torch.get_default_device().type != "meta"
         made: dict[str, Any] = {"in_chans": image_channels(shape), "num_classes": num_classes}
         self.arguments = made | sized | (options or {})  # for whoever makes this network again
-        self.network = timm.create_model(name, pretrained=pretrained, **self.arguments)
+        try:
+            self.network = timm.create_model(name, pretrained=pretrained, **self.arguments)
+        except TypeError as error:
+            raise ValueError(f"options must be what timm's {name} takes: {error}") from error
         chosen = default_stages(self.network) if stages is None else tuple(stages)
         check_stages(self.network, chosen)
         self.stages = tuple(f"network.{stage}" for stage in chosen)
