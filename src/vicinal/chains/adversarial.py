@@ -60,9 +60,9 @@ class MixtureAscent:
                 # The sum: a sample's gradient does not depend on how many others there are.
                 loss = cross_entropy(logits, y).sum()
                 towards_m, towards_p = (g.sign() for g in torch.autograd.grad(loss, [m, p]))
-                if step > 0 or self.early_stop == "intended":
-                    misses += logits.argmax(dim=1) != y.argmax(dim=1)
                 if self.early_stop != "none":
+                    if step > 0 or self.early_stop == "intended":
+                        misses += logits.argmax(dim=1) != y.argmax(dim=1)
                     going = (misses < self.patience).to(x)
                     towards_m, towards_p = towards_m * going, towards_p * going[:, None]
                 m = (m.detach() + self.step_size * towards_m).clamp(0, 1)
@@ -86,10 +86,11 @@ def worst_levels(
 
     All draws share the operators and the weights (m, w); of equals the first is taken.
     """
-    worst, most = rendered(x, plan), torch.full((len(x),), -torch.inf, device=x.device)
+    plans = plan.beside(*(plan.redrawn(rng) for _ in range(draws - 1)))
+    first, *others = rendered(x, plans).split(w.shape[1], dim=1)
+    worst, most = first, torch.full((len(x),), -torch.inf, device=x.device)
     with evaluating(model):
-        for draw in range(draws):
-            chains = rendered(x, plan.redrawn(rng)) if draw else worst
+        for chains in (first, *others):
             losses = cross_entropy(model(mixture(x, chains, m, w)), y)
             higher = losses > most
             most = torch.where(higher, losses, most)
