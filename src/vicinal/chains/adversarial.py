@@ -16,7 +16,7 @@ from vicinal.chains.chains import Plan, mixture, rendered
 from vicinal.contracts import Images, PerSample, Targets
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
-from vicinal.surgery.modes import evaluating
+from vicinal.surgery.modes import evaluating, searched
 
 Chains = UInt8[Tensor, "n b c h w"]
 EarlyStop = Literal["none", "paper", "intended"]
@@ -53,7 +53,7 @@ class MixtureAscent:
         start = start.to(x, non_blocking=True)
         m, p = start[:, 0], start[:, 1:]
         misses = torch.zeros(len(x), device=x.device)
-        with evaluating(model), torch.enable_grad():
+        with searched(model), torch.enable_grad():
             for step in range(self.steps):
                 m, p = m.detach().requires_grad_(), p.detach().requires_grad_()
                 logits = model(mixture(x, chains, m, p.softmax(dim=1)))
@@ -113,7 +113,7 @@ def flowed(
         return F.grid_sample(x, still + pixel * flow, padding_mode="border", align_corners=False)
 
     flow = x.new_zeros((len(x), height, width, 2))
-    with evaluating(model), torch.enable_grad():
+    with searched(model), torch.enable_grad():
         for _ in range(steps):
             flow = flow.detach().requires_grad_()
             loss = cross_entropy(model(moved(flow)), y).sum()
