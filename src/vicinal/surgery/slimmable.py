@@ -57,7 +57,7 @@ def narrowed(model: nn.Module, width: float) -> Iterator[None]:
 
 @contextmanager
 def untuned(shapes_are_new: bool) -> Iterator[None]:
-    """cuDNN takes the algorithms that it expects to be fastest, where shapes will hardly come again.
+    """cuDNN takes the algorithms that it expects to be fastest, where shapes hardly come again.
 
     With cudnn.benchmark it would try all, for every convolution of every width and image size.
     Backward passes are tuned too, so this must be open until a term's is done: around its `yield`.
