@@ -31,6 +31,7 @@ ANSWERS = {  # how many, or which: the sizes of the result are the device's answ
     aten.unique_consecutive,
     aten.unique_dim,
 }
+STAGED = 1 << 16  # bytes: a larger copy from memory that is not pinned may wait for the stream
 COPIES = {aten._to_copy, aten.copy_}
 INDEXED = {aten.index, aten.index_put, aten.index_put_, aten._unsafe_index}
 
@@ -134,6 +135,8 @@ def forbid_waiting(func: Any, args: Any, kwargs: dict[str, Any], lands: bool) ->
             raise WaitsError(f"{func} of {tuple(source.shape)} to the CPU")
         if not isinstance(source, Apart) and target_here and not non_blocking:
             raise WaitsError(f"{func} of {tuple(source.shape)} from the CPU without non_blocking")
+        if not isinstance(source, Apart) and target_here and source.nbytes > STAGED:
+            raise WaitsError(f"{func} of {tuple(source.shape)}, {source.nbytes} bytes")
     elif lands and kind in ANSWERS:
         raise WaitsError(f"{func} waits for the device's answer")
     elif lands and kind in INDEXED:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vicinal.optim import Adam, AdamW, Sgd
+from vicinal.surgery.dubin import DuBN, HalfInstance
 
 
 def network() -> nn.Module:
@@ -35,6 +36,34 @@ def test_decay_covers_everything_or_spares_norms_and_biases() -> None:
     assert [p.ndim for p in decayed["params"]] == [4, 2]
     assert [p.ndim for p in spared["params"]] == [1, 1, 1, 1]
     assert (decayed["weight_decay"], spared["weight_decay"]) == (1e-4, 0.0)
+
+
+class Scaled(nn.Module):
+    """As ConvNeXt and ViT have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma, self.token = nn.Parameter(torch.ones(4)), nn.Parameter(torch.zeros(1, 1, 4))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        HalfInstance(nn.BatchNorm2d(4)),
+        DuBN(nn.BatchNorm2d(4)),
+        nn.RMSNorm(4),
+        nn.LayerNorm(4),
+        nn.GroupNorm(2, 4),
+        nn.InstanceNorm2d(4, affine=True),
+        nn.PReLU(4),
+    ],
+    ids=lambda norm: type(norm).__name__,
+)
+def test_norms_and_scales_of_every_kind_are_spared(norm: nn.Module) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), norm, Scaled())
+    decayed, spared = Sgd(lr=0.1, weight_decay=1e-4, decay_norms=False)(model).param_groups
+    assert decayed["params"] == [model[0].weight, model[2].token]
+    assert set(spared["params"]) == {*norm.parameters(), model[2].gamma}
 
 
 def test_adam_equals_algorithm_1_of_its_paper() -> None:

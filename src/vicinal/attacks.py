@@ -10,7 +10,7 @@ from torch import nn
 from vicinal.contracts import Images, Inputs, Logits, Targets
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
-from vicinal.surgery.modes import evaluating
+from vicinal.surgery.modes import searched
 
 
 def pgd(
@@ -29,7 +29,7 @@ def pgd(
     Madry et al., ICLR 2018, arXiv 1706.06083, §2.1. As many forwards as steps.
     """
     adversarial = uniform_start(x, epsilon, rng) if random_start else x.detach()
-    with evaluating(model):
+    with searched(model):
         for _ in range(steps):
             _, gradient = at_images(model, adversarial, y)
             adversarial = projected(adversarial + step * gradient.sign(), x, epsilon)
@@ -57,7 +57,10 @@ def projected(moved: Images, x: Images, epsilon: float) -> Images:
 
 
 def at_images(model: nn.Module, x: Images, y: Targets) -> tuple[Logits, Images]:
-    """The logits, and the gradient of each sample's cross-entropy at its image."""
+    """The logits, and the gradient of each sample's cross-entropy at its image.
+
+    Where the network is `searched`, a compiled one computes no other gradient.
+    """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         logits = model(x)

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +15,7 @@ class Optimizer:
     rule: ClassVar[Callable[..., torch.optim.Optimizer]]  # torch's class
     lr: float
     weight_decay: float = 0.0
-    decay_norms: bool = True  # False: biases and normalisation layers are not decayed
+    decay_norms: bool = True  # False: what is one-dimensional (norms, biases) is not, as in timm
     clip_norm: float | None = None  # the gradient's largest L2 norm
     ema_decay: float | None = None  # evaluate an exponential average of the weights
 
@@ -32,10 +31,10 @@ class Optimizer:
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The trained parameters, in one group or, where norms are spared, two."""
-        spared = set() if self.decay_norms else _biases_and_norms(model)
         trained = [p for p in model.parameters() if p.requires_grad]
-        decayed = {"params": [p for p in trained if p not in spared]}
-        rest = {"params": [p for p in trained if p in spared], "weight_decay": 0.0}
+        least = 0 if self.decay_norms else 2  # dimensions of what is decayed
+        decayed = {"params": [p for p in trained if p.ndim >= least]}
+        rest = {"params": [p for p in trained if p.ndim < least], "weight_decay": 0.0}
         return [group for group in (decayed, rest) if group["params"]]
 
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -104,9 +103,3 @@ def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
         for name, value in state.items():
             if isinstance(value, torch.Tensor) and value.shape == weight.shape:
                 state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
-
-
-def _biases_and_norms(model: nn.Module) -> set[nn.Parameter]:
-    norms = (_NormBase, nn.GroupNorm, nn.LayerNorm)
-    spared = {p for m in model.modules() if isinstance(m, norms) for p in m.parameters()}
-    return spared | {p for name, p in model.named_parameters() if name.endswith("bias")}

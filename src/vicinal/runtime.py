@@ -109,9 +109,10 @@ class Runtime:
 
     def layout(self, x: torch.Tensor) -> torch.Tensor:
         """A batch in the network's layout."""
-        if self._channels_last and x.ndim == 4:
-            return x.contiguous(memory_format=torch.channels_last)
-        return x
+        if x.ndim != 4:
+            return x
+        wanted = torch.channels_last if self._channels_last else torch.contiguous_format
+        return x.contiguous(memory_format=wanted)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes."""

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import photos
@@ -13,9 +15,12 @@ import pytest
 import torch
 from PIL import Image
 from scipy.stats import ks_2samp
+from torch import Tensor
+from torch.nn import functional as F
 from torchvision import transforms
 from torchvision.transforms import functional
 
+from vicinal.data import gpu_decoder
 from vicinal.data.decoders import Here, Task
 from vicinal.data.gpu_decoder import OnGpu, cropped
 from vicinal.data.pixels import CorruptError, Crop, render, rgb
@@ -142,8 +147,43 @@ def test_the_gpus_crop_is_pillows_to_a_level(seed: int | None) -> None:
     """On the CPU, where torchvision decodes to Pillow's pixels."""
     whole = image(75, 50)
     theirs = torch.from_numpy(np.array(CROP(whole, seed))).permute(2, 0, 1)
-    ours = cropped(CROP, functional.pil_to_tensor(whole), seed)
+    (ours,) = cropped(CROP, [functional.pil_to_tensor(whole)], [seed])
     assert (ours.int() - theirs.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("seed", "together"), [(None, [3, 1, 1]), (7, [4, 1])])
+def test_the_gpu_crops_a_batch_as_it_does_each_image(
+    seed: int | None, together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of one shape with one call, and all in their order."""
+    sizes = [(75, 50), (40, 60), (75, 50), (50, 75), (75, 50)]
+    images = [functional.pil_to_tensor(image(*size)) + i for i, size in enumerate(sizes)]
+    seeds = [seed] * 5
+    alone = [cropped(CROP, [one], [seed])[0] for one, seed in zip(images, seeds, strict=True)]
+    calls: list[int] = []
+
+    def interpolate(x: Tensor, *given: Any, **more: Any) -> Tensor:
+        calls.append(len(x))
+        return F.interpolate(x, *given, **more)
+
+    monkeypatch.setattr(gpu_decoder, "F", SimpleNamespace(interpolate=interpolate))
+    assert torch.equal(cropped(CROP, images, seeds), torch.stack(alone))
+    assert calls == together
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, torch.AcceleratorError])
+def test_a_device_that_fails_is_not_taken_for_a_damaged_file(
+    error: type[RuntimeError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain.jpg").write_bytes(encoded(image(60, 45), "JPEG"))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(gpu_decoder, "decode_jpeg", fail)
+    tasks = [Task(0, str(tmp_path / "plain.jpg"), 0)]
+    with pytest.raises(error):
+        next(OnGpu("cpu")(CROP, [tasks], lambda task, _: task))
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding .* of TorchVision are deprecated")

@@ -67,6 +67,17 @@ def test_a_sample_is_its_file_cropped_by_a_draw_of_its_seed_epoch_and_place(root
         assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(expected))
 
 
+@pytest.mark.parametrize(
+    ("device", "layout"), [("cpu", torch.contiguous_format), ("meta", torch.channels_last)]
+)
+def test_batches_come_as_they_were_decoded_but_on_a_cpu(
+    root: Path, device: str, layout: torch.memory_format
+) -> None:
+    """That is channel by channel within a pixel, as networks on a GPU want them."""
+    ((x, _, _),) = split(root).to(device).batches([torch.tensor([11, 2])], (7, 3))
+    assert x.is_contiguous(memory_format=layout)
+
+
 def test_crops_differ_by_epoch_and_seed_and_not_in_evaluation(root: Path) -> None:
     of, rows = split(root), [torch.arange(18)]
 

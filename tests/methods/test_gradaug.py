@@ -16,6 +16,7 @@ from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, kl_divergence
 from vicinal.methods.erm import Erm
 from vicinal.methods.gradaug import GradAug, widths
+from vicinal.methods.gradaug_semi import GradAugSemi
 from vicinal.models.densenet import DenseNetBC
 from vicinal.models.pyramidnet import PyramidNet
 from vicinal.models.resnext import ResNeXt
@@ -138,6 +139,52 @@ def test_randscale_is_the_full_width_on_every_size() -> None:
     logits = pre_activation(resized(x, 4), weights, (1, 1, 1), True)
     for term in terms[1:]:
         torch.testing.assert_close(term, kl_divergence(logits, q).mean())
+
+
+@pytest.fixture
+def tuning() -> Iterator[None]:
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True  # as on a GPU
+    yield
+    torch.backends.cudnn.benchmark = before
+
+
+@pytest.mark.usefixtures("tuning")
+@pytest.mark.parametrize("kind", [GradAug, GradAugSemi])
+def test_cudnn_is_tuned_for_the_widths_that_come_again_alone(kind: type) -> None:
+    """In forward and backward: of the full network, and of the smallest, but not of those drawn."""
+    model, (x, y) = network(), batch()
+    more = {"unlabelled": x} if kind is GradAugSemi else {}
+    drawn = [0.6 < width < 1 for width in widths(3, 0.6, True, Rng.seeded(0))]
+    assert drawn == [True, True, False]
+    method = kind(Identity(), SCALE, alpha=0.6)
+    model = method.prepare(model)
+    tuned: list[tuple[bool, bool]] = []
+    forwards: list[bool] = []
+    model.register_forward_hook(lambda *_: forwards.append(torch.backends.cudnn.benchmark))
+    for _ in method(model, x, y, Rng.seeded(0), **more):
+        tuned.append((forwards[-1], torch.backends.cudnn.benchmark))  # here a loop goes backwards
+    images = 2 if more else 1
+    expected = [True] + [not new for new in drawn for _ in range(images)]
+    assert tuned == [(each, each) for each in expected]
+    assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.usefixtures("tuning")
+def test_tuning_is_restored_when_a_narrow_pass_fails_or_nobody_goes_on() -> None:
+    model, (x, y) = network(), batch()
+    terms = GradAug(Identity(), SCALE, alpha=0.6)(model, x, y, Rng.seeded(0))
+    next(terms)
+    next(terms)
+    assert not torch.backends.cudnn.benchmark
+    terms.close()
+    assert torch.backends.cudnn.benchmark
+    terms = GradAug(Identity(), SCALE, alpha=0.6)(model, x, y, Rng.seeded(0))
+    next(terms)
+    model.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(terms)
+    assert torch.backends.cudnn.benchmark
 
 
 def test_without_sub_networks_it_is_erm() -> None:

@@ -3,22 +3,37 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from oracles import chains as oracle
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vicinal.chains import chains as chains_module
 from vicinal.chains.chains import Plan, mixture, rendered
-from vicinal.chains.operators import OPERATORS
+from vicinal.chains.fused import FUSED, SINGLE, Family
 from vicinal.data.digits import digits
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.vicinities.augmix import AugMix
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared/data/tiny-imagenet-25/val.tar.xz"
-BY_NAME = {operator.__name__: operator for operator in OPERATORS}
+FORMS = pytest.mark.parametrize("form", [SINGLE, FUSED], ids=["single", "fused"])
+
+
+def applied(
+    name: str, x: Tensor, at: Tensor, reach: float, form: tuple[Family, ...] = SINGLE
+) -> Tensor:
+    """One operator, of a CPU or as devices have it."""
+    for family in form:
+        for kind, operator in enumerate(family.members):
+            if operator.__name__ == name:
+                kinds, size = torch.full((len(x), 1), kind), (x.shape[2], x.shape[3])
+                numbers = family.numbers(kinds, at[:, None], size, reach)[:, 0]
+                return family.apply(x, numbers, reach)
+    raise AssertionError(name)
 
 
 def drawn(size: int, count: int) -> Tensor:
@@ -75,30 +90,36 @@ def levels(count: int, severity: float) -> Tensor:
 @pytest.mark.parametrize(("size", "count"), [(32, 96), (64, 36), (224, 8)])
 @pytest.mark.parametrize("source", [drawn, written, photographed])
 def test_every_operator_equals_pillows_bit_for_bit(source, size: int, count: int) -> None:
+    """On its own, and as devices have it."""
     images = source(size, count)
     for severity in (1.0, 3.0, 9.9):
         at = levels(count, severity)
         for name in oracle.NAMES:
-            ours = BY_NAME[name](images.contiguous(), at, severity)
+            forms = [applied(name, images.contiguous(), at, severity, f) for f in (SINGLE, FUSED)]
             for i in range(count):
-                theirs = oracle.pillow(name, oracle.to_pillow(images[i]), at[i].item())
-                assert torch.equal(ours[i], oracle.from_pillow(theirs)), (name, at[i], i)
+                pillow = oracle.pillow(name, oracle.to_pillow(images[i]), at[i].item())
+                expected = oracle.from_pillow(pillow)
+                for ours in forms:
+                    assert torch.equal(ours[i], expected), (name, at[i], i)
 
 
+@FORMS
 @pytest.mark.parametrize("name", oracle.NAMES)
-def test_operators_hold_for_grey_images_too(name: str) -> None:
+def test_operators_hold_for_grey_images_too(name: str, form: tuple[Family, ...]) -> None:
     images, at = drawn(32, 24)[:, :1].contiguous(), levels(24, 3.0)
-    ours = BY_NAME[name](images, at, 3.0)
+    ours = applied(name, images, at, 3.0, form)
     for i in range(24):
         theirs = oracle.pillow(name, oracle.to_pillow(images[i]), at[i].item())
         assert torch.equal(ours[i], oracle.from_pillow(theirs))
 
 
+@FORMS
 @pytest.mark.parametrize("depth", [None, 1, 4])
 @pytest.mark.parametrize("memory", [1, 1 << 16, 1 << 30])
 def test_chains_equal_pillows_one_image_at_a_time(
-    depth: int | None, memory: int, monkeypatch: pytest.MonkeyPatch
+    depth: int | None, memory: int, form: tuple[Family, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chains_module, "families", lambda _: form)
     monkeypatch.setattr(chains_module, "CACHED", memory)  # bytes a piece: never the result
     images = drawn(32, 30)
     plan = Plan.drawn(30, 3, depth, 3.0, Rng.seeded(1))
@@ -129,12 +150,13 @@ def test_augmix_equals_algorithm_1(seed: int) -> None:
     assert torch.equal(x, images.double() / 255)
 
 
+@FORMS
 @pytest.mark.parametrize("name", oracle.NAMES)
-def test_round_levels_are_within_one_step_of_pillows(name: str) -> None:
+def test_round_levels_are_within_one_step_of_pillows(name: str, form: tuple[Family, ...]) -> None:
     """Where a product is a whole number but for its last bit, truncation may fall either way."""
     images = drawn(32, 58)
     at = torch.linspace(0.11, 2.96, 58, dtype=torch.float64)
-    ours = BY_NAME[name](images, at, 3.0)
+    ours = applied(name, images, at, 3.0, form)
     for i in range(58):
         theirs = oracle.pillow(name, oracle.to_pillow(images[i]), at[i].item())
         difference = ours[i].int() - oracle.from_pillow(theirs).int()
@@ -153,6 +175,48 @@ def test_layout_and_precision_do_not_matter() -> None:
     expected = rendered(x, plan)
     assert torch.equal(rendered(x.to(memory_format=torch.channels_last), plan), expected)
     assert torch.equal(rendered((x * 255).round().double() / 255, plan), expected)
+
+
+def test_images_may_be_higher_than_wide() -> None:
+    """Each axis of a translation has its own side, and a rotation its own centre."""
+    x, plan = drawn(32, 12)[..., :20].float() / 255, Plan.drawn(12, 3, None, 3.0, Rng.seeded(0))
+    found = []
+    for form in (SINGLE, FUSED):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chains_module, "families", lambda _, form=form: form)
+            found.append(rendered(x, plan))
+    assert torch.equal(*found)
+
+
+class Calls(TorchDispatchMode):
+    """Counts what a device would launch."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **kwargs or {})
+
+
+def test_fused_a_rendering_is_half_the_calls_however_many_images() -> None:
+    counts = {}
+    for form in (SINGLE, FUSED):
+        for images in (20, 60):
+            x, plan = drawn(8, images) / 255, Plan.drawn(images, 3, None, 3.0, Rng.seeded(0))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(chains_module, "families", lambda _, form=form: form)
+                rendered(x, plan)  # fills its tables
+                with Calls() as calls:
+                    rendered(x, plan)
+            counts[len(form), images] = calls.count
+    assert counts[4, 20] == counts[4, 60] < 0.6 * counts[9, 20]
+
+
+def test_plans_side_by_side_are_rendered_as_each_by_itself() -> None:
+    x, rng = drawn(16, 12).float() / 255, Rng.seeded(0)
+    plans = [Plan.drawn(12, width, None, 3.0, rng) for width in (3, 2)]
+    together = rendered(x, plans[0].beside(plans[1]))
+    assert torch.equal(together, torch.cat([rendered(x, plan) for plan in plans], dim=1))
 
 
 def test_redrawing_keeps_all_but_the_levels() -> None:
@@ -186,15 +250,15 @@ def test_ranges_are_those_of_the_sheet(
 ) -> None:
     at = Plan.drawn(900, 1, 1, severity, Rng.seeded(0)).levels.flatten()
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(900, 1, 16, 16)
-    kept = {len(image.unique()).bit_length() - 1 for image in BY_NAME["posterize"](ramp, at, 0)}
+    kept = {len(image.unique()).bit_length() - 1 for image in applied("posterize", ramp, at, 0)}
     assert kept == bits
-    inverted = BY_NAME["solarize"](ramp, at, 0) != ramp
+    inverted = applied("solarize", ramp, at, 0) != ramp
     assert inverted.flatten(1).int().argmax(dim=1).min() == threshold
     turned = (at.abs() * 30 / 10).trunc().unique().tolist()
     assert turned == list(range(degrees + 1))
     for side, most in pixels.items():
         line = torch.arange(side).to(torch.uint8).view(1, 1, 1, side).expand(900, 1, 1, side)
-        moved = BY_NAME["translate_x"](line, at, severity)[:, 0, 0, side // 2].int() - side // 2
+        moved = applied("translate_x", line, at, severity)[:, 0, 0, side // 2].int() - side // 2
         assert moved.unique().tolist() == list(range(-most, most + 1))
 
 

@@ -1,19 +1,23 @@
 """AutoAugment against torchvision's, image by image, with the same draws."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import AutoAugment as Torchvision
 from torchvision.transforms import AutoAugmentPolicy
 
+from vicinal.chains.torchvisions import HIGHEST, UNSIGNED
 from vicinal.draws import Rng
-from vicinal.vicinities.auto_augment import OPERATORS, UNSIGNED, AutoAugment
+from vicinal.vicinities.auto_augment import AutoAugment
 
 POLICIES = ["cifar10", "imagenet", "svhn"]
 
 
-def photographs(count: int, channels: int = 3, size: int = 20) -> Tensor:
+def photographs(count: int, channels: int = 3, size: tuple[int, int] = (20, 20)) -> Tensor:
     """Smooth, 8-bit, with values everywhere."""
     generator = torch.Generator().manual_seed(0)
     small = torch.rand(count, channels, 6, 6, generator=generator)
@@ -21,11 +25,24 @@ def photographs(count: int, channels: int = 3, size: int = 20) -> Tensor:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("fill", [None, [0.5, 0.25, 0.75]], ids=["black", "filled"])
+@pytest.mark.parametrize(
+    ("fill", "shape"),
+    [
+        (None, (3, 20, 20)),
+        ([0.5, 0.25, 0.75], (3, 20, 20)),
+        ([0.3], (3, 12, 16)),
+        ([0.3], (1, 16, 12)),  # no colour to change
+        (None, (3, 2, 6)),  # too small to be sharpened
+    ],
+    ids=["black", "filled", "wide", "grey", "small"],
+)
 def test_auto_augment_equals_torchvisions(
-    policy: str, fill: list[float] | None, monkeypatch: pytest.MonkeyPatch
+    policy: str,
+    fill: list[float] | None,
+    shape: tuple[int, int, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    x = photographs(200)
+    x = photographs(200, shape[0], shape[1:])
     y = torch.eye(200)
     ours, targets = AutoAugment(policy, fill)(x.float() / 255, y, Rng.seeded(0))
     rng = Rng.seeded(0).cpu
@@ -41,15 +58,36 @@ def test_auto_augment_equals_torchvisions(
         monkeypatch.setattr(theirs, "get_params", lambda number, draws=draws: draws)
         assert torch.equal((ours[i] * 255).round().to(torch.uint8), theirs(x[i]))
     assert torch.equal(targets, y)
-    assert (ours != x / 255).flatten(1).any(dim=1).sum() > 100
+    assert (ours != x / 255).flatten(1).any(dim=1).sum() > 80
+
+
+class Calls(TorchDispatchMode):
+    """Counts what a device would launch."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **kwargs or {})
+
+
+def test_the_calls_do_not_grow_with_the_amounts_that_are_drawn() -> None:
+    counts = []
+    for images in (40, 400):
+        x, y = photographs(images).float() / 255, torch.eye(images)
+        AutoAugment()(x, y, Rng.seeded(0))  # fills its tables
+        with Calls() as calls:
+            AutoAugment()(x, y, Rng.seeded(0))
+        counts.append(calls.count)
+    assert counts[0] == counts[1] < 250
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_all_operators_of_a_policy_are_known_and_all_known_ones_used(policy: str) -> None:
     pairs = Torchvision(AutoAugmentPolicy(policy)).policies
-    assert {name for pair in pairs for name, _, _ in pair} <= set(OPERATORS)
+    assert {name for pair in pairs for name, _, _ in pair} <= set(HIGHEST)
     space = Torchvision()._augmentation_space(10, (20, 20))
-    assert set(space) == set(OPERATORS)
+    assert set(space) == set(HIGHEST)
     assert {name for name, (_, signed) in space.items() if not signed} == set(UNSIGNED)
 
 

@@ -16,7 +16,7 @@ from vicinal.chains.chains import Plan, mixture, rendered
 from vicinal.contracts import Images, PerSample, Targets
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
-from vicinal.surgery.modes import evaluating
+from vicinal.surgery.modes import evaluating, searched
 
 Chains = UInt8[Tensor, "n b c h w"]
 EarlyStop = Literal["none", "paper", "intended"]
@@ -53,16 +53,16 @@ class MixtureAscent:
         start = start.to(x, non_blocking=True)
         m, p = start[:, 0], start[:, 1:]
         misses = torch.zeros(len(x), device=x.device)
-        with evaluating(model), torch.enable_grad():
+        with searched(model), torch.enable_grad():
             for step in range(self.steps):
                 m, p = m.detach().requires_grad_(), p.detach().requires_grad_()
                 logits = model(mixture(x, chains, m, p.softmax(dim=1)))
                 # The sum: a sample's gradient does not depend on how many others there are.
                 loss = cross_entropy(logits, y).sum()
                 towards_m, towards_p = (g.sign() for g in torch.autograd.grad(loss, [m, p]))
-                if step > 0 or self.early_stop == "intended":
-                    misses += logits.argmax(dim=1) != y.argmax(dim=1)
                 if self.early_stop != "none":
+                    if step > 0 or self.early_stop == "intended":
+                        misses += logits.argmax(dim=1) != y.argmax(dim=1)
                     going = (misses < self.patience).to(x)
                     towards_m, towards_p = towards_m * going, towards_p * going[:, None]
                 m = (m.detach() + self.step_size * towards_m).clamp(0, 1)
@@ -86,10 +86,11 @@ def worst_levels(
 
     All draws share the operators and the weights (m, w); of equals the first is taken.
     """
-    worst, most = rendered(x, plan), torch.full((len(x),), -torch.inf, device=x.device)
+    plans = plan.beside(*(plan.redrawn(rng) for _ in range(draws - 1)))
+    first, *others = rendered(x, plans).split(w.shape[1], dim=1)
+    worst, most = first, torch.full((len(x),), -torch.inf, device=x.device)
     with evaluating(model):
-        for draw in range(draws):
-            chains = rendered(x, plan.redrawn(rng)) if draw else worst
+        for chains in (first, *others):
             losses = cross_entropy(model(mixture(x, chains, m, w)), y)
             higher = losses > most
             most = torch.where(higher, losses, most)
@@ -112,7 +113,7 @@ def flowed(
         return F.grid_sample(x, still + pixel * flow, padding_mode="border", align_corners=False)
 
     flow = x.new_zeros((len(x), height, width, 2))
-    with evaluating(model), torch.enable_grad():
+    with searched(model), torch.enable_grad():
         for _ in range(steps):
             flow = flow.detach().requires_grad_()
             loss = cross_entropy(model(moved(flow)), y).sum()

@@ -1,18 +1,22 @@
 """AugMix's chains: what is drawn for each image, and its rendering as batched operations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
+from vicinal.chains.fused import Family, families
 from vicinal.chains.geometry import quantized
 from vicinal.chains.operators import OPERATORS
 from vicinal.contracts import Images, PerSample
 from vicinal.draws import Rng
 
 LONGEST = 3  # operators a chain, where the depth is drawn
-CACHED = 1 << 21  # bytes of chains that a CPU renders and mixes as one piece
+# Bytes of chains that are rendered and mixed as one piece: on a CPU what its caches hold, elsewhere
+# so many that their temporaries, some 50 times as large, fit beside a network.
+CACHED, HELD = 1 << 21, 1 << 26
 Pixels = UInt8[Tensor, "n c h w"]
 
 
@@ -43,6 +47,16 @@ class Plan:
         """The same operators at new levels."""
         return replace(self, levels=_levels(tuple(self.levels.shape), self.severity, rng))
 
+    def beside(self, *others: "Plan") -> "Plan":
+        """The chains of all these plans, for one rendering: b + b + .. of each image."""
+        plans = self, *others
+        return Plan(
+            torch.cat([plan.lengths for plan in plans], dim=1),
+            torch.cat([plan.operators for plan in plans], dim=1),
+            torch.cat([plan.levels for plan in plans], dim=1),
+            max(plan.severity for plan in plans),
+        )
+
 
 def _levels(shape: tuple[int, ...], severity: float, rng: Rng) -> Float64[Tensor, "n b d"]:
     """U(0.1, severity) for each operator, with a fair sign."""
@@ -69,44 +83,61 @@ def mixture(
     """(1 - m) x + m Σ_i w_i a_i, differentiable in m and w."""
     images = _piece(x, w.shape[1])
     shares = torch.cat([(1 - m)[:, None], m[:, None] * w / 255], dim=1)[..., None, None, None]
+    if images >= len(x):
+        return _mixed(x, chains, shares)
     pieces = zip(x.split(images), chains.split(images), shares.split(images), strict=True)
     return torch.cat([_mixed(*piece) for piece in pieces])
 
 
 def _piece(x: Images, width: int) -> int:
-    """Images that are processed together, lest a CPU's temporaries fall out of its cache."""
-    return len(x) if x.is_cuda else max(1, CACHED // x[0].numel() // width)
+    """Images that are processed together."""
+    most = CACHED if x.device.type == "cpu" else HELD
+    return max(1, most // x[0].numel() // width)
 
 
 def _mixed(
     x: Images, chains: UInt8[Tensor, "n b c h w"], shares: Float[Tensor, "n s 1 1 1"]
 ) -> Images:
-    mixed = shares[:, 0] * x
-    for i in range(chains.shape[1]):
-        mixed = mixed.addcmul(shares[:, i + 1], chains[:, i].to(x.dtype))
+    own, *theirs = shares.unbind(1)
+    mixed = own * x
+    for share, chain in zip(theirs, chains.unbind(1), strict=True):
+        mixed = mixed.addcmul(share, chain.to(x.dtype))
     return mixed
 
 
 def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
-    """One operator of all chains after another, the chains with the same one together.
+    """One operator of all chains after another, the chains of one family together.
 
     A chain that has ended goes through with the others, untouched.
     """
-    lengths = plan.lengths[part].flatten()
-    levels = plan.levels[part].flatten(0, 1).to(x.device, non_blocking=True)
+    groups, size = families(x.device), (x.shape[2], x.shape[3])
+    lengths, levels = plan.lengths[part].flatten(), plan.levels[part].flatten(0, 1)
+    family, kind = _members(groups)[:, plan.operators[part]].flatten(1, 2)
+    numbers = [each.numbers(kind, levels, size, plan.severity) for each in groups]
     places = torch.arange(len(x)).repeat_interleave(plan.lengths.shape[1])  # of each chain in x
     for step in range(int(lengths.max())):
-        operators = plan.operators[part, :, step].flatten()
-        operators = torch.where(step < lengths, operators, len(OPERATORS))
-        order = operators.argsort(stable=True)
-        sizes = operators.bincount(minlength=len(OPERATORS) + 1).tolist()
-        sorted_x = x.index_select(0, places[order].to(x.device, non_blocking=True)).split(sizes)
-        drawn = levels[order.to(x.device, non_blocking=True), step].split(sizes)
-        groups = [
-            operator(group, at, plan.severity)
-            for operator, group, at in zip(OPERATORS, sorted_x, drawn, strict=False)
-            if len(group)
-        ]
-        x = torch.cat([*groups, sorted_x[-1]])
+        now = torch.where(step < lengths, family[:, step], len(groups))
+        order = now.argsort(stable=True)
+        counts = now.bincount(minlength=len(groups) + 1).tolist()
+        images = x.index_select(0, places[order].to(x.device, non_blocking=True)).split(counts)
+        chosen = order.split(counts)
+        x = torch.cat(
+            [
+                each.apply(images[i], numbers[i][chosen[i], step], plan.severity)
+                for i, each in enumerate(groups)
+                if counts[i]
+            ]
+            + [images[-1]]
+        )
         places = order.argsort()
     return x.index_select(0, places.to(x.device, non_blocking=True))
+
+
+def _members(groups: Sequence[Family]) -> Int64[Tensor, "2 9"]:
+    """Of every operator, its family and which of that it is."""
+    found = {
+        operator: (i, kind)
+        for i, family in enumerate(groups)
+        for kind, operator in enumerate(family.members)
+    }
+    return torch.tensor([found[operator] for operator in OPERATORS]).T

@@ -17,8 +17,10 @@ Amounts = Float64[Tensor, " n"]
 
 
 def quantized(values: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
-    """Truncated to bytes, by way of int32: the direct conversion takes twice as long on a CPU."""
-    return values.to(torch.int32).to(torch.uint8)
+    """Truncated to bytes; on a CPU by way of int32, which takes half the time of the direct way."""
+    if values.device.type == "cpu":
+        values = values.to(torch.int32)
+    return values.to(torch.uint8)
 
 
 def translated(x: Pixels, pixels: Amounts, reach: int) -> Pixels:
@@ -79,8 +81,7 @@ def _sources(
     The place of its upper left neighbour in the image padded by one pixel, the fractions of a pixel
     to the right and down from there, and whether it lies inside the image.
     """
-    angles = range(-reach, reach + 1)
-    table = torch.tensor([_rotation(a, height, width) for a in angles], dtype=torch.float64)
+    table = rotations(height, width, reach).flatten(1)
     matrix = table.to(device, non_blocking=True)[..., None, None].unbind(1)
     rows, columns = (torch.arange(s, device=device).double() + 0.5 for s in (height, width))
     x = (matrix[0] * columns + matrix[1] * rows[:, None]) + matrix[2]
@@ -90,6 +91,14 @@ def _sources(
     places = (top.clamp(-1, height - 1) + 1) * (width + 2) + left.clamp(-1, width - 1) + 1
     found = places.long(), (x - 0.5) - left, (y - 0.5) - top, inside.to(torch.uint8)
     return tuple(each.flatten(1) for each in found)  # pyright: ignore[reportReturnType]
+
+
+@lru_cache(maxsize=4)
+def rotations(height: int, width: int, reach: int) -> Float64[Tensor, "a 2 3"]:
+    """The matrices of all angles from -reach to reach, on the CPU."""
+    angles = range(-reach, reach + 1)
+    matrices = [_rotation(angle, height, width) for angle in angles]
+    return torch.tensor(matrices, dtype=torch.float64).view(-1, 2, 3)
 
 
 def _rotation(degrees: int, height: int, width: int) -> list[float]:

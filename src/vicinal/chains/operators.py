@@ -7,6 +7,7 @@ Pillow truncates. A level's sign is the operator's direction; where it has none 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float64, UInt8
@@ -16,17 +17,27 @@ from vicinal.chains.geometry import quantized, rotated, sheared, translated
 
 Pixels = UInt8[Tensor, "n c h w"]
 Levels = Float64[Tensor, " n"]
+Amounts = Float64[Tensor, "*n"]
 Operator = Callable[[Pixels, Levels, float], Pixels]
 
 
 def autocontrast(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """Each channel stretched to 0 .. 255; a constant one stays."""
-    low, high = (extreme(x, (2, 3), True).double() for extreme in (torch.amin, torch.amax))
-    flat = high == low
+    low, high = torch.aminmax(x.flatten(2), dim=2)
+    lines = _stretches(x.device).index_select(0, high.long().add_(low, alpha=256).flatten())
+    scale, offset = lines.view(*low.shape, 2, 1, 1).unbind(2)
+    stretched = x.double().mul_(scale) if x.device.type == "cpu" else x * scale
+    return quantized(stretched.add_(offset))
+
+
+@lru_cache(maxsize=4)
+def _stretches(device: torch.device) -> Float64[Tensor, "65536 2"]:
+    """The factor and the summand of every pair of a lowest and a highest value."""
+    low, high = torch.arange(256.0, dtype=torch.float64)[:, None], torch.arange(256.0).double()
     # Not 255.0 / span, which torch computes as 255 times the reciprocal.
-    scale = torch.where(flat, 1.0, torch.full_like(low, 255.0) / (high - low))
-    offset = torch.where(flat, 0.0, -low * scale)
-    return quantized(x.double().mul_(scale).add_(offset))
+    scale = torch.where(low == high, 1.0, torch.full((256, 256), 255.0).double() / (high - low))
+    offset = torch.where(low == high, 0.0, -low * scale)
+    return torch.stack([scale, offset], dim=2).flatten(0, 1).to(device, non_blocking=True)
 
 
 def equalize(x: Pixels, levels: Levels, reach: float) -> Pixels:
@@ -44,13 +55,12 @@ def equalize(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 def posterize(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """The highest 4 - int(0.4 v) bits of each value; fewer at higher levels, 4 at the lowest."""
-    lost = 4 + _whole(levels.abs(), 4)
-    return x & (256 - lost.exp2()).to(torch.uint8).view(-1, 1, 1, 1)
+    return x & (256 - lost_bits(levels).exp2()).to(torch.uint8).view(-1, 1, 1, 1)
 
 
 def solarize(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """Values from 256 - int(25.6 v) on inverted; the others as they are."""
-    highest_kept = (255 - _whole(levels.abs(), 256)).to(torch.int16).view(-1, 1, 1, 1)
+    highest_kept = (first_inverted(levels) - 1).to(torch.int16).view(-1, 1, 1, 1)
     # 255 - x is x XOR 255, and a negative number's sign is -1, the byte 255: on a CPU several times
     # as fast as comparing bytes, and as torch.where.
     return x ^ (highest_kept - x).bitwise_right_shift_(15).to(torch.uint8)
@@ -58,12 +68,12 @@ def solarize(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 def rotate(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """int(3 v) degrees about the centre, a positive level against the clock."""
-    return rotated(x, _whole(levels, 30), int(reach * 30 / 10))
+    return rotated(x, degrees(levels), int(reach * 30 / 10))
 
 
 def shear_x(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """Rows moved by 0.03 v of their distance from the top."""
-    return sheared(x, levels * 0.3 / 10, reach * 0.3 / 10)
+    return sheared(x, slopes(levels), reach * 0.3 / 10)
 
 
 def shear_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
@@ -73,19 +83,44 @@ def shear_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 def translate_x(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """Moved left by int(v w / 30) pixels."""
-    largest = x.shape[3] / 3
-    return translated(x, _whole(levels, largest), int(reach * largest / 10))
+    width = x.shape[3]
+    return translated(x, pixels_moved(levels, width), int(reach * (width / 3) / 10))
 
 
 def translate_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """Moved up by int(v h / 30) pixels: so many rows along the flattened image."""
     height, width = x.shape[2:]
-    pixels = _whole(levels, height / 3) * width
+    pixels = pixels_moved(levels, height) * width
     most = int(reach * (height / 3) / 10) * width
     return translated(x.flatten(2)[:, :, None], pixels, most).view(x.shape)
 
 
-def _whole(levels: Levels, largest: float) -> Levels:
+def lost_bits(levels: Amounts) -> Amounts:
+    """Of posterize."""
+    return 4 + _whole(levels.abs(), 4)
+
+
+def first_inverted(levels: Amounts) -> Amounts:
+    """The lowest value that solarize inverts."""
+    return 256 - _whole(levels.abs(), 256)
+
+
+def degrees(levels: Amounts) -> Amounts:
+    """Of a rotation, against the clock."""
+    return _whole(levels, 30)
+
+
+def slopes(levels: Amounts) -> Amounts:
+    """Of a shear: pixels a pixel."""
+    return levels * 0.3 / 10
+
+
+def pixels_moved(levels: Amounts, side: int) -> Amounts:
+    """Of a translation along a side of so many."""
+    return _whole(levels, side / 3)
+
+
+def _whole(levels: Amounts, largest: float) -> Amounts:
     """AugMix's int_parameter: truncated, so alike for both signs."""
     return (levels * largest / 10).trunc()
 

@@ -6,7 +6,7 @@ Differs:  nvJPEG's pixels and torch's bilinear filter are not Pillow's, by a lev
 """
 
 import io
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from vicinal.data.decoders import Here, Mend, Task
 from vicinal.data.pixels import Crop, content
 
 READERS = 8
+Plan = tuple[tuple[int, int], int, int]  # the size to resize to, and the corner to crop from there
 MODES = ("RGB", "L")  # of JPEGs that nvJPEG turns to RGB
 
 
@@ -47,21 +48,19 @@ class OnGpu:
     def _batch(
         self, crop: Crop, tasks: Sequence[Task], files: Sequence[Tensor | None], mend: Mend
     ) -> UInt8[Tensor, "n 3 h w"]:
-        shape = (len(tasks), 3, crop.size, crop.size)
-        out = torch.empty(shape, dtype=torch.uint8, device=self.device)
         jpegs = {place: file for place, file in enumerate(files) if file is not None}
-        images = dict(zip(jpegs, self._decoded(list(jpegs.values())), strict=True))
-        left = []  # to Pillow, which says what is wrong where something is
-        for place, task in enumerate(tasks):
-            image = images.get(place)
-            if image is None:
-                left.append(place)
-            else:
-                out[place] = cropped(crop, image, task.seed)
-        if left:
+        decoded = zip(jpegs, self._decoded(list(jpegs.values())), strict=True)
+        images = {place: image for place, image in decoded if image is not None}
+        left = [place for place in range(len(tasks)) if place not in images]
+        parts = []
+        if images:
+            parts.append(cropped(crop, [*images.values()], [tasks[p].seed for p in images]))
+        if left:  # to Pillow, which says what is wrong where something is
             (others,) = Here()(crop, [[tasks[place] for place in left]], mend)
-            out[left] = others.to(self.device)
-        return out
+            parts.append(others.to(self.device, non_blocking=True))
+        order = torch.tensor([*images, *left]).argsort().to(self.device, non_blocking=True)
+        out = torch.cat(parts).index_select(0, order)
+        return out.contiguous(memory_format=torch.channels_last)
 
     def _decoded(self, files: list[Tensor]) -> list[Tensor | None]:
         """One damaged file spoils the whole list: then each is tried by itself."""
@@ -69,27 +68,48 @@ class OnGpu:
             return []
         try:
             return [*decode_jpeg(files, mode=ImageReadMode.RGB, device=self.device)]
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise  # the device's fault, not a file's
         except RuntimeError:
             if len(files) == 1:
                 return [None]
             return [image for file in files for image in self._decoded([file])]
 
 
-def cropped(crop: Crop, image: UInt8[Tensor, "3 h w"], seed: int | None) -> Tensor:
-    """What Crop makes of an image of Pillow's, by torch."""
+def cropped(
+    crop: Crop, images: Sequence[UInt8[Tensor, "3 _ _"]], seeds: Sequence[int | None]
+) -> UInt8[Tensor, "n 3 h w"]:
+    """What Crop makes of images of Pillow's, by torch; those of one shape are resized together."""
+    alike: dict[tuple[torch.Size, Plan], list[int]] = defaultdict(list)
+    parts = []
+    for place, (image, seed) in enumerate(zip(images, seeds, strict=True)):
+        part, plan = _planned(crop, image, seed)
+        parts.append(part)
+        alike[part.shape, plan].append(place)
+    resized = []
+    for (shape, (size, top, left)), places in alike.items():
+        group = torch.empty((len(places), *shape), device=parts[0].device)
+        for held, place in zip(group, places, strict=True):
+            held.copy_(parts[place])
+        whole = F.interpolate(group, size, mode="bilinear", antialias=True)
+        resized.append(whole[..., top : top + crop.size, left : left + crop.size])
+    order = torch.tensor([place for places in alike.values() for place in places]).argsort()
+    together = torch.cat(resized)
+    together = together.index_select(0, order.to(together.device, non_blocking=True))
+    return together.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _planned(
+    crop: Crop, image: UInt8[Tensor, "3 h w"], seed: int | None
+) -> tuple[UInt8[Tensor, "3 y x"], Plan]:
+    """The part of an image that is resized, and to what."""
     height, width = image.shape[1:]
     if seed is None:
         across, down = crop.resized(width, height)
-        left, top, right, bottom = crop.centre(across, down).corners
-        return _resized(image, down, across)[:, top:bottom, left:right]
+        box = crop.centre(across, down)
+        return image, ((down, across), box.top, box.left)
     left, top, right, bottom = crop.box(width, height, Random(seed)).corners
-    return _resized(image[:, top:bottom, left:right], crop.size, crop.size)
-
-
-def _resized(image: Tensor, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
-    size = (height, width)
-    wanted = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)
-    return wanted[0].round().clamp(0, 255).to(torch.uint8)
+    return image[:, top:bottom, left:right], ((crop.size, crop.size), 0, 0)
 
 
 def _jpeg(path: str) -> UInt8[Tensor, " n"] | None:

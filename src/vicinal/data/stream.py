@@ -62,7 +62,9 @@ class StreamedSplit:
         images = self.decoder(self.crop, tasks, self._mend)
         for x, places in zip(images, on_device(rows, self.y.device), strict=True):
             here = x.to(places.device, non_blocking=True)
-            yield here.contiguous(), self.y.index_select(0, places), places
+            if here.device.type == "cpu":  # elsewhere networks want them as decoders fill them
+                here = here.contiguous()
+            yield here, self.y.index_select(0, places), places
 
     def _tasks(self, rows: Rows, key: Key | None) -> list[Task]:
         def seed(row: int) -> int | None:

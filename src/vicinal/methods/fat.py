@@ -28,7 +28,7 @@ from vicinal.attacks import at_images, check_images, projected, uniform_start
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, TrainingData, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
-from vicinal.surgery.modes import evaluating
+from vicinal.surgery.modes import searched
 from vicinal.surgery.steps import count_steps, counted_step
 
 
@@ -93,7 +93,7 @@ class Fat(Method):
         """Alg. 1: a sample stays where it was missed for the (τ + 1)-th time."""
         adversarial = uniform_start(x, self.epsilon, rng)
         misses = torch.zeros_like(y[:, 0])
-        with evaluating(model):
+        with searched(model):
             for _ in range(self.steps):
                 logits, gradient = at_images(model, adversarial, y)
                 misses += logits.argmax(dim=1) != y.argmax(dim=1)

@@ -25,7 +25,7 @@ from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, kl_divergence
 from vicinal.surgery.modes import frozen_statistics
-from vicinal.surgery.slimmable import check_slimmable, narrowed
+from vicinal.surgery.slimmable import check_slimmable, narrowed, untuned
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ class GradAug(Method):
         yield cross_entropy(logits, y).mean()
         for width in widths(self.num_subnets, self.alpha, self.smallest, rng):
             x_i, q_i = self.transform(x, q, rng)
-            # Frozen at a width of 1 too: it is the transformed images that spoil the statistics.
-            with frozen_statistics(model), narrowed(model, width):
-                logits = model(x_i)
-            yield kl_divergence(logits, q_i).mean()
+            with untuned(shapes_are_new=width not in (1, self.alpha)):
+                # Frozen at a width of 1 too: the transformed images are what spoils the statistics.
+                with frozen_statistics(model), narrowed(model, width):
+                    logits = model(x_i)
+                yield kl_divergence(logits, q_i).mean()
 
 
 def check_widths(num_subnets: int, alpha: float) -> None:

@@ -23,7 +23,7 @@ from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, kl_divergence
 from vicinal.methods.gradaug import check_widths, widths
 from vicinal.surgery.modes import frozen_statistics
-from vicinal.surgery.slimmable import check_slimmable, narrowed
+from vicinal.surgery.slimmable import check_slimmable, narrowed, untuned
 from vicinal.surgery.steps import check_ramp, count_steps, ramp_up
 
 
@@ -77,8 +77,10 @@ class GradAugSemi(Method):
         with frozen_statistics(model), torch.no_grad():
             q_u = model(u).softmax(dim=1)
         for width in widths(self.num_subnets, self.alpha, smallest=True, rng=rng):
+            new = width not in (1, self.alpha)
             for images, targets, factor in ((x, q, 1.0), (u, q_u, weight)):
                 x_i, q_i = self.transform(images, targets, rng)
-                with frozen_statistics(model), narrowed(model, width):
-                    logits = model(x_i)
-                yield factor * kl_divergence(logits, q_i).mean()
+                with untuned(shapes_are_new=new):
+                    with frozen_statistics(model), narrowed(model, width):
+                        logits = model(x_i)
+                    yield factor * kl_divergence(logits, q_i).mean()

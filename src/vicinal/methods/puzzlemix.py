@@ -34,7 +34,7 @@ from vicinal.attacks import at_images
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, permutation, shared_choice
 from vicinal.losses import LOSSES, LossName, cross_entropy
-from vicinal.surgery.modes import evaluating
+from vicinal.surgery.modes import searched
 
 Saliency = Float[Tensor, "n h w"]
 
@@ -92,7 +92,7 @@ class PuzzleMix(Method):
             clean, gradient = self._clean(model, x, y)
             yield clean
         else:
-            with evaluating(model):
+            with searched(model):
                 _, gradient = at_images(model, x, y)
         saliency = gradient.square().sum(dim=1).sqrt()
         z = self._mask(x, saliency, partner, blocks, lam)

@@ -34,3 +34,27 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def constant_weights(model: nn.Module) -> Iterator[None]:
+    """No parameter is differentiated; afterwards those are that were.
+
+    An uncompiled backward leaves out the gradients that nobody asked for. A compiled one is one
+    piece of code, and those of the weights are half of its work.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad = True
+
+
+@contextmanager
+def searched(model: nn.Module) -> Iterator[None]:
+    """For a search among inputs: in eval mode, and only they are differentiated."""
+    with evaluating(model), constant_weights(model):
+        yield

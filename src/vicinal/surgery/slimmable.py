@@ -55,6 +55,21 @@ def narrowed(model: nn.Module, width: float) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def untuned(shapes_are_new: bool) -> Iterator[None]:
+    """cuDNN takes the algorithms that it expects to be fastest, where shapes hardly come again.
+
+    With cudnn.benchmark it would try all, for every convolution of every width and image size.
+    Backward passes are tuned too, so this must be open until a term's is done: around its `yield`.
+    """
+    tuned = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = tuned and not shapes_are_new
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = tuned
+
+
 def check_slimmable(model: nn.Module) -> None:
     """Refuse a network with parts whose first channels are not a function of first channels.
 

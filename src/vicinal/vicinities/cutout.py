@@ -32,8 +32,10 @@ class Cutout(Vicinity):
 
     def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Images, Targets]:
         count = len(x) if self.per == "sample" else 1
-        rows, columns = (self._covered(count, size, rng) for size in x.shape[-2:])
-        hole = (rows[:, None, :, None] & columns[:, None, None, :]).to(x.device, non_blocking=True)
+        covers = [self._covered(count, size, rng) for size in x.shape[-2:]]
+        # Sent before they are combined, for the mask is as large as the images.
+        rows, columns = (cover.to(x.device, non_blocking=True) for cover in covers)
+        hole = rows[:, None, :, None] & columns[:, None, None, :]
         fill = torch.tensor(self.fill or (0.0,), dtype=x.dtype).to(x.device, non_blocking=True)
         return torch.where(hole, fill.view(1, -1, 1, 1), x), y
 
