@@ -15,6 +15,7 @@ from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import RunError
+from vicinal.exchange import GradientExchange
 from vicinal.optim import Optimizer
 from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
@@ -44,6 +45,7 @@ class Loop:
         rng: Rng,
     ) -> None:
         ranks.same_start(model)
+        self.exchange = GradientExchange(model)
         self.model, self.method, self.batches = model, method, batches
         self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
         self.optimizer = optimizer(model)
@@ -86,12 +88,14 @@ class Loop:
             for parameter in group["params"]:
                 parameter.grad = None  # zero_grad() calls the profiler: 6 % of an MLP's step
         self.runtime.begin_step()
+        self.exchange.begin()
         loss = torch.zeros((), device=x.device)
         for own_term in self._terms(x, y, rows):
             term = ranks.weighted(own_term, len(x), samples)
+            self.exchange.next_term()
             term.backward()
             loss = loss + term.detach()
-        ranks.synchronise(self.model, len(x), samples)
+        self.exchange.finish(len(x), samples)
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
