@@ -87,6 +87,18 @@ def test_bf16_and_channels_last_lose_what_fp32_loses(method: str) -> None:
     assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=0.02)
 
 
+def test_an_evaluation_sees_images_in_the_networks_layout() -> None:
+    run: Run = build(compose(*SETTINGS, "runtime=cpu", "runtime.channels_last=true"))
+    data, last = run.dataset.load(), torch.channels_last
+    model, seen = run.build(data), list[bool]()
+    model.register_forward_pre_hook(
+        lambda _, x: seen.append(x[0].is_contiguous(memory_format=last))
+    )
+    run.measure(model, data)
+    assert seen
+    assert all(seen)
+
+
 def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixture) -> None:
     trained("patchup_soft", "runtime.compile=false")
     assert not caplog.messages

@@ -73,7 +73,7 @@ class Loop:
         since = perf_counter()
         for x, y, rows in self.batches.epoch(self.epoch, first, self.rng):
             samples = self.batches.size(self.steps_done - self.epoch * len(self.batches))
-            self.step(self.runtime.layout(x), y, rows, samples)
+            self.step(self.runtime.begin_step(x), y, rows, samples)
             if self.steps_done % CHECK_EVERY == 0:
                 self.check()
             self.seconds, since = self.seconds + perf_counter() - since, perf_counter()
@@ -87,7 +87,6 @@ class Loop:
             group["lr"] = rate
             for parameter in group["params"]:
                 parameter.grad = None  # zero_grad() calls the profiler: 6 % of an MLP's step
-        self.runtime.begin_step()
         self.exchange.begin()
         loss = torch.zeros((), device=x.device)
         for own_term in self._terms(x, y, rows):
@@ -111,7 +110,7 @@ class Loop:
         if "rows" in method.wants:
             more["rows"] = rows
         if "unlabelled" in method.wants:
-            more["unlabelled"] = self.batches.more(len(x), self.rng)
+            more["unlabelled"] = self.runtime.layout(self.batches.more(len(x), self.rng))
         terms = method(self.model, x, y, self.rng, **more)
         while True:
             with self.runtime.autocast():

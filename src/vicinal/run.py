@@ -148,7 +148,7 @@ class Run:
             measured = {
                 f"{split}_{key}": value
                 for split, samples in splits.items()
-                for key, value in self.evaluation(model, samples).items()
+                for key, value in self.evaluation(model, samples, self.runtime.begin_step).items()
             }
         spoilt = [key for key, value in measured.items() if not isfinite(value)]
         if spoilt:

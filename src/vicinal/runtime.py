@@ -102,13 +102,17 @@ class Runtime:
             model.compile(mode="reduce-overhead" if self.cuda_graphs else None)
         return model
 
-    def begin_step(self) -> None:
-        """What replayed graphs returned in the step before is no longer wanted."""
+    def begin_step(self, x: torch.Tensor) -> torch.Tensor:
+        """The batch of a step, or of an evaluation, in the network's layout.
+
+        What replayed graphs returned before is given up: their memory is for this batch.
+        """
         if self.cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
+        return self.layout(x)
 
     def layout(self, x: torch.Tensor) -> torch.Tensor:
-        """A batch in the network's layout."""
+        """Images in the network's layout."""
         if self._channels_last and x.ndim == 4:
             return x.contiguous(memory_format=torch.channels_last)
         return x
