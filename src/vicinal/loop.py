@@ -149,7 +149,10 @@ class Loop:
         )
 
     def state(self) -> dict[str, Any]:
-        """All that continues this run bit for bit; all ranks ask for it, the first may keep it."""
+        """All that continues this run; all ranks ask for it, the first may keep it.
+
+        Bit for bit on a CPU, and on CUDA where the runtime is deterministic.
+        """
         self.check()
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["counters"] = [self.epoch, self.steps_done, self.seconds]

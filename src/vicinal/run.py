@@ -134,6 +134,7 @@ class Run:
     def trained(self, folder: Path) -> tuple[nn.Module, Data]:
         """The network that a finished run left in its folder, and the data it was trained on."""
         self.runtime.start()
+        self.runtime.forget()
         data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
         loop = self.loop(data)
         RunFolder(folder, self.runtime.checkpoint_seconds, data.fingerprint).resume(loop, {})
@@ -167,6 +168,7 @@ class Run:
 
     def _train(self, path: Path, origin: dict[str, Any]) -> dict[str, Any]:
         self.runtime.start()
+        self.runtime.forget()
         with ranks.one_before_all():
             data = self.dataset.load().to(self.runtime.target, self.runtime.decoder())
         loop = self.loop(data)
