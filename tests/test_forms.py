@@ -118,23 +118,6 @@ def test_what_does_not_go_together_is_refused(settings: dict[str, bool], rule: s
         Runtime(**settings)  # pyright: ignore[reportArgumentType]
 
 
-def test_a_gpu_compiles_unless_batchnorm_is_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    summary = Runtime(device="cuda").summary()
-    assert summary == {
-        "precision": "bf16",
-        "channels_last": True,
-        "compile": True,
-        "cuda_graphs": False,
-        "deterministic": False,
-        "sync_batchnorm": False,
-        "decode": "cpu",
-    }
-    assert not Runtime(device="cuda", sync_batchnorm=True).summary()["compile"]
-    assert not Runtime(device="cuda", compile=False).summary()["compile"]
-    assert not Runtime(device="cpu").summary()["compile"]
-
-
 def test_runs_of_one_process_are_compiled_however_many_they_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import jaxtyping
 import photos
 import pytest
 import torch
@@ -30,6 +31,12 @@ pytestmark = [
 ]
 METHODS = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}
 WAITING = {"puzzlemix"}  # its minimum cut is the CPU's
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes are not checked in what is compiled."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def batch() -> tuple[Tensor, Tensor]:

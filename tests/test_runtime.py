@@ -103,3 +103,20 @@ def test_a_workspace_that_does_not_repeat_itself_is_refused(
     Runtime()
     with pytest.raises(ValueError, match=f"deterministic must be false where {WORKSPACE} is :4096"):
         Runtime(deterministic=True)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_compiles_unless_batchnorm_is_synchronised() -> None:
+    summary = Runtime(device="cuda").summary()
+    assert summary == {
+        "precision": "bf16",
+        "channels_last": True,
+        "compile": True,
+        "cuda_graphs": False,
+        "deterministic": False,
+        "sync_batchnorm": False,
+        "decode": "cpu",
+    }
+    assert not Runtime(device="cuda", sync_batchnorm=True).summary()["compile"]
+    assert not Runtime(device="cuda", compile=False).summary()["compile"]
+    assert not Runtime(device="cpu").summary()["compile"]
