@@ -75,7 +75,7 @@ def bare(arguments: argparse.Namespace) -> Iterator[int]:
     while True:
         for rows in torch.randperm(len(y)).to(y.device).split(arguments.batch):
             with run.runtime.autocast():
-                images = run.runtime.layout(x[rows].float() / 255)
+                images = run.runtime.begin_step(x[rows].float() / 255)
                 loss = F.cross_entropy(network(images), y[rows])
             optimizer.zero_grad()
             loss.backward()

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partialmethod
 from itertools import islice
-from typing import Any
+from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
 from torch import nn
 
-from vicinal.configs import CONFIGS, build, compose
+from vicinal import runtime
+from vicinal.configs import CONFIGS, build, compose, resolved
 from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.runtime import Runtime
@@ -94,6 +95,18 @@ def test_bf16_and_channels_last_lose_what_fp32_loses(method: str) -> None:
     assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=0.02)
 
 
+def test_an_evaluation_sees_images_in_the_networks_layout() -> None:
+    run: Run = build(compose(*SETTINGS, "runtime=cpu", "runtime.channels_last=true"))
+    data, last = run.dataset.load(), torch.channels_last
+    model, seen = run.build(data), list[bool]()
+    model.register_forward_pre_hook(
+        lambda _, x: seen.append(x[0].is_contiguous(memory_format=last))
+    )
+    run.measure(model, data)
+    assert seen
+    assert all(seen)
+
+
 def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixture) -> None:
     trained("patchup_soft", "runtime.compile=false")
     assert not caplog.messages
@@ -112,32 +125,18 @@ def test_what_does_not_go_together_is_refused(settings: dict[str, bool], rule: s
         Runtime(**settings)  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize(
-    ("precision", "expected"), [("fp32", "ieee"), ("tf32", "tf32"), (None, "tf32")]
-)
-def test_fp32_on_a_gpu_is_fp32(
-    precision: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_runs_of_one_process_are_compiled_however_many_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    backends: list[Any] = [torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv")]  # noqa: B009
-    before = [backend.fp32_precision for backend in backends]
-    Runtime(device="cuda", precision=precision).start()
-    found = [backend.fp32_precision for backend in backends]
-    for backend, value in zip(backends, before, strict=True):
-        backend.fp32_precision = value
-    assert found == [expected] * 2
-
-
-def test_a_gpu_compiles_unless_batchnorm_is_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    summary = Runtime(device="cuda").summary()
-    assert summary == {
-        "precision": "bf16",
-        "channels_last": True,
-        "compile": True,
-        "cuda_graphs": False,
-    }
-    assert not Runtime(device="cuda", sync_batchnorm=True).summary()["compile"]
-    assert not Runtime(device="cuda", compile=False).summary()["compile"]
-    assert not Runtime(device="cpu").summary()["compile"]
+    """Dynamo's limit is of all networks together; without a fresh start the second is not."""
+    monkeypatch.setattr(runtime, "COMPILATIONS", 3)  # training, its last batch, evaluation
+    counters, graphs = torch._dynamo.utils.counters, []
+    task = "dataset=uci_iris", "model=mlp", "schedule.epochs=1", "schedule.batch_size=70"
+    form = "runtime=cpu", "runtime.compile=true", "runtime.progress=false"
+    for width in (4, 5):
+        counters.clear()
+        lines = f"model.width={width}", f"out={tmp_path}", f"results={tmp_path}/results"
+        config = compose(*task, *form, *lines)
+        build(config).execute(resolved(config), {"model": "mlp", "method": "erm"})
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs == [3, 3]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import jaxtyping
 import photos
 import pytest
 import torch
@@ -30,6 +31,12 @@ pytestmark = [
 ]
 METHODS = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}
 WAITING = {"puzzlemix"}  # its minimum cut is the CPU's
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes are not checked in what is compiled."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -88,6 +95,22 @@ def test_compiled_steps_lose_what_the_uncompiled_lose(method: str, graphs: bool)
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
 
 
+FORMS = [("erm", True), *((method, False) for method in sorted(METHODS - {"advmax"}))]
+
+
+@pytest.mark.parametrize(("method", "compiled"), FORMS)
+def test_deterministic_runs_repeat_themselves(method: str, compiled: bool) -> None:
+    """But for AdvMax's: see test_deterministic.py."""
+    weights = []
+    for _ in range(2):
+        trained = loop(method, "runtime.deterministic=true", f"runtime.compile={compiled}")
+        for _ in islice(trained.steps(), 4):
+            pass
+        weights.append(trained.model.state_dict())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
 def test_precisions_and_layouts_train_alike(tmp_path: Path) -> None:
     accuracies = {}
     for precision, channels_last in (("fp32", False), ("bf16", True)):
@@ -111,13 +134,18 @@ def test_precisions_and_layouts_train_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-def test_two_gpus_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "task",
+    [
+        "dataset=digits dataset.crop_padding=0 model=wrn16_4 runtime.sync_batchnorm=true",
+        "dataset=uci_iris model=mlp",  # compiled, and gradients leave during the backward
+    ],
+)
+def test_two_gpus_train_as_one(task: str, tmp_path: Path) -> None:
     """Without draws and with BatchNorm over both, up to rounding."""
     train = Path(__file__).parents[1] / "train.py"
-    settings = (
-        "dataset=digits dataset.crop_padding=0 model=wrn16_4 runtime=cuda runtime.precision=fp32 "
-        "runtime.sync_batchnorm=true schedule.epochs=3 schedule.batch_size=64 optimizer.lr=0.01"
-    ).split()
+    form = "runtime=cuda runtime.precision=fp32 schedule.epochs=3 schedule.batch_size=64"
+    settings = [*task.split(), *form.split(), "optimizer.lr=0.01"]
     losses = []
     for count in (1, 2):
         out = tmp_path / str(count)

@@ -5,11 +5,9 @@ import copy
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from two_ranks import on_two
 
 import vicinal.checkpoints
 import vicinal.folders
@@ -70,36 +69,6 @@ PLAIN = {
     "shakedrop": ["method.survival=1"],
     "stochastic_depth": [],
 }
-
-
-def on_two(task: Callable[[], Any], folder: Path, world: int = 2) -> list[Any]:
-    """What a function finds on each of two ranks: forks of this process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            _rank(task, rank, world, port, folder)
-        children.append(child)
-    failed = [os.waitpid(child, 0)[1] for child in children]
-    assert not any(failed), failed
-    paths = [folder / f"found{rank}.pt" for rank in range(world)]
-    return [torch.load(path, weights_only=False) for path in paths]
-
-
-def _rank(task: Callable[[], Any], rank: int, world: int, port: int, folder: Path) -> None:
-    try:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        ranks.join("cpu")
-        torch.save(task(), folder / f"found{rank}.pt")
-        ranks.leave()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
 
 
 @pytest.fixture
@@ -278,38 +247,6 @@ def test_without_synchronised_batchnorm_ranks_keep_their_mean_statistics(tmp_pat
     for part in ("state", "average"):
         for key, value in found[0][part].items():
             assert torch.equal(value, found[1][part][key]), key
-
-
-def test_parameters_without_a_gradient_on_any_rank_stay_without(tmp_path: Path) -> None:
-    """Weight decay would change them."""
-
-    def step() -> list[Tensor | None]:
-        layers = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in range(3))
-        used = [layers[0]] if ranks.first() else [layers[0], layers[1]]
-        for layer in used:
-            layer(torch.ones(1, 1)).sum().backward()
-        ranks.synchronise(layers, 1, 2)
-        return [p.grad for p in layers.parameters()]
-
-    for found in on_two(step, tmp_path):
-        assert found == [torch.tensor([[2.0]]), torch.tensor([[1.0]]), None]
-
-
-def test_gradients_too_many_for_one_message_all_arrive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ranks, "BUCKET", 3)
-
-    def step() -> list[Tensor | None]:
-        kinds = {2: torch.float32, 1: torch.float64, 5: torch.float32, 3: torch.float32}
-        layers = nn.ModuleList(nn.Linear(1, n, bias=False, dtype=t) for n, t in kinds.items())
-        for p in layers.parameters():
-            (p * (ranks.rank() + 1)).sum().backward()
-        ranks.synchronise(layers, 1, 2)
-        return [p.grad for p in layers.parameters()]
-
-    for found in on_two(step, tmp_path):
-        assert [set(gradient.flatten().tolist()) for gradient in found] == [{3.0}] * 4
 
 
 def test_all_start_from_the_first_ranks_weights_and_buffers(tmp_path: Path) -> None:

@@ -49,9 +49,8 @@ def as_torch_has_it(device: str, exact: bool = False) -> None:
     """fp32 as it is unless torch is told otherwise, or exact; with cuDNN's benchmark."""
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
-        convolution = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
-        convolution.fp32_precision = "ieee" if exact else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.backends.cudnn.allow_tf32 = not exact
+        torch.set_float32_matmul_precision("highest")
 
 
 def queue(workers: int) -> int:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benches.racing import now
+from vicinal.runtime import allow_tf32
 
 WIDTHS = {"bf16": 2, "tf32": 4, "fp32": 4}  # bytes of an activation
 OPTIMIZER_BYTES = 24
@@ -96,7 +97,7 @@ def measured_peaks(device: str, side: int) -> dict[str, float]:
     a, b = torch.randn(2, side, side, device=device)
     for name, dtype in (("fp32", a.dtype), ("tf32", a.dtype), ("bf16", torch.bfloat16)):
         if device == "cuda":
-            torch.backends.cuda.matmul.fp32_precision = "tf32" if name == "tf32" else "ieee"
+            allow_tf32(name == "tf32")
         elif name == "tf32":
             continue
         job = partial(torch.mm, a.to(dtype), b.to(dtype))

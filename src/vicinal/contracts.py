@@ -59,6 +59,8 @@ class Vicinity(Protocol):
 class Method(Protocol):
     """What is minimised: yields its loss in terms, which the loop backpropagates as they arrive.
 
+    In one step there are as many terms on every rank.
+
     Two corners of the papers need more than (x, y). A method that sets `wants` is called with
     those as keywords: `rows`, the samples' places in the training split, or `unlabelled`, as many
     more images. `attach` shows it the data once, before training.

@@ -15,6 +15,7 @@ from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import RunError
+from vicinal.exchange import GradientExchange
 from vicinal.optim import Optimizer, lay_out_like_weights
 from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
@@ -44,6 +45,7 @@ class Loop:
         rng: Rng,
     ) -> None:
         ranks.same_start(model)
+        self.exchange = GradientExchange(model)
         self.model, self.method, self.batches = model, method, batches
         self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
         self.optimizer = optimizer(model)
@@ -70,7 +72,7 @@ class Loop:
         since = perf_counter()
         for x, y, rows in self.batches.epoch(self.epoch, first, self.rng):
             samples = self.batches.size(self.steps_done - self.epoch * len(self.batches))
-            self.step(self.runtime.layout(x), y, rows, samples)
+            self.step(self.runtime.begin_step(x), y, rows, samples)
             if self.steps_done % CHECK_EVERY == 0:
                 self.check()
             self.seconds, since = self.seconds + perf_counter() - since, perf_counter()
@@ -84,13 +86,14 @@ class Loop:
             group["lr"] = rate
             for parameter in group["params"]:
                 parameter.grad = None  # zero_grad() calls the profiler: 6 % of an MLP's step
-        self.runtime.begin_step()
+        self.exchange.begin()
         loss = torch.zeros((), device=x.device)
         for own_term in self.terms(x, y, rows):
             term = ranks.weighted(own_term, len(x), samples)
+            self.exchange.next_term()
             term.backward()
             loss = loss + term.detach()
-        ranks.synchronise(self.model, len(x), samples)
+        self.exchange.finish(len(x), samples)
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
@@ -106,7 +109,7 @@ class Loop:
         if "rows" in method.wants:
             more["rows"] = rows
         if "unlabelled" in method.wants:
-            more["unlabelled"] = self.batches.more(len(x), self.rng)
+            more["unlabelled"] = self.runtime.layout(self.batches.more(len(x), self.rng))
         terms = method(self.model, x, y, self.rng, **more)
         while True:
             with self.runtime.autocast():
@@ -145,7 +148,10 @@ class Loop:
         )
 
     def state(self) -> dict[str, Any]:
-        """All that continues this run bit for bit; all ranks ask for it, the first may keep it."""
+        """All that continues this run; all ranks ask for it, the first may keep it.
+
+        Bit for bit on a CPU, and on CUDA where the runtime is deterministic.
+        """
         self.check()
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["counters"] = [self.epoch, self.steps_done, self.seconds]

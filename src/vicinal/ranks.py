@@ -7,7 +7,7 @@ same on all ranks. A rank that fails leaves by its own error, and torchrun ends 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from textwrap import shorten
@@ -23,13 +23,11 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.modules.batchnorm import _NormBase
 
 from vicinal.errors import RunError
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 PATIENCE = timedelta(minutes=30)  # with a rank that lives but does not answer
-BUCKET = 1 << 25  # numbers that are sent at a time: 128 MB of float32
 
 Value = TypeVar("Value")
 
@@ -120,6 +118,18 @@ def summed_(values: Tensor) -> Tensor:
     return values
 
 
+def summing_(values: Tensor) -> Callable[[], None]:
+    """Begin to sum over the ranks, in place; the sum is there once what this returns returns."""
+    with _met():
+        work = dist.all_reduce(values, async_op=True)
+
+    def arrive() -> None:
+        with _met():
+            work.wait()
+
+    return arrive
+
+
 def stacked(values: Shaped[Tensor, " k"]) -> Shaped[Tensor, "r k"]:
     """One row from each rank."""
     rows = values.new_empty(count() * len(values))
@@ -152,53 +162,6 @@ def same_start(model: nn.Module) -> None:
         with _met():
             dist.broadcast(sent, 0)
         values.copy_(sent)
-
-
-@torch.no_grad()
-def synchronise(model: nn.Module, mine: int, whole: int) -> None:
-    """Sum the gradients of the ranks' weighted losses; average BatchNorm's running statistics.
-
-    A parameter that has a gradient on no rank is left without, as on one process.
-    """
-    if count() == 1:
-        return
-    trained = [p for p in model.parameters() if p.requires_grad]
-    present = torch.tensor([p.grad is not None for p in trained], dtype=torch.uint8)
-    with _met():
-        dist.all_reduce(present, dist.ReduceOp.MAX)
-    gradients = []
-    for parameter, anywhere in zip(trained, present.tolist(), strict=True):
-        if anywhere:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            gradients.append(parameter.grad)
-    statistics = list(_running_statistics(model))
-    for values in statistics:
-        values.copy_(weighted(values, mine, whole))
-    for bucket in _buckets([*gradients, *statistics]):
-        flat = summed_(torch.cat([values.reshape(-1) for values in bucket]))
-        parts = flat.split([values.numel() for values in bucket])
-        for values, part in zip(bucket, parts, strict=True):
-            values.copy_(part.view(values.shape))
-
-
-def _running_statistics(model: nn.Module) -> Iterator[Tensor]:
-    for module in model.modules():
-        if isinstance(module, _NormBase) and module.running_mean is not None:
-            assert module.running_var is not None
-            yield from (module.running_mean, module.running_var)
-
-
-def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """In their order, apart by type, and no more than BUCKET numbers at a time if it can be."""
-    open_: dict[torch.dtype, list[Tensor]] = {}
-    for values in tensors:
-        bucket = open_.setdefault(values.dtype, [])
-        if bucket and sum(map(torch.numel, bucket)) + values.numel() > BUCKET:
-            yield bucket
-            open_[values.dtype] = bucket = []
-        bucket.append(values)
-    yield from open_.values()
 
 
 def _own_gpu() -> int:

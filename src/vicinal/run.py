@@ -158,7 +158,7 @@ class Run:
             measured = {
                 f"{split}_{key}": value
                 for split, samples in splits.items()
-                for key, value in self.evaluation(model, samples).items()
+                for key, value in self.evaluation(model, samples, self.runtime.begin_step).items()
             }
         spoilt = [key for key, value in measured.items() if not isfinite(value)]
         if spoilt:
@@ -178,6 +178,7 @@ class Run:
     def _data(self) -> Data:
         """Read here, to where it is trained on."""
         self.runtime.start()
+        self.runtime.forget()
         with ranks.one_before_all():
             return self.dataset.load().to(self.runtime.target, self.runtime.decoder())
 

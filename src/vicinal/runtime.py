@@ -1,7 +1,9 @@
 """Where and how fast a run computes; nothing here is part of the experiment."""
 
 import ctypes
+import gc
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +16,8 @@ from vicinal.data.decoders import Decoder, Here, Workers
 MOST_WORKERS = 16
 # Training, its last batch, evaluation, the passes that search: dynamo gives up at 8 by default.
 COMPILATIONS = 64
+# Of cuBLAS; torch reads it at a process's first matrix product and accepts these two.
+WORKSPACE, REPEATABLE = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
@@ -26,6 +30,7 @@ class Runtime:
     channels_last: bool | None = None
     compile: bool | None = None
     cuda_graphs: bool = False  # of compiled code: for networks of many small kernels
+    deterministic: bool = False  # on CUDA: the same run gives the same bits again, more slowly
     threads: int | None = None  # of the CPU; None leaves torch's choice
     checkpoint_seconds: float = 60.0  # the most that a killed run loses
     progress: bool = True
@@ -54,6 +59,11 @@ class Runtime:
                 "cuda_graphs must be false on a CPU and without compile, got true "
                 "(it is compiled code on a GPU that can be replayed)"
             )
+        if self.deterministic and os.environ.get(WORKSPACE, REPEATABLE[0]) not in REPEATABLE:
+            raise ValueError(
+                f"deterministic must be false where {WORKSPACE} is {os.environ[WORKSPACE]}, "
+                f"got true (cuBLAS then repeats itself only with {' or '.join(REPEATABLE)})"
+            )
         if self.checkpoint_seconds < 0:
             raise ValueError(
                 f"checkpoint_seconds must be at least 0, got {self.checkpoint_seconds} "
@@ -74,10 +84,23 @@ class Runtime:
         if self.target == "cpu":
             keep_freed_memory()
             return
-        torch.backends.cudnn.benchmark = True  # the shapes of a run come again and again
-        exact = "ieee" if self._precision == "fp32" else "tf32"
-        torch.backends.cudnn.conv.fp32_precision = exact  # pyright: ignore[reportAttributeAccessIssue]
-        torch.backends.cuda.matmul.fp32_precision = exact
+        # For every run: by the time a sweep comes to a deterministic one it would be too late.
+        os.environ.setdefault(WORKSPACE, REPEATABLE[0])
+        torch.use_deterministic_algorithms(self.deterministic)
+        torch.backends.cudnn.benchmark = not self.deterministic  # shapes come again and again
+        allow_tf32(self._precision != "fp32")
+
+    def forget(self) -> None:
+        """Drop what earlier runs of this process compiled and recorded.
+
+        Dynamo's limit counts all networks of a process together, and graphs keep their memory.
+        """
+        if "torch._dynamo" not in sys.modules:
+            return
+        torch.compiler.reset()
+        gc.collect()
+        if self.target == "cuda":
+            torch.cuda.empty_cache()
 
     def decoder(self) -> Decoder:
         """Who decodes the images of a data set that is not in memory."""
@@ -102,13 +125,17 @@ class Runtime:
             model.compile(mode="reduce-overhead" if self.cuda_graphs else None)
         return model
 
-    def begin_step(self) -> None:
-        """What replayed graphs returned in the step before is no longer wanted."""
+    def begin_step(self, x: torch.Tensor) -> torch.Tensor:
+        """The batch of a step, or of an evaluation, in the network's layout.
+
+        What replayed graphs returned before is given up: their memory is for this batch.
+        """
         if self.cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
+        return self.layout(x)
 
     def layout(self, x: torch.Tensor) -> torch.Tensor:
-        """A batch in the network's layout."""
+        """Images in the network's layout."""
         if x.ndim != 4:
             return x
         wanted = torch.channels_last if self._channels_last else torch.contiguous_format
@@ -121,12 +148,15 @@ class Runtime:
         return torch.autocast(self.target, dtype=torch.bfloat16)
 
     def summary(self) -> dict[str, Any]:
-        """What a record says of it: what `None` stood for."""
+        """All that can change a number, for the record, with what `None` stood for."""
         return {
             "precision": self._precision,
             "channels_last": self._channels_last,
             "compile": self._compiles,
             "cuda_graphs": self.cuda_graphs,
+            "deterministic": self.deterministic,
+            "sync_batchnorm": self.sync_batchnorm,
+            "decode": self.decode,
         }
 
     @property
@@ -142,6 +172,16 @@ class Runtime:
         if self.compile is None:
             return self.target == "cuda" and not self.sync_batchnorm
         return self.compile
+
+
+def allow_tf32(allowed: bool) -> None:
+    """In fp32 matrix products and convolutions on CUDA; a GEMM in bf16 is none of these.
+
+    By the older of torch's two interfaces: whoever asks it after the newer was used gets an error,
+    and inductor and `cudnn.flags` do ask it.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def cores() -> int:

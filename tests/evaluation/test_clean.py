@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vicinal.data.split import Split
 from vicinal.evaluation.clean import Clean, calibration_error
+from vicinal.runtime import Runtime
 
 
 class Lookup(nn.Module):
@@ -63,6 +64,24 @@ def test_every_number_equals_its_definition_sample_by_sample():
     assert found["nll"] == pytest.approx(nll)
     ece = expected_calibration_error([max(row) for row in probs], hits, 15)
     assert found["ece"] == pytest.approx(100 * ece)
+
+
+def test_every_batch_of_a_run_is_begun_in_the_networks_layout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On one CUDA device that has graphs, a batch may take the memory of the one before it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    runtime, events = Runtime(device="cuda", cuda_graphs=True), list[object]()
+    mark = "cudagraph_mark_step_begin"
+    monkeypatch.setattr(torch.compiler, mark, lambda: events.append("begun"))
+    model = nn.Sequential(nn.Conv2d(3, 2, 2), nn.Flatten())
+    last = torch.channels_last
+    model.register_forward_pre_hook(
+        lambda _, x: events.append((len(x[0]), x[0].is_contiguous(memory_format=last)))
+    )
+    x = torch.zeros(5, 3, 2, 2, dtype=torch.uint8)
+    Clean(batch_size=2)(model, Split(x, torch.zeros(5).long()), runtime.begin_step)
+    assert events == ["begun", (2, True), "begun", (2, True), "begun", (1, True)]
 
 
 def test_calibrated_predictions_have_no_calibration_error():

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from oracles import features as oracle
 from oracles import vicinities as vicinity_oracle
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vicinal.contracts import Inputs, Targets, Vicinity
 from vicinal.data.digits import digits
@@ -39,6 +41,29 @@ class Small(nn.Module):
 
 def inputs(split: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
     return split.x[rows] / 255, torch.eye(10)[split.y[rows]]
+
+
+def test_distances_are_in_full_precision_also_where_a_run_is_not() -> None:
+    products: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            if "mm" in str(func):
+                products.append(torch.get_float32_matmul_precision())
+            return func(*args, **kwargs or {})
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with Watch():
+            nearest_neighbours(torch.rand(9, 5), 3)
+        with pytest.raises(RuntimeError):
+            nearest_neighbours(torch.empty(0, 5), 3)
+        after = torch.get_float32_matmul_precision()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert set(products) == {"highest"}
+    assert after == "high"
 
 
 @pytest.mark.parametrize("among", ["all", "class"])

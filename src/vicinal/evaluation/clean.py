@@ -11,6 +11,7 @@ from vicinal import ranks
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
 from vicinal.data.split import Part
+from vicinal.evaluation.evaluation import Begin, as_it_is
 from vicinal.surgery.modes import evaluating
 
 
@@ -31,7 +32,7 @@ class Clean:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
-    def __call__(self, model: nn.Module, split: Part) -> dict[str, float]:
+    def __call__(self, model: nn.Module, split: Part, begin: Begin = as_it_is) -> dict[str, float]:
         """Measure `model` on every sample of `split`; waits for the device once, at the end.
 
         Each rank measures its share, so that all must call it; they get the same numbers.
@@ -45,7 +46,7 @@ class Clean:
             # how many ranks there are.
             whole = torch.arange(len(split)).split(self.batch_size)
             for x, y, rows in split.batches(whole[ranks.rank() :: ranks.count()]):
-                logits = model(as_inputs(x.to(device, non_blocking=True)))
+                logits = model(begin(as_inputs(x.to(device, non_blocking=True))))
                 found[rows.to(device)] = _per_sample(logits, y.to(device, non_blocking=True))
                 classes = logits.shape[1]
         classes = max(ranks.heard(classes))

@@ -14,6 +14,7 @@ Cost:     1 forward, 1 backward, 1 update of BatchNorm; the neighbours, once: nÂ
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -105,10 +106,22 @@ def nearest_neighbours(
     if classes is not None:
         groups = [torch.nonzero(classes == label)[:, 0] for label in classes.unique()]
     nearest = torch.full((len(x), count), -1, device=x.device)
-    for rows in groups:
-        found = _nearest_among(x[rows].flatten(1).float(), min(count, len(rows) - 1))
-        nearest[rows, : found.shape[1]] = rows[found]
+    with _full_precision():
+        for rows in groups:
+            found = _nearest_among(x[rows].flatten(1).float(), min(count, len(rows) - 1))
+            nearest[rows, : found.shape[1]] = rows[found]
     return nearest
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """TF32's ten bits, with which the run may train, would mistake who is nearest."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _nearest_among(points: Tensor, count: int) -> Int64[Tensor, "n m"]:
