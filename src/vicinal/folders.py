@@ -20,7 +20,7 @@ from vicinal.files import remove_leftovers, sync, write_json_atomically
 from vicinal.locks import lock
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import CHECK_EVERY, Loop
-from vicinal.records import best_epochs, read
+from vicinal.records import best_epochs, read_if_there
 
 
 @contextmanager
@@ -141,8 +141,7 @@ def forget_checkpoints(folder: Path) -> None:
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What a finished run left, or None."""
-    path = folder / "record.json"
-    return read(path) if path.exists() else None
+    return read_if_there(folder / "record.json")
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

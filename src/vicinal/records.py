@@ -168,6 +168,11 @@ def load(folder: Path) -> list[dict[str, Any]]:
     return [record for _, record in found.values()]
 
 
+def read_if_there(path: Path) -> dict[str, Any] | None:
+    """A record that may be there."""
+    return read(path) if path.exists() else None
+
+
 def read(path: Path) -> dict[str, Any]:
     """One record."""
     try:

@@ -31,9 +31,8 @@ from vicinal.provenance import provenance
 from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
 from vicinal.signals import stopping
-from vicinal.surgery.modes import evaluating
 from vicinal.surgery.synced_norms import sync_norms
-from vicinal.trial import check_samples, rehearse
+from vicinal.trial import check_network, check_samples, rehearse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +69,10 @@ class Run:
         folder = Path(self.out, name, f"seed{self.seed}")
         self._check_ranks(folder)
         with locked(folder) if ranks.first() else nullcontext():
-            record = ranks.told(lambda: read_record(folder))
             copy = records.published(self.results, name, self.seed)
+            record, other = ranks.told(lambda: (read_record(folder), records.read_if_there(copy)))
             data = self._data()
-            for known in (
-                record,
-                ranks.told(lambda: records.read(copy) if copy.exists() else None),
-            ):
+            for known in (record, other):
                 records.check_data(known, data.fingerprint)
             if record is None:
                 ranks.told(lambda: prepare_folder(copy.parent))
@@ -102,13 +98,7 @@ class Run:
         if self.runtime.sync_batchnorm and ranks.count() > 1:
             prepared = sync_norms(prepared)
         model = self.runtime.place(prepared)
-        sample = torch.zeros(1, *shape, device=self.runtime.target)
-        try:
-            with evaluating(model), torch.no_grad():
-                model(sample)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"model does not take inputs of {shape}: {reason}") from error
+        check_network(model, shape, self.runtime.target)
         return self.runtime.compiled(model)
 
     def loop(self, data: Data) -> Loop:
@@ -140,13 +130,11 @@ class Run:
 
     def trained(self, folder: Path, reading: str = "last") -> tuple[nn.Module, Data]:
         """The network as it was at an epoch that papers report, and the data it was trained on."""
-        record = read_record(folder)
-        if record is None:
+        if (record := read_record(folder)) is None:
             raise RunError(f"{folder} holds no finished run")
         kept = weights.read(folder, record, reading)
         data = self._data()
-        if record["data"]["fingerprint"] != data.fingerprint:
-            raise RunError(f"{folder} was trained on other data (its fingerprint differs)")
+        records.check_data(record, data.fingerprint)
         model = self.build(data)
         model.load_state_dict(kept)
         return model, data
@@ -185,7 +173,7 @@ class Run:
     def _attempt(
         self, folder: Path, origin: dict[str, Any], data: Data, copy: Path
     ) -> dict[str, Any]:
-        """The record of a training that ends well; one that diverges publishes that."""
+        """The record of a training that ends well; of one that diverges, it says that."""
         try:
             record = self._train(folder, origin, data)
         except DivergedError as error:

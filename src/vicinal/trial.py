@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from copy import copy, deepcopy
 
 import torch
+from torch import nn
 
 from vicinal import ranks
 from vicinal.contracts import Method, image_parts
@@ -12,6 +13,7 @@ from vicinal.data.batches import Batches
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.loop import Loop
+from vicinal.surgery.modes import evaluating
 
 FEW = 2  # samples that stand for any number above
 
@@ -24,6 +26,16 @@ def check_samples(methods: Mapping[str, Method | None], shape: tuple[int, ...]) 
                 f"{key} must take feature vectors with this dataset, got {kind}, which needs "
                 f"images (a sample is {' x '.join(map(str, shape))} numbers)"
             )
+
+
+def check_network(model: nn.Module, shape: tuple[int, ...], device: str) -> None:
+    """Refuse a network that does not take such samples."""
+    try:
+        with evaluating(model), torch.no_grad():
+            model(torch.zeros(1, *shape, device=device))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"model does not take inputs of {shape}: {reason}") from error
 
 
 def rehearse(loop: Loop) -> None:
