@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from vicinal.tables import table
+from vicinal.tables.plan import planned
 from vicinal.tables.table import TABLES, Table
 
 PRINTED = Path(__file__).parent / "printed"  # a second transcription, made without the first
@@ -121,6 +122,9 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
         ({"report": "first"}, "report must be one of last, median10"),
         ({"waits": "better weather"}, "waits must be one of"),
         ({"measures": "beauty"}, "no run measures beauty"),
+        ({"measures": "parameters"}, "unit of parameters must be M or G, got %"),
+        ({"definition": True, "waits": "speech data"}, "waits must be null where definition is"),
+        ({"resampled": 1.5}, "resampled must be between 0 and 1, got 1.5"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["cutmix"]}]}, "no label 'cutmix'"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["WRN"]}]}, "compares no two cells"),
     ],
@@ -128,6 +132,14 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
 def test_a_mistake_in_a_file_is_named(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**changed)
+
+
+def test_what_is_resampled_is_what_the_runs_split_off() -> None:
+    for found in table.load_all():
+        for cell in found.cells:
+            config = planned(cell.overrides).config["dataset"] if cell.trains else {}
+            whole = "test_share" in config and config["split_seed"] == "${seed}"
+            assert cell.resampled == (config["test_share"] if whole else None), cell.label
 
 
 def test_every_file_is_read_and_makes_sense() -> None:

@@ -11,6 +11,8 @@ the earlier. Its other fields are those of the nearest of cell, row, column and 
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
     waits                    the capability without which the run cannot be made
+    definition               true where what is printed is so by definition, and nothing is run
+    resampled                the share of one small data set that each seed draws again to test on
 
 A table that is `variant_of` another holds the same numbers beside runs of another protocol.
 
@@ -42,7 +44,7 @@ _SCOPED = (
     "quoted",
     "note",
 )
-_FIELDS = (*_SCOPED, "waits")
+_FIELDS = (*_SCOPED, "waits", "definition", "resampled")
 _TABLE = (
     "variant_of",
     "caption",
