@@ -213,6 +213,16 @@ def test_every_verdict_has_its_own_words_colour_and_sign() -> None:
         assert each.verdict in words.verdict(each).lower()
 
 
+def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
+    joined = small()
+    text = "".join(Read(page([joined], [], "rules")).text)
+    assert "counted apart: reproduced 1 · better 1 · worse 1" in text  # all of it is quoted
+    own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
+    text = "".join(Read(page([Joined(joined.table, tuple(own))], [], "rules")).text)
+    assert "counted apart" not in text
+    assert "1 (by chance alone at most 0.1) the whole 95 % interval" in text
+
+
 def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
     joined = small()
     told = details.details([joined], "../runs")

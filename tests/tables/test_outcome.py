@@ -98,7 +98,7 @@ def test_one_run_is_judged_by_what_the_papers_print_of_its_data_and_measure(
     assert found.difference.half_width == pytest.approx(
         2 * (2 * 0.12**2 + 0.01 / 12) ** 0.5, abs=1e-3
     )
-    assert found.difference.by == "pooled, 0.12 (5 of cifar10, top1, test)"
+    assert found.difference.by == "pooled, 0.12 (median of 5: cifar10, top1, test)"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,25 @@ def test_a_failed_seed_is_counted_and_keeps_the_cell_from_being_reproduced() -> 
     found = outcome(*runs(ERM.overrides, 3.75, 3.8), bad)
     assert (found.verdict, found.failed, len(found.values)) == ("inconclusive", (2,), 2)
     assert outcome(bad).verdict == "failed"
+
+
+def test_reduced_runs_are_not_judged_by_the_deviation_of_whole_ones() -> None:
+    known, short = spread_of("accuracy", *["0.11"] * 5), merge(ERM.overrides, ["schedule.epochs=9"])
+    one, two = (Records(runs(short, *e), known).outcome(ERM) for e in ((3.8,), (3.8, 3.9)))
+    assert (one.verdict, one.difference) == ("reduced", None)
+    assert two.difference is not None
+    assert two.difference.by == "ours"
+
+
+def test_one_shared_seed_shows_where_an_ordering_points() -> None:
+    known = spread_of("accuracy", *["0.11"] * 5)
+    for error, verdict in (
+        (2.7, "points that way"),
+        (3.6, "no sign"),
+        (4.9, "points the other way"),
+    ):
+        found = Records([*runs(ERM.overrides, 3.8), *runs(MIXUP.overrides, error)], known)
+        assert Joined.of(TABLE, found).orderings == {verdict: 1}
 
 
 def test_seeds_that_were_not_planned_count_nowhere() -> None:

@@ -1,9 +1,11 @@
 """The report's first screen: coverage, verdicts, how to read the rest, and the differences."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from vicinal.report import dots, grids, words
 from vicinal.report.html import Html, tag
+from vicinal.tables.counts import by_chance
 from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import difference, ours
 from vicinal.tables.outcome import Outcome
@@ -88,26 +90,20 @@ def _covered(name: object, outcomes: Sequence[Outcome]) -> Html:
     return tag("tr", tag("th", name, scope="row"), bar, numbers)
 
 
-def _legend(outcomes: Sequence[Outcome]) -> Html:
-    kinds = [outcome.verdict for outcome in outcomes]
-    items = [
-        tag(
-            "div",
-            tag(
-                "dt",
-                tag(
-                    "span",
-                    words.sign(kind),
-                    class_=f"swatch k-{words.slug(kind)}",
-                ),
-                kind,
-            ),
-            tag("dd", tag("b", f"{kinds.count(kind):,}"), f" {said}"),
-        )
-        for kind, said in words.VERDICTS.items()
-        if kind in kinds or kind in words.ALWAYS
-    ]
-    return tag("dl", items, class_="legend")
+def _legend(outcomes: Sequence[Outcome]) -> list[Html | None]:
+    """Every verdict with its count, and with what chance alone would make of it."""
+    count = Counter(o.verdict for o in outcomes if o.cell.group != "quoted")
+    expected, items = by_chance(count), list[Html]()
+    for kind, said in words.VERDICTS.items():
+        if not count[kind] and kind not in words.ALWAYS:
+            continue
+        swatch = tag("span", words.sign(kind), class_=f"swatch k-{words.slug(kind)}")
+        chance = f" (by chance alone at most {expected[kind]:.1f})" if expected.get(kind) else ""
+        number = tag("b", f"{count[kind]:,}")
+        items.append(tag("div", tag("dt", swatch, kind), tag("dd", number, f"{chance} {said}")))
+    quoted = words.counted(o.verdict for o in outcomes if o.cell.group == "quoted")
+    apart = tag("p", f"Quoted from other papers, counted apart: {quoted}.", class_="meta")
+    return [tag("dl", items, class_="legend"), apart if quoted else None]
 
 
 def _differences(outcomes: Sequence[Outcome]) -> Html | None:

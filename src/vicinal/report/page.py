@@ -1,6 +1,5 @@
 """The report: one page, nothing beside it, that shows every table of every paper."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -143,8 +142,11 @@ def _paper(paper: str, tables: Sequence[Joined], drawn: Sequence[Figure]) -> Htm
     link = tag("a", f"arXiv:{arxiv}", href=f"https://arxiv.org/abs/{arxiv}") if arxiv else None
     said = tag("p", [f"{part}. " for part in (authors, where) if part], link, class_="by")
     outcomes = [outcome for joined in tables for outcome in joined.own]
-    count = Counter(outcome.verdict for outcome in outcomes)
-    counts = " · ".join(f"{kind} {count[kind]}" for kind in words.VERDICTS if count[kind])
+    own, quoted = (
+        words.counted(o.verdict for o in outcomes if (o.cell.group == "quoted") is apart)
+        for apart in (False, True)
+    )
+    counts = f"{own}; quoted from others: {quoted}" if quoted else own
     head = [
         tag("h2", title),
         said,

@@ -1,6 +1,7 @@
 """The report's words and signs: papers, tables, verdicts."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from vicinal.report.html import Html, tag
@@ -137,6 +138,12 @@ def listed(words: Iterable[str]) -> str:
     """a, b and c."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(verdicts: Iterable[str]) -> str:
+    """How many of each, in the order of the legend."""
+    count = Counter(verdicts)
+    return " · ".join(f"{word} {count[word]}" for word in VERDICTS if count[word])
 
 
 def minus(number: str) -> str:

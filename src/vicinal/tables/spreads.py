@@ -34,7 +34,9 @@ class Spreads:
         if len(found) < FEWEST:
             return None
         value, digits = median(found), max(cell.decimals, 2)
-        return Deviation(value, f"pooled, {value:.{digits}f} ({len(found)} of {', '.join(kind)})")
+        return Deviation(
+            value, f"pooled, {value:.{digits}f} (median of {len(found)}: {', '.join(kind)})"
+        )
 
 
 def _kind(cell: Cell) -> Kind:

@@ -30,8 +30,8 @@ than one time in twenty.
 
 The other words:
 
-    equal, unequal           parameters and multiply-adds are counted, which takes no run: ours has
-                             the printed digits, or not
+    equal, unequal           parameters and multiply-adds (of convolutions and matrix products) are
+                             counted, which takes no run: ours has the printed digits, or not
     definition               the number is so by definition, and no run could change it
     reduced                  all runs have another budget or other data: shown, never counted
     failed                   every run diverged
