@@ -109,9 +109,10 @@ def test_one_run_is_judged_by_what_the_papers_print_of_its_data_and_measure(
         spread_of("top5_accuracy", *["0.11"] * 5),
         spread_of("accuracy", *["0.11"] * 5, run=["dataset=cifar100"]),
         spread_of("accuracy", *["0.11"] * 5, run=["dataset=cifar10", "dataset.train_per_class=25"]),
+        spread_of("accuracy", *["0.11"] * 5, run=["dataset=cifar10", "dataset.label_noise=0.2"]),
         spread_of("accuracy", *["0.11"] * 5, waits="deformed test sets"),
     ],
-    ids=["too few", "of two runs", "measure", "data set", "labels", "other test data"],
+    ids=["too few", "of two runs", "measure", "data set", "labels", "noise", "other test data"],
 )
 def test_only_deviations_of_the_same_kind_are_pooled(other: Spreads) -> None:
     assert Records(runs(ERM.overrides, 3.8), other).outcome(ERM).difference is None
@@ -143,6 +144,18 @@ def test_reduced_runs_are_not_judged_by_the_deviation_of_whole_ones() -> None:
     assert (one.verdict, one.difference) == ("reduced", None)
     assert two.difference is not None
     assert two.difference.by == "ours"
+    other = runs(merge(MIXUP.overrides, ["schedule.epochs=9"]), 3.6, 3.5)
+    (pair,) = Joined.of(TABLE, Records([*runs(short, 3.8, 3.9), *other], known)).comparisons
+    assert pair.gain is not None
+    assert pair.gain.by == "ours"
+
+
+def test_seeds_that_redraw_a_split_decide_less() -> None:
+    """Gains of 0.2, 0.3 and 0.4: 0.3 ± 0.25, or ± 0.33 where a fifth is redrawn to test on."""
+    known = Records([*runs(ERM.overrides, 3.8, 3.8, 3.8), *runs(MIXUP.overrides, 3.6, 3.5, 3.4)])
+    redrawn = Table("paper/redrawn", {**TABLE.tree, "resampled": 0.2})
+    assert Joined.of(TABLE, known).orderings == {"holds": 1}
+    assert Joined.of(redrawn, known).orderings == {"undecided": 1}
 
 
 def test_one_shared_seed_shows_where_an_ordering_points() -> None:
@@ -227,6 +240,18 @@ def test_what_a_network_costs_is_counted_without_a_run(
     found = Records([]).outcome(made.cells[0])
     assert (found.mean, found.verdict) == (pytest.approx(ours, abs=1e-9), verdict)
     assert "| paper | 1 | 1 | 0 | 0 | 1 | 0 | 0 |" in coverage([made])
+
+
+def test_multiply_adds_are_those_of_the_size_that_is_trained_on() -> None:
+    run = ["dataset=imagenet", "model=wrn10_2"]
+    counts = []
+    for size in (64, 128):
+        rows = [{"label": "x", "printed": ["1", None, None], "run": [f"dataset.size={size}"]}]
+        more = {"measures": "multiply_adds", "unit": "M", "run": run, "rows": rows, "claims": []}
+        made = Table("paper/size", {**TABLE.tree, **more})
+        counts.append(Records([]).outcome(made.cells[0]).counted)
+    classifier = 128 * 1000 / 1e6  # which sees one pixel at any size
+    assert counts[1] - classifier == pytest.approx(4 * (counts[0] - classifier))
 
 
 def test_a_definition_is_neither_run_nor_waited_for() -> None:
