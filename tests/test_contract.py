@@ -4,11 +4,14 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 import vicinal
 from vicinal.configs import CONFIGS, build, compose
@@ -44,6 +47,22 @@ def batch() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(8, 3, 8, 8, generator=generator)
     return x, F.one_hot(torch.arange(8) % 4, 4).float()
+
+
+class Operations(TorchDispatchMode):
+    """Counts those of convolutions and products, as torch's counter does where no hook is in the
+    way of gradients to the images.
+    """
+
+    total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func.overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def terms(method: Method, model: nn.Module, rng: Rng) -> Iterator[Tensor]:
@@ -117,6 +136,19 @@ def test_the_cost_is_what_the_docstring_says(
     fields = dict(vars(method))
     promised = {key: eval(value, {}, fields) for key, value in found.groupdict().items()}
     assert {"forwards": forwards, "backwards": backwards, "updates": updates} == promised
+
+
+def test_a_step_has_the_arithmetic_that_the_method_states(method: Method) -> None:
+    """In ERM's steps; less where branches are dropped, or sub-networks have fewer channels."""
+    erm = build(compose("method=erm", "dataset=digits", "model=wrn10_2")).method
+    counted = []
+    for each in (erm, method):
+        model = each.prepare(network())
+        with Operations() as counter:
+            for term in terms(each, model, Rng.seeded(0)):
+                term.backward()
+        counted.append(counter.total)
+    assert 0.6 * method.work < counted[1] / counted[0] < 1.05 * method.work
 
 
 def test_steps_are_reproduced_from_the_generators_alone(method: Method) -> None:

@@ -1,11 +1,14 @@
 """The losses of samples whose targets are distributions."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from oracles import features as oracle
+from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.losses import LOSSES, binary_cross_entropy
+from vicinal.losses import LOSSES, binary_cross_entropy, clamped_binary_cross_entropy
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,44 @@ def test_binary_cross_entropy_survives_certainty() -> None:
     assert expected[0].item() == pytest.approx((400 - torch.tensor(2.0).log().item()) / 3)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(gradient.double(), true, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("lead", [3.0, 10.0, 20.0, 25.0, 120.0])
+def test_clamped_binary_cross_entropy_is_that_of_rounded_probabilities(lead: float) -> None:
+    """A wrong class leads; by 20 its p is 1 in float32, and by 120 the others' are 0."""
+    logits = torch.zeros(1, 10)
+    logits[0, 3] = lead
+    logits.requires_grad_()
+    targets = torch.zeros(1, 10)
+    targets[0, 7], targets[0, 1] = 0.6, 0.4
+    loss = clamped_binary_cross_entropy(logits, targets)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    p = logits.detach().softmax(1)[0].tolist()
+    expected, slope = oracle.clamped_binary_cross_entropy(p, targets[0].tolist())
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    rest = [k for k in range(10) if k != 3]  # the winner's is a difference of near equals
+    torch.testing.assert_close(gradient[0, rest], torch.tensor(slope)[rest], rtol=1e-4, atol=1e-6)
+
+
+def test_the_binary_cross_entropies_part_where_the_softmax_rounds_to_one() -> None:
+    """One class leads nine by 20, of which one is wanted."""
+
+    def wanted(loss: Callable[[Tensor, Tensor], Tensor], lead: float) -> float:
+        logits = torch.zeros(1, 10)
+        logits[0, 3] = lead
+        logits.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(logits, targets).sum(), logits)
+        return gradient[0, 7].item()
+
+    targets = F.one_hot(torch.tensor([7]), 10).float()
+    exact, clamped = binary_cross_entropy, clamped_binary_cross_entropy
+    assert wanted(clamped, 7.0) == pytest.approx(wanted(exact, 7.0), rel=1e-3)
+    assert wanted(clamped, 20.0) < 1000 * wanted(exact, 20.0) < 0
+
+
+def test_the_clamped_loss_is_taken_in_float32_under_autocast() -> None:
+    logits = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    targets = F.one_hot(torch.arange(4), 6).float()
+    alone = clamped_binary_cross_entropy(logits, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(clamped_binary_cross_entropy(logits, targets), alone)

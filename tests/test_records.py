@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from vicinal.records import identity, metrics, timing
+from vicinal.records import curves, identity, metrics, timing
 
 CONFIG = {
     "dataset": {
@@ -133,3 +133,9 @@ def test_best_epochs_are_named_by_their_number_where_not_all_were_measured() -> 
 def test_rates_are_medians() -> None:
     found = timing(history([1.0, 1.0, 1.0]), images=300)
     assert found == {"seconds": 9.0, "seconds_per_epoch": 3.0, "images_per_second": 100.0}
+
+
+def test_what_only_the_last_epoch_has_is_a_curve_of_one() -> None:
+    first, last = history([50.0, 60.0])
+    found = curves([first, last | {"kept_top1": 30.0}])
+    assert (found["test_top1"], found["kept_top1"]) == ([50.0, 60.0], [30.0])

@@ -61,6 +61,11 @@ class Method(Protocol):
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ()
 
+    @property
+    def work(self) -> float:
+        """A step's arithmetic over ERM's (a forward and two for the backward), at most."""
+        return 1.0
+
     def attach(self, data: TrainingData) -> "Method":
         """The method as it will train on these data; by default the same."""
         return self

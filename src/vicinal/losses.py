@@ -28,6 +28,17 @@ def binary_cross_entropy(logits: Logits, targets: Targets) -> PerSample:
     return -(targets * log_p + (1 - targets) * log_q).mean(dim=1)
 
 
+def clamped_binary_cross_entropy(logits: Logits, targets: Targets) -> PerSample:
+    """As `binary_cross_entropy`, but in float32 from p itself, as PatchUp's released code has it.
+
+    Once p rounds to 1, torch clamps log(1 - p) at -100 and its gradient by 1e-12 in the place of
+    p (1 - p), so that a confident and wrong network meets a larger loss and far larger gradients.
+    """
+    with torch.autocast(logits.device.type, enabled=False):  # which refuses this loss on CUDA
+        p = logits.float().softmax(dim=1)
+        return F.binary_cross_entropy(p, targets.float(), reduction="none").mean(dim=1)
+
+
 def jensen_shannon(views: Sequence[Logits]) -> PerSample:
     """(1/K) Σ_k KL(p_k || M) with M the mean of the p_k = softmax(z_k), one value a sample.
 
@@ -39,10 +50,11 @@ def jensen_shannon(views: Sequence[Logits]) -> PerSample:
     return (log_p.exp() * (log_p - log_mean)).sum(dim=2).mean(dim=0)
 
 
-LossName = Literal["ce", "bce"]
+LossName = Literal["ce", "bce", "bce_clamped"]
 LOSSES: dict[LossName, Callable[[Logits, Targets], PerSample]] = {
     "ce": cross_entropy,
     "bce": binary_cross_entropy,
+    "bce_clamped": clamped_binary_cross_entropy,
 }
 
 

@@ -104,8 +104,12 @@ def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
 
 
 def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Every logged value by epoch, to six digits; the run's JSONL keeps all of them."""
-    return {key: [float(f"{epoch[key]:.6g}") for epoch in history] for key in history[-1]}
+    """Every logged value by epoch, to six digits; the run's JSONL keeps all of them.
+
+    What was measured after the last epoch alone is a list of one.
+    """
+    found = {key: [epoch[key] for epoch in history if key in epoch] for key in history[-1]}
+    return {key: [float(f"{value:.6g}") for value in values] for key, values in found.items()}
 
 
 def timing(history: list[dict[str, float]], images: int) -> dict[str, float]:

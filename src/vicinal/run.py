@@ -141,9 +141,9 @@ class Run:
             raise RunError(f"{folder} holds no finished run (epoch {loop.epoch})")
         return loop.network, data
 
-    def measure(self, model: nn.Module, data: Data) -> dict[str, float]:
-        """The evaluation on every part of the data that tells something of its own."""
-        splits = data.measured
+    def measure(self, model: nn.Module, data: Data, last: bool = True) -> dict[str, float]:
+        """The evaluation on every part of the data that tells something of its own by then."""
+        splits = data.measured(last)
         with self.runtime.autocast():
             measured = {
                 f"{split}_{key}": value
@@ -224,7 +224,7 @@ class Run:
                         stop.obey(partial(folder.save, loop))
                 values = loop.close_epoch()
                 if self.schedule.measured(loop.epoch):
-                    values |= self.measure(loop.network, data)
+                    values |= self.measure(loop.network, data, last=loop.epoch == epochs)
                     folder.log({"epoch": loop.epoch, **values})
                     logger.log(loop.epoch, values)
                     progress.epoch(loop.epoch, values)

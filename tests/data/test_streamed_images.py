@@ -88,7 +88,7 @@ def test_label_noise_is_measured_by_kind(root: Path) -> None:
     assert names(noisy.train) == names(clean.train)
     assert (noisy.train.y != clean.train.y).any()
     assert torch.equal(noisy.test.y, clean.test.y)
-    parts = noisy.measured
+    parts = noisy.measured()
     assert len(parts["kept"]) + len(parts["redrawn"]) == len(clean.train)
 
 

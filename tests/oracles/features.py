@@ -144,6 +144,19 @@ def binary_cross_entropy(logits: list[float], target: list[float]) -> float:
     return -sum(t * log(p) + (1 - t) * log(1 - p) for t, p in pairs) / len(target)
 
 
+def clamped_binary_cross_entropy(p: list[float], target: list[float]) -> tuple[float, list[float]]:
+    """torch's BCE of probabilities p, whose logarithms end at -100, and its gradient to the logits.
+
+    To p_k it is (p_k - y_k) / max(p_k (1 - p_k), 1e-12); the softmax carries it on to the logits.
+    """
+    logs = [[max(log(q), -100.0) if q > 0 else -100.0 for q in (x, 1 - x)] for x in p]
+    pairs = zip(target, logs, strict=True)
+    loss = -sum(t * log_p + (1 - t) * log_q for t, (log_p, log_q) in pairs) / len(p)
+    to_p = [(x - t) / max(x * (1 - x), 1e-12) / len(p) for x, t in zip(p, target, strict=True)]
+    carried = sum(g * x for g, x in zip(to_p, p, strict=True))
+    return loss, [x * (g - carried) for g, x in zip(to_p, p, strict=True)]
+
+
 def nearest(points: list[list[float]], i: int, count: int, among: list[int]) -> list[float]:
     """The squared distances from i to its `count` nearest of `among`, itself excluded."""
     distances = [

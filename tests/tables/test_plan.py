@@ -1,6 +1,7 @@
 """The runs behind the papers' numbers: that they can be made, and what they are called."""
 
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,43 @@ def test_tables_share_the_runs_that_are_the_same() -> None:
         "81.59±0.27",
         "82.48±0.23",
     }
+
+
+def test_a_number_that_two_tables_print_is_read_from_one_run_in_one_way() -> None:
+    """GradAug's Table 1 and PatchUp's Table 3 quote the same network of Yun et al."""
+    found: dict[tuple[str, bool], list[tuple[float, int, Cell]]] = {}
+    for cell in (cell for cell in CELLS if "dataset=imagenet" in cell.overrides):
+        if cell.measures in ("error", "accuracy", "top5_error", "top5_accuracy"):
+            error = cell.value if "error" in cell.measures else 100 - cell.value
+            kind = planned(cell.overrides).name, cell.measures.startswith("top5")
+            found.setdefault(kind, []).append((error, cell.decimals, cell))
+    twice = 0
+    for same in found.values():
+        for (a, digits, one), (b, others, two) in combinations(same, 2):
+            if one.table != two.table and abs(a - b) <= 10 ** -min(digits, others):
+                twice += 1
+                assert one.report == two.report, (one, two)
+    assert twice > 20
+
+
+def test_a_quoted_row_of_mixup_is_mixups_own_run() -> None:
+    """82.5 in GradAug's Table 3 is the 17.5 of mixup's Figure 3a."""
+    (quoted,) = [cell for cell in table.load("gradaug/table3").cells if cell.printed == "82.5"]
+    (own,) = [cell for cell in table.load("mixup/figure3a").cells if cell.printed == "17.5"]
+    assert planned(quoted.overrides).name == planned(own.overrides).name
+    assert quoted.report == own.report
+
+
+def test_wide_networks_are_trained_by_patchups_released_code() -> None:
+    """It leaves the second loss's target as it was where CutMix changes the input."""
+    wide = [cell for cell in CELLS if cell.table.startswith("patchup/") and _is_wide(cell)]
+    configs = [planned(cell.overrides).config["method"] for cell in wide]
+    for method in configs:
+        cutmix = method["input"] == "cutmix" and 0 in method["layers"]
+        assert method["unmixed_input"] == cutmix
+    assert len(configs) > 30
+
+
+def _is_wide(cell: Cell) -> bool:
+    kinds = {"method=patchup_soft", "method=patchup_hard"}
+    return "model=wrn28_10_meliketoy" in cell.overrides and bool(kinds & set(cell.overrides))

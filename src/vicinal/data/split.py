@@ -110,11 +110,13 @@ class Data:
         splits = {name: split.to(device, decoder) for name, split in self._splits().items()}
         return replace(self, **splits)
 
-    @property
-    def measured(self) -> dict[str, Part]:
-        """The test set, a hold-out, and where labels were redrawn, what was and what was not."""
+    def measured(self, last: bool = True) -> dict[str, Part]:
+        """The test set and a hold-out, epoch by epoch.
+
+        After the last one also, where labels were redrawn, what was and what was not.
+        """
         splits = {"test": self.test} | ({"valid": self.valid} if self.valid else {})
-        if self.train.redrawn is not None:
+        if last and self.train.redrawn is not None:
             redrawn = self.train.redrawn
             splits |= {"kept": self.train[~redrawn], "redrawn": self.train[redrawn]}
         return {name: split for name, split in splits.items() if len(split)}

@@ -56,6 +56,12 @@ class AdvMax(Method):
         """For AugMax's m* and p*."""
         return MixtureAscent(self.steps, self.step_size)
 
+    @property
+    def work(self) -> float:
+        return (
+            2 * (self.steps + self.flow_steps) + self.draws + 9
+        ) / 3  # three views are trained on; a search goes backwards to its images
+
     def prepare(self, model: nn.Module) -> nn.Module:
         return with_norm(model, self.norm, self.places)
 

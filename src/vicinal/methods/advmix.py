@@ -45,6 +45,10 @@ class AdvMix(Method):
         if not isinstance(self.view, AugMix):
             raise ValueError(f"view must be AugMix, got {self.view} (its levels are redrawn)")
 
+    @property
+    def work(self) -> float:
+        return (self.draws + 9) / 3  # three views are trained on
+
     def prepare(self, model: nn.Module) -> nn.Module:
         return with_norm(model, self.norm, self.places)
 

@@ -64,6 +64,12 @@ class AugMax(Method):
         """For m* and p*."""
         return MixtureAscent(self.steps, self.step_size, self.early_stop, self.patience)
 
+    @property
+    def work(self) -> float:
+        return (
+            2 * self.steps + 9
+        ) / 3  # three views are trained on; a search goes backwards to its images
+
     def prepare(self, model: nn.Module) -> nn.Module:
         return with_norm(model, self.norm, self.places)
 

@@ -39,6 +39,10 @@ class AugMix(Method):
         if self.lam < 0:
             raise ValueError(f"lam must be at least 0, got {self.lam} (it weighs a divergence)")
 
+    @property
+    def work(self) -> float:
+        return 3.0  # views
+
     def prepare(self, model: nn.Module) -> nn.Module:
         return with_norm(model, self.norm, self.places)
 

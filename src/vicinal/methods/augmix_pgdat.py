@@ -43,6 +43,12 @@ class AugMixPgdat(Method):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must be at least 0, got {getattr(self, key)}")
 
+    @property
+    def work(self) -> float:
+        return (
+            2 * self.steps + 9
+        ) / 3  # three views are trained on; an attack goes backwards to its images
+
     def prepare(self, model: nn.Module) -> nn.Module:
         return with_norm(model, self.norm, self.places)
 

@@ -68,6 +68,10 @@ class Fat(Method):
                 "(shares of the run, not epochs)"
             )
 
+    @property
+    def work(self) -> float:
+        return (2 * self.steps + 3) / 3  # an attack goes backwards to its images
+
     def attach(self, data: TrainingData) -> "Fat":
         an_epoch = ceil(len(data.train) / self.batch_size)
         ends = [round(share * self.epochs) * an_epoch for share in self.switches]

@@ -8,8 +8,9 @@ Differs:  the targets are detached, as in the code and as Alg. 1 does not say. K
           code always takes alpha). Convolutions in groups, which the code does not narrow, keep
           their first channels too, in a last group that may be cut. `alpha: 1` is Table 4's
           RandScale (soft targets and frozen statistics: our reading), `transform.scales: [1]` its
-          RandWidth, `transform.rotate: true` Table 5's rotations. Cutting widths by 8, as the
-          first release of the code, is not offered.
+          RandWidth, `transform.rotate: true` Table 5's rotations. BatchNorm has a rank's share of
+          the batch, in the code a GPU's (64 images on ImageNet and with WRN). Cutting widths by 8,
+          as the first release of the code, is not offered.
 Cost:     num_subnets + 1 forwards, num_subnets + 1 backwards, 1 update of BatchNorm; the loss comes
           in num_subnets + 1 terms, so that one network's activations are held at a time
 """
@@ -40,6 +41,10 @@ class GradAug(Method):
 
     def __post_init__(self) -> None:
         check_widths(self.num_subnets, self.alpha)
+
+    @property
+    def work(self) -> float:
+        return self.num_subnets + 1
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """As it is, if it can be narrowed."""

@@ -38,6 +38,10 @@ class GradAugDepth(Method):
             raise ValueError(f"num_subnets must be at least 0, got {self.num_subnets}")
         check_survival(self.survival)
 
+    @property
+    def work(self) -> float:
+        return self.num_subnets + 1
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """With a gate at the end of every residual branch."""
         return add_gates(model, self.survival, scaled=self.scaled)

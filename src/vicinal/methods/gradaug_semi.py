@@ -48,6 +48,12 @@ class GradAugSemi(Method):
         check_widths(self.num_subnets, self.alpha)
         check_ramp(self.weight, self.ramp_steps)
 
+    @property
+    def work(self) -> float:
+        return (
+            6 * self.num_subnets + 4
+        ) / 3  # and all sub-networks again for the unlabelled images, which are labelled first
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """With a counter of steps, if it can be narrowed."""
         check_slimmable(model)

@@ -44,6 +44,10 @@ class MaxUp(Method):
                 "(MaxUp keeps the worst of m copies; m = 1 is ordinary augmentation)"
             )
 
+    @property
+    def work(self) -> float:
+        return (self.copies + 3) / 3 if self.copies > 1 else 1.0
+
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         draws = [self.vicinity(x, y, rng) for _ in range(self.copies)]
         if self.copies == 1:

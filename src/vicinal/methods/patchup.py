@@ -10,7 +10,8 @@ Code:     chandar-lab/PatchUp (July 2020) main.py, modules/patchup.py, modules/c
           with seeds at every position, and l the binary cross-entropy of the softmax (`loss: bce`)
 Differs:  from bugs of the code: γ_adj and the block size are those of the layer drawn, not of the
           first layer ever drawn; the loss's weights scale whole terms; its wide networks leave W
-          unmixed at the input, which `unmixed_input: true` repeats. CE and BCE are linear in the
+          unmixed at the input, which `unmixed_input: true` repeats; its loss breaks down where p
+          rounds to 1 in float32, which `loss: bce_clamped` repeats. CE and BCE are linear in the
           target, so both terms are equal and a patched batch has twice a plain one's gradient;
           `loss_weights: [0, 1]` has it once. k and whether to patch are the same on all ranks,
           the rest is drawn by each for its share of the batch. At the input the swap is made

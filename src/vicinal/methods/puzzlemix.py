@@ -77,6 +77,12 @@ class PuzzleMix(Method):
         if not self.blocks or min(self.blocks) < 2:
             raise ValueError(f"blocks must be numbers from 2 on, got {list(self.blocks)}")
 
+    @property
+    def work(self) -> float:
+        return (
+            5 / 3 if self.clean_lam == 0 else 2.0
+        )  # the saliency's backward goes to the images alone
+
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         blocks = shared_choice(self._fitting(x), rng)
@@ -120,7 +126,7 @@ class PuzzleMix(Method):
         """The unmixed images' loss, to be trained on, and its gradient at them."""
         x = x.detach().requires_grad_()
         # 2/k of CE is what BCE nears as an image is learnt, and what the code adds.
-        scale = 2 / y.shape[1] if self.loss == "bce" else 1.0
+        scale = 1.0 if self.loss == "ce" else 2 / y.shape[1]
         loss = self.clean_lam * scale * cross_entropy(model(x), y).mean()
         return loss, torch.autograd.grad(loss, x, retain_graph=True)[0]
 

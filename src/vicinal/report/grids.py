@@ -45,8 +45,9 @@ def footnotes(joined: Joined) -> dict[str, str]:
 
 
 def notes(joined: Joined) -> Html | None:
-    """The footnotes under the table."""
-    items = [
+    """The remarks on the table, and its footnotes."""
+    items = [tag("li", note) for note in joined.table.notes]
+    items += [
         tag("li", tag("b", mark, class_="mark"), f" {note}")
         for note, mark in footnotes(joined).items()
     ]

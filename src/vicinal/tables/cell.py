@@ -27,6 +27,7 @@ CAPABILITIES = (
     "cost measurements",
     "statistics of normalisation layers",
     "a method of another paper",
+    "a recipe of another paper",
     "weights of another paper",
     "transfer to another task",
 )
@@ -83,8 +84,9 @@ class Cell:
         if self.measures in EXACT and self.unit not in UNITS:
             listed = " or ".join(UNITS)
             raise ValueError(f"{where}: unit of {self.measures} must be {listed}, got {self.unit}")
-        if self.split != "test" and self.report not in ("last", "best_valid"):
-            raise ValueError(f"{where}: {self.split} data are read at last or best_valid")
+        read_at = {"test": REPORTS, "valid": ("last", "best_valid")}.get(self.split, ("last",))
+        if self.report not in read_at:
+            raise ValueError(f"{where}: {self.split} data are read at {' or '.join(read_at)}")
         if self.runnable and not self.overrides:
             raise ValueError(f"{where}: run must be given where nothing is waited for")
 

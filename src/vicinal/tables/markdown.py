@@ -22,7 +22,8 @@ def page(joined: Joined) -> str:
     width = max(len(outcome.cell.row) for outcome in joined.outcomes)
     head = [*table.stub[:width], *[""] * (width - len(table.stub)), *head[len(table.stub) :]]
     parts.append(grid(head, [_line(outcome, width) for outcome in joined.outcomes]))
-    parts += [text for text in (_claims(joined), _notes(joined)) if text]
+    remarks = "".join(f"- {text}\n" for text in table.notes)
+    parts += [text for text in (_claims(joined), remarks, _notes(joined)) if text]
     command = f"python train.py -m table={table.name}"
     if any(outcome.cell.trains for outcome in joined.outcomes):
         parts.append(f"`{command}` runs what is missing. Verdicts: [summary](../summary.md).\n")

@@ -19,12 +19,11 @@ from vicinal.tables.costs import SIZES
 
 def counted(cell: Cell, config: dict[str, Any]) -> float:
     """The parameters or multiply-adds of a cell's network, in its unit."""
-    _, shape, classes = SIZES[config["dataset"]["name"]]
-    side = (
-        config["dataset"].get("size") or shape[-1]
-    )  # of the crop that it is trained and tested on
+    whole = SIZES[config["dataset"]["name"]]
+    channels, *sides = whole.shape
+    side = config["dataset"].get("size")  # of the crop that it is trained and tested on
     network = json.dumps(config["model"], sort_keys=True)
-    counts = _counts(network, (shape[0], side, side), classes)
+    counts = _counts(network, (channels, *([side, side] if side else sides)), whole.classes)
     return counts[cell.measures] / UNITS[cell.unit]
 
 

@@ -108,7 +108,7 @@ class Sweep:
         for name, jobs in sorted(by_run.items()):
             left = [job for job in jobs if job.state != "finished"]
             cost = costs.of(name, jobs[0].run.config) if left else None
-            each = f", {cost} each" if cost else ""
+            each = f", {cost}" if cost else ""
             lines.append(f"  {name}: {_states(jobs)}{each}")
             hours += cost.hours * len(left) if cost else 0
             unknown += 0 if cost else len(left)

@@ -14,6 +14,8 @@ the earlier. Its other fields are those of the nearest of cell, row, column and 
     definition               true where what is printed is so by definition, and nothing is run
     resampled                the share of one small data set that each seed draws again to test on
 
+`notes` are remarks on the table as a whole, printed under it: choices of ours, what is not known.
+
 A table that is `variant_of` another holds the same numbers beside runs of another protocol.
 
 Claims are orderings that the paper states: `better` beats each of `than`, labels of rows or
@@ -54,6 +56,7 @@ _TABLE = (
     "columns",
     "rows",
     "claims",
+    "notes",
     "defaults",
     *_FIELDS,
 )
@@ -129,6 +132,11 @@ class Table:
     def cells(self) -> tuple[Cell, ...]:
         """Every printed number, row by row."""
         return tuple(self._cells())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on all of it."""
+        return _label(self.tree.get("notes", ()))
 
     @property
     def claims(self) -> tuple[Claim, ...]:
