@@ -340,8 +340,8 @@ def test_a_page_says_on_what_numbers_were_made() -> None:
     found = runs(ERM.overrides, 3.8, 3.9, sessions=[gpu])
     made = Table("paper/made", {**TABLE.tree, "gpus": 8})
     text = page(Joined.of(made, Records(found)))
-    theirs = "the paper's on 8 GPUs, each normalising its own share"
-    assert f"- ours in bf16 on 2 GPUs; {theirs} (CIFAR-10, ERM)" in text
+    theirs = "paper: 8 GPUs, each normalising its own share of a batch"
+    assert f"- ours: bf16 on 2 GPUs; {theirs} (CIFAR-10, ERM)" in text
     assert f"- {theirs} (CIFAR-10, mixup; CIFAR-10, GAN)" in text
 
 

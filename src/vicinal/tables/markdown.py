@@ -87,11 +87,13 @@ def said(outcome: Outcome) -> str:
 def machines(joined: Joined) -> dict[str, list[Cell]]:
     """On how many devices and in what precision numbers were made, the paper's and ours."""
     found = dict[str, list[Cell]]()
-    for outcome in joined.outcomes:
+    for outcome in (each for each in joined.outcomes if not each.cell.exact):
         gpus = outcome.cell.gpus
-        theirs = f"the paper's on {gpus} GPUs, each normalising its own share" if gpus > 1 else ""
+        theirs = (
+            f"paper: {gpus} GPUs, each normalising its own share of a batch" if gpus > 1 else ""
+        )
         made = dict.fromkeys(how for record in outcome.records for how in _made(record))
-        mine = f"ours in {' and '.join(made)}" if made else ""
+        mine = f"ours: {' and '.join(made)}" if made else ""
         if text := "; ".join(part for part in (mine, theirs) if part):
             found.setdefault(text, []).append(outcome.cell)
     return found
