@@ -174,6 +174,8 @@ def test_seeds_that_were_not_planned_count_nowhere() -> None:
     found = outcome(*runs(ERM.overrides, 3.75, 3.8, 3.85), *more)
     assert (found.verdict, len(found.values), len(found.records)) == ("reproduced", 3, 5)
     assert outcome(*more).verdict == "not run"
+    short = record(merge(ERM.overrides, ["schedule.epochs=9"]), 3, 9.0)
+    assert outcome(short).values == {3: 9.0}  # shown, since it is never counted
 
 
 def test_fewer_epochs_are_a_reduced_run_whoever_launched_them() -> None:
@@ -252,6 +254,18 @@ def test_multiply_adds_are_those_of_the_size_that_is_trained_on() -> None:
         counts.append(Records([]).outcome(made.cells[0]).counted)
     classifier = 128 * 1000 / 1e6  # which sees one pixel at any size
     assert counts[1] - classifier == pytest.approx(4 * (counts[0] - classifier))
+
+
+def test_orderings_of_what_is_counted_are_counted_apart() -> None:
+    small = {"label": "small", "run": ["dataset=cifar10", "model=wrn10_2"]}
+    large = {"label": "large", "run": ["dataset=cifar10", "model=wrn16_4"]}
+    size = {"measures": "parameters", "unit": "M", "run": [], "stub": [""]}
+    rows = [{"label": "x", "printed": ["1", "2"]}]
+    claims = [{"says": "small is smaller", "better": "small", "than": ["large"]}]
+    tree = {"caption": "Sizes", "columns": [small, large], "rows": rows, "claims": claims} | size
+    joined = Joined.of(Table("paper/sizes", tree), Records([]))
+    assert joined.exact["ordering holds"] == 1
+    assert joined.orderings == {}
 
 
 def test_a_definition_is_neither_run_nor_waited_for() -> None:
