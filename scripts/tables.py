@@ -11,8 +11,10 @@ from vicinal.errors import RunError
 from vicinal.report import figures
 from vicinal.report.page import page as report
 from vicinal.tables import runs, table, verdicts
-from vicinal.tables.markdown import coverage, overview, page, summary
-from vicinal.tables.outcome import Joined, Records
+from vicinal.tables.counts import coverage, overview, summary
+from vicinal.tables.joined import Joined, Records
+from vicinal.tables.markdown import page
+from vicinal.tables.spreads import Spreads
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
         others = records.load(arguments.against / "runs") if arguments.against else []
     except RunError as error:
         sys.exit(f"tables.py: {error}")
-    by_cell = Records(found)
+    by_cell = Records(found, Spreads(tables))
     every = [Joined.of(each, by_cell) for each in tables]
     rules, by_run = inspect.getdoc(verdicts) or "", runs.by_run(found)
     pages = {f"tables/{joined.table.name}.md": page(joined) for joined in every}

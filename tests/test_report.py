@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -22,9 +23,12 @@ from vicinal.report.figures import Figure, load
 from vicinal.report.page import HERE, page
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
-from vicinal.tables.outcome import Joined, Outcome, Records
+from vicinal.tables.counts import EXACT, NUMBERS
+from vicinal.tables.joined import Joined, Records
+from vicinal.tables.outcome import Outcome
 from vicinal.tables.plan import Planned
 from vicinal.tables.table import Table
+from vicinal.tables.verdicts import Deviation
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = """</script><img src=x onerror=alert(1)>"'&<!--"""
@@ -71,8 +75,16 @@ def outcome(
 def small() -> Joined:
     """Every verdict once, in a table with labels of unequal depth and hostile text."""
     waits = {"printed": "4.0", "waits": "speech data", "note": HOSTILE}
-    printed = [["4.0±0.1", "4.0", "4.0"], ["4.0", "4.0", "4.0"], ["4.0", waits, None]]
-    labels = [["A", "one"], ["A", f"two {HOSTILE}"], ["B"]]
+    size = {"printed": "4.0", "measures": "parameters", "unit": "M"}
+    printed = [
+        ["4.0±0.02", "4.0", "4.0"],
+        ["4.0", "4.0", "4.0"],
+        ["4.0", waits, None],
+        ["4.0", "4.0", "4.0"],
+        ["4.0", {"printed": "4.0", "better": "none"}, {"printed": "4.0", "definition": True}],
+        [size, size, None],
+    ]
+    labels = [["A", "one"], ["A", f"two {HOSTILE}"], ["B"], ["C"], ["D"], ["E"]]
     tree = {
         "caption": f"Errors {HOSTILE}",
         "run": ["method=erm"],
@@ -85,7 +97,8 @@ def small() -> Joined:
         "claims": [{"says": f"p beats q {HOSTILE}", "better": "p", "than": ["q"]}],
     }
     made = Table("mixup/table0", tree)
-    narrow, wide = {0: 4.0, 1: 4.1, 2: 3.9}, {0: 2.0, 1: 4.0, 2: 6.0}
+    narrow, wide = {0: 4.0, 1: 4.01, 2: 3.99}, {0: 2.0, 1: 4.0, 2: 6.0}
+    known = Deviation(0.1, "pooled")
     found = [
         outcome(made.cells[0], narrow),
         outcome(made.cells[1], {seed: value + 2 for seed, value in narrow.items()}),
@@ -95,6 +108,14 @@ def small() -> Joined:
         outcome(made.cells[5], {}, failed=(0, 1, 2)),
         Outcome(made.cells[6], Planned((), {}, "d/m/e/none"), {}),
         Outcome(made.cells[7], None, {}),
+        replace(outcome(made.cells[8], {0: 4.0}), pooled=known),
+        replace(outcome(made.cells[9], {0: 4.2}), pooled=known),
+        replace(outcome(made.cells[10], {0: 9.0}), pooled=known),
+        outcome(made.cells[11], {0: 4.0, 1: 4.01}),
+        outcome(made.cells[12], {seed: value + 2 for seed, value in narrow.items()}),
+        Outcome(made.cells[13], None, {}),
+        Outcome(made.cells[14], None, {}, counted=4.01),
+        Outcome(made.cells[15], None, {}, counted=5.0),
     ]
     return Joined(made, tuple(found))
 
@@ -180,15 +201,26 @@ def test_equal_neighbours_share_a_stub() -> None:
 
 def test_every_verdict_has_its_own_words_colour_and_sign() -> None:
     joined = small()
-    assert Counter(map(words.kind, joined.outcomes)) == Counter(set(words.KINDS) - {"differs"})
+    assert Counter(each.verdict for each in joined.outcomes) == Counter([*words.VERDICTS])
+    assert {*NUMBERS, *EXACT[:4]} == set(words.VERDICTS)
     markup, css = grids.grid(joined), (HERE / "report.css").read_text()
     for each in joined.outcomes:
-        kind = words.kind(each)
-        assert f".k-{words.slug(kind)}" in css
+        kind = words.slug(each.verdict)
+        assert all(f".{letter}-{kind}" in css for letter in "kb")
         button = markup.split(f'id="{words.cell_id(each)}"')[1].split("</button>")[0]
         assert f"#i-{words.slug(each.verdict)}" in button
         assert each.verdict in "".join(Read(button).text)
         assert each.verdict in words.verdict(each).lower()
+
+
+def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
+    joined = small()
+    text = "".join(Read(page([joined], [], "rules")).text)
+    assert "counted apart: reproduced 1 · better 1 · worse 1" in text  # all of it is quoted
+    own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
+    text = "".join(Read(page([Joined(joined.table, tuple(own))], [], "rules")).text)
+    assert "counted apart" not in text
+    assert "1 (by chance alone at most 0.1) the whole 95 % interval" in text
 
 
 def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
@@ -196,7 +228,7 @@ def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
     told = details.details([joined], "../runs")
     assert set(told["cells"]) == {words.cell_id(each) for each in joined.outcomes}
     first = told["cells"]["mixup-table0-1-1"]
-    assert first["values"] == [[0, 4.0], [1, 4.1], [2, 3.9]]
+    assert first["values"] == [[0, 4.0], [1, 4.01], [2, 3.99]]
     assert told["pool"][first["commands"]] == [
         ["At the paper's protocol", "python train.py -m method=erm seed=0,1,2"],
         ["All that is missing of this table", "python train.py -m table=mixup/table0"],
@@ -263,7 +295,8 @@ def test_the_same_records_give_the_same_bytes() -> None:
     pages = [page([Joined.of(made, Records(each))], each, "") for each in (found, shuffled)]
     assert pages[0] == pages[1]
     program = "import sys, test_report; sys.stdout.buffer.write(test_report.whole().encode())"
-    here = {"PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "1"}
+    known = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    here = {"PYTHONPATH": known, "PYTHONHASHSEED": "1"}
     command = [sys.executable, "-c", program]
     out = subprocess.run(command, env=os.environ | here, capture_output=True, check=True).stdout
     assert out.decode() == whole()

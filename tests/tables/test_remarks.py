@@ -6,8 +6,8 @@ import pytest
 
 from vicinal.report.grids import notes
 from vicinal.tables.cell import Cell
+from vicinal.tables.joined import Joined, Records, reading
 from vicinal.tables.markdown import page
-from vicinal.tables.outcome import Joined, Records, reading
 from vicinal.tables.table import Table
 
 

@@ -128,6 +128,18 @@ def test_several_tables_are_one_plan_with_each_run_once(
     assert planned("glob(mixup/table4*)") == (2, 4, 4)  # one is a variant with runs of its own
 
 
+def test_what_needs_no_run_is_planned_without_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["table=gradaug/table1", "+only=FLOPs", "+dry_run=true"]
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *words])
+    main()
+    assert (
+        "11 cells, 0 can be run, 11 counted without a run\n0 runs: none" in capsys.readouterr().out
+    )
+
+
 def test_a_pattern_that_fits_no_table_is_refused() -> None:
     with pytest.raises(RunError, match=r"glob\(mixup/t5\) fits no table .*mixup/table5"):
         further(["table=glob(mixup/t5)"])

@@ -1,36 +1,87 @@
-"""The rules by which numbers and orderings are judged."""
+"""The rules by which numbers and orderings are judged, and how often they err."""
 
+from collections.abc import Iterator
+from math import sqrt
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from vicinal.tables.verdicts import Interval, against_paper, ordering, paired, verdict
+from vicinal.tables.cell import Cell
+from vicinal.tables.verdicts import (
+    Deviation,
+    Interval,
+    against_paper,
+    margin,
+    ordering,
+    paired,
+    verdict,
+)
 
 OURS = [5.0, 5.2, 4.8, 5.1, 4.9]
 
 
+def printed(text: str, **more: Any) -> Cell:
+    """A cell of an error unless said otherwise."""
+    fixed = {"table": "paper/small", "row": ("r",), "column": ("c",), "place": (0, 0)}
+    return Cell(**fixed, printed=text, overrides=("method=erm",), **more)
+
+
+def half(ours: list[float], cell: Cell, pooled: Deviation | None = None) -> float:
+    found = against_paper(ours, cell, pooled)
+    assert found is not None
+    return found.half_width
+
+
 def test_the_interval_of_two_means_is_welchs() -> None:
     """Computed by hand: s² = 0.025 and 0.04, five runs each; t(0.975, 7.63) = 2.326."""
-    found = against_paper(OURS, 5.5, spread=0.2, paper_runs=5, decimals=9)
+    found = against_paper(OURS, printed("5.5000000±0.2", paper_runs=5))
+    assert found is not None
     assert found.difference == pytest.approx(-0.5)
     assert found.half_width == pytest.approx(2.326 * (0.025 / 5 + 0.04 / 5) ** 0.5, rel=1e-3)
 
 
 def test_a_single_unspread_number_is_as_uncertain_as_one_of_our_runs() -> None:
-    found = against_paper(OURS, 5.0, spread=None, paper_runs=1, decimals=9)
-    assert found.half_width == pytest.approx(2.776 * (0.025 * (1 + 1 / 5)) ** 0.5, rel=1e-3)
+    expected = 2.776 * (0.025 * (1 + 1 / 5)) ** 0.5
+    assert half(OURS, printed("5.0000000")) == pytest.approx(expected, rel=1e-3)
 
 
 def test_rounding_of_the_printed_digits_counts() -> None:
-    same = [5.0, 5.0, 5.0]
-    coarse = against_paper(same, 5.0, spread=None, paper_runs=1, decimals=0)
-    assert coarse.half_width == pytest.approx(4.303 / 12**0.5, rel=1e-3)
+    assert half([5.0] * 3, printed("5")) == pytest.approx(4.303 / 12**0.5, rel=1e-3)
 
 
 def test_a_printed_spread_of_one_run_has_no_degrees_of_freedom_of_its_own() -> None:
-    found = against_paper(OURS, 5.0, spread=0.2, paper_runs=1, decimals=9)
-    assert found.half_width == pytest.approx(2.776 * (0.025 / 5 + 0.04) ** 0.5, rel=1e-3)
+    expected = 2.776 * (0.025 / 5 + 0.04) ** 0.5
+    assert half(OURS, printed("5.0000000±0.2")) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("spread", "expected"), [("0.11", 0.33), ("0.22", 0.67)])
+def test_one_run_is_predicted_by_the_printed_deviation(spread: str, expected: float) -> None:
+    """t(0.975, 4) = 2.776 times s sqrt(1 + 1/5): MaxUp's Tables 3 and 4."""
+    cell = printed(f"5.0000000±{spread}", paper_runs=5)
+    assert half([5.0], cell, Deviation(9.0, "pooled")) == pytest.approx(expected, abs=0.005)
+
+
+def test_few_runs_are_judged_by_the_pooled_deviation_and_keep_their_own_beside_it() -> None:
+    pooled, cell = Deviation(0.2, "pooled"), printed("5.0000000")
+    one, three = (against_paper(ours, cell, pooled) for ours in (OURS[:1], OURS[:3]))
+    assert one is not None
+    assert three is not None
+    assert (one.half_width, one.by, one.alone) == (pytest.approx(0.4 * sqrt(2)), "pooled", None)
+    assert three.half_width == pytest.approx(0.4 * sqrt(1 + 1 / 3))
+    assert three.alone == pytest.approx(half(OURS[:3], cell))
+    assert half(OURS, cell, pooled) == half(OURS, cell)  # five are enough
+    assert against_paper(OURS[:1], cell) is None
+
+
+def test_runs_that_scatter_more_than_the_pooled_deviation_allows_are_judged_by_their_own() -> None:
+    wild, pooled, cell = [4.0, 5.0, 6.0], Deviation(0.2, "pooled"), printed("5.0000000")
+    assert half(wild, cell, pooled) == half(wild, cell) > 4
+    gains = paired(dict(enumerate(wild)), dict.fromkeys(range(3), 5.0), 1, pooled=pooled)
+    assert gains is not None
+    assert gains.by == "ours"
 
 
 def test_an_interval_that_reaches_zero_contains_it() -> None:
@@ -38,17 +89,108 @@ def test_an_interval_that_reaches_zero_contains_it() -> None:
     assert Interval(0.0, 0.0).side == 0
 
 
-@pytest.mark.parametrize(("spread_printed", "paper_runs"), [(True, 5), (False, 5), (False, 1)])
-def test_equal_methods_are_called_different_one_time_in_twenty(
-    spread_printed: bool, paper_runs: int
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (printed("3.80"), 0.38),
+        (printed("23.50"), 1.0),
+        (printed("96.20", measures="accuracy", better="higher"), 0.38),
+        (printed("76.3", measures="accuracy", better="higher"), 1.0),
+        (printed("2.0"), 0.2),
+        (printed("2"), 1.0),  # the printed resolution
+        (printed("0.28"), 0.028),
+        (printed("0.02"), 0.01),
+        (printed("2.37±0.02", measures="nll", unit="nats"), 0.06),
+        (printed("0.22±0.10", measures="nll", unit="nats"), 0.022),
+        (printed("2.37", measures="nll", unit="nats"), 0.237),
+    ],
+)
+def test_the_margin_is_a_point_or_a_tenth_of_the_error(cell: Cell, expected: float) -> None:
+    assert margin(cell) == pytest.approx(expected)
+
+
+def trials(
+    sigma: float,
+    ours: int,
+    theirs: int,
+    spread: bool = False,
+    true: tuple[float, float] = (5.0, 5.0),
+    count: int = 500,
+) -> Iterator[tuple[list[float], Cell]]:
+    """Our runs and the paper's number; `true` are the means they are drawn around, theirs first."""
+    draws = np.random.default_rng(0)
+    for _ in range(count):
+        paper = draws.normal(true[0], sigma, theirs).tolist()
+        beside = f"±{stdev(paper):.6f}" if spread else ""
+        cell = printed(f"{mean(paper):.6f}{beside}", paper_runs=theirs)
+        yield draws.normal(true[1], sigma, ours).tolist(), cell
+
+
+@pytest.mark.parametrize(("sigma", "ours"), [(0.1, 1), (0.2, 3), (0.3, 5), (0.1, 20)])
+@pytest.mark.parametrize(("theirs", "spread"), [(1, False), (5, True)])
+def test_equal_numbers_are_called_different_one_time_in_twenty(
+    sigma: float, ours: int, theirs: int, spread: bool
 ) -> None:
-    draws, trials, wrong = np.random.default_rng(0), 2000, 0
-    for _ in range(trials):
-        theirs = draws.normal(5.0, 0.3, paper_runs).tolist()
-        ours = draws.normal(5.0, 0.3, 4).tolist()
-        spread = stdev(theirs) if spread_printed else None
-        wrong += against_paper(ours, mean(theirs), spread, paper_runs, decimals=9).side != 0
-    assert wrong / trials == pytest.approx(0.05, abs=0.02)
+    found = [
+        against_paper(runs, cell, Deviation(sigma, "pooled"))
+        for runs, cell in trials(sigma, ours, theirs, spread=spread)
+    ]
+    wrong = sum(each is not None and each.side != 0 for each in found)
+    assert wrong / len(found) == pytest.approx(0.05, abs=0.03)
+
+
+@pytest.mark.parametrize(("sigma", "ours"), [(0.1, 1), (0.2, 3), (0.3, 5), (0.1, 20)])
+def test_numbers_that_lie_a_margin_apart_are_hardly_ever_called_the_same(
+    sigma: float, ours: int
+) -> None:
+    same = ("reproduced", "agrees (one run)")
+    wrong = 0
+    for runs, cell in trials(sigma, ours, 5, spread=True, true=(20.0, 21.0)):
+        found = against_paper(runs, cell, Deviation(sigma, "pooled"))
+        wrong += verdict(found, cell, ours, whole=True, failed=False) in same
+    assert wrong / 500 <= 0.025 + 0.015
+
+
+def reproduced(sigma: float, ours: int, theirs: int, pooled: Deviation | None) -> float:
+    """How often equal numbers are."""
+    found = [
+        verdict(against_paper(runs, cell, pooled), cell, ours, whole=True, failed=False)
+        for runs, cell in trials(sigma, ours, theirs)
+    ]
+    return sum(word in ("reproduced", "agrees (one run)") for word in found) / len(found)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "ours", "power"), [(0.1, 1, 0.88), (0.1, 3, 0.99), (0.2, 3, 0.14)]
+)
+def test_the_power_of_the_equivalence_is_what_the_pooled_deviation_gives(
+    sigma: float, ours: int, power: float
+) -> None:
+    """P(|d| <= 0.5 - 2 se) for a normal d; one run agrees only if it is not off, |d| <= 2 se."""
+    error = sigma * sqrt(1 + 1 / ours)
+    room = 0.5 - 2 * error
+    room = min(room, 2 * error) if ours == 1 else room
+    by_hand = 1 - 2 * stats.norm.sf(room / error)
+    assert by_hand == pytest.approx(power, abs=0.01)
+    found = reproduced(sigma, ours, 1, Deviation(sigma, "pooled"))
+    assert found == pytest.approx(by_hand, abs=0.045)
+
+
+def test_the_pooled_deviation_makes_three_runs_say_what_their_own_cannot() -> None:
+    alone, pooled = (reproduced(0.1, 3, 1, known) for known in (None, Deviation(0.1, "pooled")))
+    assert alone < 0.6 < 0.95 < pooled
+
+
+def test_looking_after_every_seed_finds_too_much_and_interim_cures_it() -> None:
+    final, any_look = 0, 0
+    for runs, cell in trials(0.2, 5, 1):
+        looks = {n: against_paper(runs[:n], cell) for n in range(2, 6)}
+        any_look += any(each is not None and each.side for each in looks.values())
+        words = [verdict(looks[n], cell, n, whole=n == 5, failed=False) for n in looks]
+        assert set(words[:3]) == {"interim"}
+        final += words[3] in ("better", "worse")
+    assert any_look / 500 > 0.09
+    assert final / 500 == pytest.approx(0.05, abs=0.02)
 
 
 def test_pairing_by_seed_removes_what_the_seeds_share() -> None:
@@ -56,31 +198,82 @@ def test_pairing_by_seed_removes_what_the_seeds_share() -> None:
     splits = draws.normal(30.0, 5.0, 20)  # a split's difficulty, the same for both methods
     better = dict(enumerate((splits - 1 + draws.normal(0, 0.3, 20)).tolist()))
     worse = dict(enumerate((splits + draws.normal(0, 0.3, 20)).tolist()))
-    found = paired(better, worse, sign=-1)
+    found, reverse = paired(better, worse, sign=-1), paired(worse, better, sign=-1)
     assert found is not None
-    assert found.side == 1
     assert found.half_width < 0.3
-    assert ordering(found) == "holds"
-    assert ordering(paired(worse, better, sign=-1)) == "contradicted"
+    assert ordering(found, 20, whole=True, failed=False) == "holds"
+    assert ordering(reverse, 20, whole=True, failed=False) == "contradicted"
 
 
-def test_one_shared_seed_decides_nothing() -> None:
-    assert paired({0: 1.0, 1: 1.0}, {1: 9.0, 2: 9.0}, sign=-1) is None
-    assert ordering(None) == "undecided"
+def test_seeds_that_redraw_a_split_are_less_certain_than_their_number_says() -> None:
+    """Gains that share a fifth of their variance, as Nadeau and Bengio take splits of 80/20 to."""
+    draws, count = np.random.default_rng(0), 700
+    wrong = {0.0: 0, 0.25: 0}
+    for _ in range(count):
+        gains = sqrt(0.2) * draws.normal() + sqrt(0.8) * draws.normal(size=20)
+        better, worse = dict(enumerate(gains.tolist())), dict.fromkeys(range(20), 0.0)
+        for overlap in wrong:
+            found = paired(better, worse, 1, overlap)
+            wrong[overlap] += found is not None and found.side != 0
+    assert wrong[0.0] / count > 0.3
+    assert wrong[0.25] / count == pytest.approx(0.05, abs=0.02)
+    split = half(OURS, printed("5.0000000", resampled=0.2))
+    assert split == pytest.approx(2.776 * (0.025 * (1 + 1 / 5 + 1 / 4)) ** 0.5, rel=1e-3)
+
+
+FINAL = {"runs": 3, "whole": True, "failed": False}
 
 
 @pytest.mark.parametrize(
-    ("interval", "percent", "whole", "expected"),
+    ("difference", "width", "said", "expected"),
     [
-        (Interval(0.3, 0.5), True, True, "reproduced"),
-        (Interval(0.3, 1.1), True, True, "inconclusive"),
-        (Interval(0.3, 0.5), True, False, "inconclusive"),
-        (Interval(0.3, 0.2), True, True, "above"),
-        (Interval(-0.3, 0.2), True, False, "below"),
-        (Interval(0.1, 0.15), False, True, "reproduced"),  # 0.15 is less than a tenth of 2.0
-        (Interval(0.1, 0.25), False, True, "inconclusive"),
+        (0.1, 0.2, {}, "reproduced"),
+        (0.2, 0.1, {}, "reproduced"),  # different, but within 0.5
+        (0.3, 0.4, {}, "inconclusive"),
+        (0.6, 0.2, {}, "worse"),
+        (-0.6, 0.2, {}, "better"),
+        (0.1, 0.2, {"whole": False}, "interim"),
+        (-0.6, 0.2, {"whole": False}, "interim"),
+        (-0.6, 0.2, {"failed": True}, "inconclusive"),
+        (0.1, 0.2, {"runs": 1, "whole": False}, "agrees (one run)"),
+        (0.3, 0.4, {"runs": 1, "whole": False}, "near (one run)"),
+        (0.2, 0.1, {"runs": 1, "whole": False}, "off (one run)"),
+        (0.1, 0.2, {"runs": 1, "whole": False, "failed": True}, "inconclusive"),
     ],
 )
-def test_verdicts(interval: Interval, percent: bool, whole: bool, expected: str) -> None:
-    for value in (2.0, -2.0):
-        assert verdict(interval, value, percent=percent, whole=whole) == expected
+def test_verdicts(difference: float, width: float, said: dict[str, Any], expected: str) -> None:
+    assert verdict(Interval(difference, width), printed("5.0"), **FINAL | said) == expected
+
+
+def test_without_a_deviation_nothing_is_concluded() -> None:
+    cell = printed("5.0")
+    assert verdict(None, cell, 1, whole=False, failed=False) == "interim"
+    assert verdict(None, cell, 1, whole=True, failed=False) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("better", "expected"), [("lower", "worse"), ("higher", "better"), ("none", "differs")]
+)
+def test_larger_is_better_or_worse_or_neither(better: str, expected: str) -> None:
+    assert verdict(Interval(0.6, 0.05), printed("5.0", better=better), **FINAL) == expected
+
+
+@pytest.mark.parametrize(
+    ("gain", "expected"),
+    [(0.6, "points that way"), (-0.6, "points the other way"), (0.5, "no sign")],
+)
+def test_one_shared_seed_gives_a_sign(gain: float, expected: str) -> None:
+    """2 sqrt(2) times 0.2 is 0.57."""
+    found = paired({0: 5.0 - gain, 1: 9.0}, {0: 5.0, 2: 9.0}, -1, pooled=Deviation(0.2, "pooled"))
+    assert ordering(found, 1, whole=False, failed=False) == expected
+    unknown = paired({0: 5.0 - gain}, {0: 5.0}, -1)
+    assert ordering(unknown, 1, whole=False, failed=False) == "no sign"
+
+
+def test_orderings_are_final_only_with_all_planned_seeds() -> None:
+    sure = Interval(1.0, 0.5)
+    assert ordering(sure, 3, whole=True, failed=False) == "holds"
+    assert ordering(sure, 2, whole=False, failed=False) == "interim"
+    assert ordering(sure, 2, whole=False, failed=True) == "undecided"
+    assert ordering(Interval(0.1, 0.5), 3, whole=True, failed=False) == "undecided"
+    assert ordering(None, 0, whole=False, failed=False) == "interim"

@@ -6,8 +6,9 @@ from typing import Any
 
 from vicinal.report import words
 from vicinal.tables.cell import Cell
+from vicinal.tables.joined import NOT_ORIGINAL, Joined
 from vicinal.tables.markdown import ours
-from vicinal.tables.outcome import NOT_ORIGINAL, Joined, Outcome
+from vicinal.tables.outcome import Outcome
 from vicinal.tables.table import merge
 
 Record = Mapping[str, Any]
@@ -44,15 +45,14 @@ def details(every: Sequence[Joined], runs: str) -> dict[str, Any]:
 
 
 def _cell(outcome: Outcome, pool: Pool) -> dict[str, Any]:
-    cell, run = outcome.cell, outcome.run
-    digits, kind = max(cell.decimals, 2), words.kind(outcome)
+    cell = outcome.cell
+    digits = max(cell.decimals, 2)
     found: dict[str, Any] = {
         "label": [*cell.row, *cell.column],
         "table": words.slug(cell.table),
         "paper": words.printed(cell),
         "ours": words.minus(ours(outcome)),
         "verdict": words.slug(outcome.verdict),
-        "kind": None if kind == outcome.verdict else kind,
         "says": words.verdict(outcome),
         "as": pool.place(_protocol(cell)),
         "quoted": cell.quoted,
@@ -60,7 +60,7 @@ def _cell(outcome: Outcome, pool: Pool) -> dict[str, Any]:
         "commands": pool.place(_commands(outcome)),
         "value": cell.value,
         "spread": cell.spread,
-        "run": outcome.records[0]["name"] if outcome.records else run.name if run else None,
+        "run": None if cell.exact else _named(outcome),
         "values": [[seed, round(value, digits + 2)] for seed, value in outcome.values.items()],
         "digits": digits,
         "reduced": pool.place(outcome.reduced) if outcome.reduced else None,
@@ -81,6 +81,8 @@ def _protocol(cell: Cell) -> dict[str, Any]:
 def _commands(outcome: Outcome) -> list[list[str]]:
     """What is typed for this number, each with what it does."""
     cell = outcome.cell
+    if cell.exact:
+        return []
     if cell.waits is not None:
         planned = [["As planned (it cannot be run yet)", _train(cell.overrides, cell.seeds)]]
         return planned if cell.overrides else []
@@ -93,6 +95,12 @@ def _commands(outcome: Outcome) -> list[list[str]]:
         found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
     found.append(["All that is missing of this table", f"python train.py -m table={cell.table}"])
     return found
+
+
+def _named(outcome: Outcome) -> str | None:
+    if outcome.records:
+        return outcome.records[0]["name"]
+    return None if outcome.run is None else outcome.run.name
 
 
 def _seeds(outcome: Outcome) -> set[int]:

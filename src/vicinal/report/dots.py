@@ -143,7 +143,7 @@ def _off(outcome: Outcome, scale: Scale) -> list[Html]:
 
 def _mark(scale: Scale, centre: float, half: float, y: str, outcome: Outcome) -> list[Html]:
     """A dot in its interval, or an arrow at the end behind which it lies."""
-    kind = f"mine m-{words.slug(words.kind(outcome))}"
+    kind = f"mine m-{words.slug(outcome.verdict)}"
     if not scale.low <= centre <= scale.high:
         x, arrow = ("100%", "M-7-4L0 0-7 4Z") if centre > 0 else ("0%", "M7-4L0 0 7 4Z")
         drawn = tag("path", d=arrow, class_=kind)
@@ -190,7 +190,7 @@ def caterpillar(outcomes: Iterable[Outcome]) -> Html | None:
             for at in [f"{100 - scale.at(tick):.2f}%"]
         ]
         for i, (outcome, d) in enumerate(ordered):
-            x, kind = 100 * (i + 0.5) / len(ordered), words.slug(words.kind(outcome))
+            x, kind = 100 * (i + 0.5) / len(ordered), words.slug(outcome.verdict)
             low, high, at = (100 - scale.at(d.difference + n * d.half_width) for n in (-1, 1, 0))
             whisker = _line(x, x, f"{high:.2f}%", f"{low:.2f}%", f"mine m-{kind}")
             dot = tag("circle", cx=f"{x:.2f}%", cy=f"{at:.2f}%", r=2.5, class_=f"mine m-{kind}")

@@ -5,8 +5,9 @@ from itertools import groupby
 
 from vicinal.report import words
 from vicinal.report.html import Html, tag
+from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import ours
-from vicinal.tables.outcome import Joined, Outcome
+from vicinal.tables.outcome import Outcome
 
 Label = tuple[str, ...]
 
@@ -122,20 +123,16 @@ def _many(span: int) -> int | None:
 def _cell(outcome: Outcome | None, marks: dict[str, str]) -> Html:
     if outcome is None:
         return tag("td", class_="none")
-    cell, kind, verdict = outcome.cell, words.kind(outcome), outcome.verdict
+    cell, verdict = outcome.cell, outcome.verdict
     quoted = tag("span", "†", words.hidden(" quoted"), class_="quoted") if cell.quoted else None
     mark = tag("sup", marks[cell.note]) if cell.note else None
     # The sign comes with the verdict's word, for whoever does not see it.
-    signed = [words.sign(verdict), words.hidden(f" {_spoken(verdict, kind)}")]
+    signed = [words.sign(verdict), words.hidden(f" {verdict}")]
     printed = tag("span", words.printed(cell), quoted, mark, class_="p")
     mine = ours(outcome)
     below = tag("span", words.hidden(" ours "), words.minus(mine), class_="o") if mine else None
     button = tag("button", printed, below, signed, type="button", id=words.cell_id(outcome))
-    return tag("td", button, class_=f"k-{words.slug(kind)}")
-
-
-def _spoken(verdict: str, kind: str) -> str:
-    return verdict if kind in (verdict, "differs") else f"{verdict}, {kind}"
+    return tag("td", button, class_=f"k-{words.slug(verdict)}")
 
 
 def _letter(index: int) -> str:
@@ -147,7 +144,7 @@ def summary_bar(kinds: Iterable[str], label: str | None = None) -> Html:
     """How many numbers have each verdict, as one stacked bar."""
     found = list(kinds)
     parts, done = [], 0
-    for kind in words.KINDS:
+    for kind in words.VERDICTS:
         if count := found.count(kind):
             x, width = (f"{100 * n / len(found):.2f}%" for n in (done, count))
             look = f"b-{words.slug(kind)}"

@@ -6,7 +6,7 @@ from typing import Any
 from vicinal.report import curves
 from vicinal.report.html import Html, tag
 from vicinal.tables import runs
-from vicinal.tables.outcome import Joined
+from vicinal.tables.joined import Joined
 
 Record = Mapping[str, Any]
 

@@ -1,11 +1,14 @@
 """The report's first screen: coverage, verdicts, how to read the rest, and the differences."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from vicinal.report import dots, grids, words
 from vicinal.report.html import Html, tag
+from vicinal.tables.counts import by_chance
+from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import difference, ours
-from vicinal.tables.outcome import Joined, Outcome
+from vicinal.tables.outcome import Outcome
 
 SHOWN = 10
 
@@ -44,9 +47,9 @@ def overview(papers: Mapping[str, Sequence[Joined]]) -> Html:
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
     return {
         "printed": len(outcomes),
-        "runnable": sum(o.cell.waits is None for o in outcomes),
+        "runnable": sum(o.cell.trains for o in outcomes),
         "run": sum(bool(o.values) and not o.reduced for o in outcomes),
-        "reproduced": sum(o.verdict == "reproduced" for o in outcomes),
+        "reproduced": sum(o.verdict == "reproduced" and o.cell.group == "own" for o in outcomes),
     }
 
 
@@ -67,7 +70,7 @@ def _coverage(every: Mapping[str, Sequence[Outcome]]) -> Html:
     said = (
         "Numbers in the papers' tables: printed; runnable here now; run at the paper's protocol; "
     )
-    caption = tag("caption", f"{said}reproduced.")
+    caption = tag("caption", f"{said}reproduced, of the authors' own.")
     return tag(
         "table",
         caption,
@@ -79,46 +82,35 @@ def _coverage(every: Mapping[str, Sequence[Outcome]]) -> Html:
 
 
 def _covered(name: object, outcomes: Sequence[Outcome]) -> Html:
-    kinds = [words.kind(outcome) for outcome in outcomes]
-    label = ", ".join(f"{kinds.count(kind)} {kind}" for kind in words.KINDS if kind in kinds)
+    kinds = [outcome.verdict for outcome in outcomes]
+    label = ", ".join(f"{kinds.count(kind)} {kind}" for kind in words.VERDICTS if kind in kinds)
     counts = _counts(outcomes).items()
     numbers = [tag("td", f"{count:,}", data_name=key, class_="n") for key, count in counts]
     bar = tag("td", grids.summary_bar(kinds, label), class_="wide")
     return tag("tr", tag("th", name, scope="row"), bar, numbers)
 
 
-def _legend(outcomes: Sequence[Outcome]) -> Html:
-    kinds = [words.kind(outcome) for outcome in outcomes]
-    signs = {
-        "better": ("above", "below"),
-        "worse": ("above", "below"),
-        "differs": ("above", "below"),
-    }
-    items = [
-        tag(
-            "div",
-            tag(
-                "dt",
-                tag(
-                    "span",
-                    [words.sign(s) for s in signs.get(kind, (kind,))],
-                    class_=f"swatch k-{words.slug(kind)}",
-                ),
-                kind,
-            ),
-            tag("dd", tag("b", f"{kinds.count(kind):,}"), f" {said}"),
-        )
-        for kind, said in words.KINDS.items()
-        if kind in kinds or kind != "differs"
-    ]
-    return tag("dl", items, class_="legend")
+def _legend(outcomes: Sequence[Outcome]) -> list[Html | None]:
+    """Every verdict with its count, and with what chance alone would make of it."""
+    count = Counter(o.verdict for o in outcomes if o.cell.group != "quoted")
+    expected, items = by_chance(count), list[Html]()
+    for kind, said in words.VERDICTS.items():
+        if not count[kind] and kind not in words.ALWAYS:
+            continue
+        swatch = tag("span", words.sign(kind), class_=f"swatch k-{words.slug(kind)}")
+        chance = f" (by chance alone at most {expected[kind]:.1f})" if expected.get(kind) else ""
+        number = tag("b", f"{count[kind]:,}")
+        items.append(tag("div", tag("dt", swatch, kind), tag("dd", number, f"{chance} {said}")))
+    quoted = words.counted(o.verdict for o in outcomes if o.cell.group == "quoted")
+    apart = tag("p", f"Quoted from other papers, counted apart: {quoted}.", class_="meta")
+    return [tag("dl", items, class_="legend"), apart if quoted else None]
 
 
 def _differences(outcomes: Sequence[Outcome]) -> Html | None:
     drawn = dots.caterpillar(outcomes)
     if drawn is None:
         return None
-    apart = [o for o in outcomes if o.verdict in ("above", "below")]
+    apart = [o for o in outcomes if o.verdict in ("better", "worse", "differs")]
 
     def far(outcome: Outcome) -> float:
         found = outcome.difference
@@ -154,7 +146,7 @@ def _apart(outcomes: Sequence[Outcome]) -> Html | None:
 
 
 def _differing(outcome: Outcome) -> Html:
-    cell, kind = outcome.cell, words.kind(outcome)
+    cell, kind = outcome.cell, outcome.verdict
     where, _, labels = words.cited(cell).partition(": ")
     said = [words.sign(outcome.verdict), " ", words.minus(difference(outcome))]
     swatch = tag("span", said, words.hidden(f" {kind}"), class_=f"swatch k-{words.slug(kind)}")

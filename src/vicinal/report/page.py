@@ -1,6 +1,5 @@
 """The report: one page, nothing beside it, that shows every table of every paper."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +10,23 @@ from vicinal.report.figures import Figure, figures
 from vicinal.report.html import Html, as_json, tag
 from vicinal.report.others import others
 from vicinal.report.section import section
-from vicinal.tables.outcome import Joined
+from vicinal.tables.joined import Joined
 
 HERE = Path(__file__).parent
 SIGNS = {  # in a square of 12
     "reproduced": '<path d="M2 6.5 4.8 9.3 10 3" class="s"/>',
-    "above": '<path d="M6 2 10.8 10H1.2Z" class="f"/>',
-    "below": '<path d="M6 10 1.2 2H10.8Z" class="f"/>',
+    "better": '<path d="M6 2 10.8 10H1.2Z" class="f"/>',
+    "worse": '<path d="M6 10 1.2 2H10.8Z" class="f"/>',
+    "differs": '<path d="M6 1.4 10.6 6 6 10.600 1.4 6Z" class="f"/>',
+    "agrees-one-run": '<path d="M2 6.5 4.8 9.3 10 3" class="s"/>'
+    '<circle cx="3" cy="2.8" r="1.4" class="f"/>',
+    "near-one-run": '<path d="M1.3 8.4C3 4.6 4.7 4.9 6 7S9 9.4 10.7 5.6" class="s"/>'
+    '<circle cx="6" cy="2.400" r="1.4" class="f"/>',
+    "off-one-run": '<path d="M2 10 10 4" class="s"/><circle cx="3.4" cy="3.4" r="1.4" class="f"/>',
+    "interim": '<path d="M2.500 2h7L6 6ZM2.500 10h7L6 6Z" class="s"/>',
+    "equal": '<path d="M2 4.300H10M2 7.700H10" class="s"/>',
+    "unequal": '<path d="M2 4.300H10M2 7.700H10M8.200 1.8 3.8 10.2" class="s"/>',
+    "definition": '<path d="M2 3H10M2 6H10M2 9H10" class="s"/>',
     "inconclusive": '<path d="M1.3 7.4C3 3.6 4.7 3.9 6 6S9 8.4 10.7 4.6" class="s"/>',
     "reduced": '<circle cx="6" cy="6" r="4.3" class="s"/>'
     '<path d="M6 1.7a4.3 4.3 0 0 1 0 8.6z" class="f"/>',
@@ -101,7 +110,7 @@ def _navigation(papers: Mapping[str, Sequence[Joined]], drawn: Sequence[Figure])
     for paper, tables in papers.items():
         links = []
         for joined in tables:
-            kinds = [words.kind(outcome) for outcome in joined.outcomes]
+            kinds = [outcome.verdict for outcome in joined.outcomes]
             link = tag(
                 "a",
                 words.titled(joined.table.name),
@@ -133,12 +142,15 @@ def _paper(paper: str, tables: Sequence[Joined], drawn: Sequence[Figure]) -> Htm
     link = tag("a", f"arXiv:{arxiv}", href=f"https://arxiv.org/abs/{arxiv}") if arxiv else None
     said = tag("p", [f"{part}. " for part in (authors, where) if part], link, class_="by")
     outcomes = [outcome for joined in tables for outcome in joined.own]
-    count = Counter(map(words.kind, outcomes))
-    counts = " · ".join(f"{kind} {count[kind]}" for kind in words.KINDS if count[kind])
+    own, quoted = (
+        words.counted(o.verdict for o in outcomes if (o.cell.group == "quoted") is apart)
+        for apart in (False, True)
+    )
+    counts = f"{own}; quoted from others: {quoted}" if quoted else own
     head = [
         tag("h2", title),
         said,
-        grids.summary_bar(map(words.kind, outcomes)),
+        grids.summary_bar(outcome.verdict for outcome in outcomes),
         tag("p", f"{words.many(len(outcomes), 'number')}: {counts}", class_="meta"),
     ]
     parts = [section(joined) for joined in tables]

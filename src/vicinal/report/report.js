@@ -35,7 +35,7 @@
     const [low, high] = [Math.min(...every), Math.max(...every)];
     const room = (high - low) * 0.12 || Math.abs(high) * 0.05 || 1;
     const x = (value) => `${(3 + (94 * (value - low + room)) / (high - low + 2 * room)).toFixed(2)}%`;
-    const kind = `m-${cell.kind}`;
+    const kind = `m-${cell.verdict}`;
     const line = (name, a, b, y) => el(`line.${name}`, { x1: x(a), x2: x(b), y1: y, y2: y });
     const text = (value, y, words) => el("text", { x: x(value), y, "text-anchor": "middle" }, words);
     return el("svg.strip", { role: "img", "aria-label": `Paper ${cell.paper}, ours ${cell.ours}` },
@@ -108,7 +108,7 @@
   const unpacked = (id) => {
     const cell = data.cells[id];
     const shared = (place) => (place == null ? null : data.pool[place]);
-    return { kind: cell.verdict, where: data.tables[cell.table], ...cell, ...data.pool[cell.as],
+    return { where: data.tables[cell.table], ...cell, ...data.pool[cell.as],
       commands: shared(cell.commands), note: shared(cell.note), reduced: shared(cell.reduced) };
   };
 
@@ -126,7 +126,7 @@
         el("div", null, el("span", null, `paper${cell.quoted ? ", quoted" : ""}`), el("b", null, cell.paper), el("span", null, `${cell.paperRuns} run${cell.paperRuns > 1 ? "s" : ""}`)),
         cell.ours ? el("div", null, el("span", null, "ours"), el("b", null, cell.ours), el("span", null, "mean ± deviation (runs)")) : null),
       strip(cell),
-      el(`p.says.k-${cell.kind}`, null, sign(cell.verdict), cell.says),
+      el(`p.says.k-${cell.verdict}`, null, sign(cell.verdict), cell.says),
       cell.note ? el("p", null, el("b", null, "Note. "), cell.note) : null,
       cell.quoted ? el("p", null, `The paper quotes this number from ${cell.quoted}.`) : null,
       cell.reduced ? [el("h3", null, "What is reduced"), el("ul", null, cell.reduced.map((line) => el("li", null, el("code", null, line))))] : null,

@@ -1,13 +1,14 @@
-"""One table's section: the grid, its footnotes, what the paper orders, plots and curves."""
+"""One table's section: the grid, its footnotes, plots and curves."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from vicinal.report import curves, dots, grids, words
+from vicinal.report import claims, curves, dots, grids, words
 from vicinal.report.html import Html, tag
 from vicinal.tables.cell import Cell
-from vicinal.tables.markdown import ORDERINGS
-from vicinal.tables.outcome import Compared, Joined, Outcome
+from vicinal.tables.joined import Joined
+from vicinal.tables.markdown import machines
+from vicinal.tables.outcome import Outcome
 
 FOLD = 24  # lines of a plot that is folded away
 MOST = 8  # curves in one chart
@@ -17,9 +18,9 @@ def section(joined: Joined) -> Html:
     """One table."""
     table = joined.table
     name = words.slug(table.name)
-    waits = {outcome.cell.waits for outcome in joined.outcomes}
-    kinds = set(map(words.kind, joined.outcomes))
-    run = any(outcome.values or outcome.failed for outcome in joined.outcomes)
+    kinds = {outcome.verdict for outcome in joined.outcomes}
+    run = any(outcome.mean is not None or outcome.failed for outcome in joined.outcomes)
+    trains = any(outcome.cell.trains for outcome in joined.outcomes)
     return tag(
         "section",
         tag("h3", tag("a", words.titled(table.name), href=f"#{name}"), tag("span", table.caption)),
@@ -28,15 +29,26 @@ def section(joined: Joined) -> Html:
         tag("a", "Skip this table", href=f"#{name}-end", class_="skip"),
         grids.grid(joined),
         grids.notes(joined),
+        _machines(joined),
         tag("div", id=f"{name}-end", tabindex="-1"),
-        _claims(joined),
+        claims.claims(joined),
         _dots(joined),
         _curves(joined),
-        None if None not in waits else _command(table.name),
+        _command(table.name) if trains else None,
         id=name,
         aria_label=f"{words.short(table.paper)}, {words.titled(table.name)}",
         class_="table" if run else "table empty" if len(kinds) > 1 else "table empty uniform",
     )
+
+
+def _machines(joined: Joined) -> Html | None:
+    """On what the paper's numbers and ours were made."""
+    found = machines(joined)
+    if not found:
+        return None
+    among = {text: f" ({words.many(len(cells), 'number')})" for text, cells in found.items()}
+    lines = [f"{text}{among[text] if len(found) > 1 else ''}" for text in found]
+    return tag("p", "Made: ", ". ".join(lines), ".", class_="meta")
 
 
 def command(line: str) -> Html:
@@ -170,71 +182,3 @@ def _kind(outcome: Outcome) -> str:
     if not outcome.records:
         return ""
     return "/".join(outcome.records[0]["name"].split("/")[:2])
-
-
-def _claims(joined: Joined) -> Html | None:
-    if not joined.comparisons:
-        return None
-    by_claim: dict[str, list[Compared]] = {}
-    for pair in joined.comparisons:
-        by_claim.setdefault(pair.claim.says, []).append(pair)
-    items = [_claim(says, pairs) for says, pairs in by_claim.items()]
-    heading = tag("h4", "Orderings that the paper states")
-    return tag("div", heading, tag("ul", items), class_="claims")
-
-
-def _claim(says: str, pairs: Sequence[Compared]) -> Html:
-    count = Counter(_spoken(pair) for pair in pairs)
-    order = [*ORDERINGS[:-1], *(f"{x}, reduced" for x in ORDERINGS[:-1]), "not run"]
-    chips = [
-        _chip(verdict, f"{verdict} {count[verdict]}" if len(pairs) > 1 else verdict)
-        for verdict in order
-        if count[verdict]
-    ]
-    unborne = sum(not pair.printed for pair in pairs)
-    doubt = None
-    if unborne:
-        doubt = tag(
-            "span", f"not so in the paper's own numbers: {unborne} of {len(pairs)}", class_="doubt"
-        )
-    head = [tag("q", says), " ", chips, doubt]
-    shown = [_pair(pair) for pair in pairs if _spoken(pair) != "not run" or not pair.printed]
-    if not shown:
-        return tag("li", head)
-    names = ("better", "worse", "among", "paper", "our gain, 95 %", "verdict")
-    titles = tag("tr", [tag("th", name, scope="col") for name in names])
-    grid = tag("table", tag("thead", titles), tag("tbody", shown), class_="plain")
-    return tag(
-        "li", tag("details", tag("summary", head), tag("div", grid, class_="scroll", tabindex="0"))
-    )
-
-
-def _chip(verdict: str, said: str) -> Html:
-    return tag("span", said, class_=f"chip o-{words.slug(verdict.partition(',')[0])}")
-
-
-def _spoken(pair: Compared) -> str:
-    verdict = pair.verdict
-    return f"{verdict}, reduced" if pair.reduced and verdict != "not run" else verdict
-
-
-def _pair(pair: Compared) -> Html:
-    mine, other = pair.better.cell, pair.worse.cell
-    parts = list(zip((*mine.row, *mine.column), (*other.row, *other.column), strict=True))
-    among = ", ".join(ours for ours, theirs in parts if ours == theirs)
-    gain, digits = pair.gain, max(mine.decimals, 2)
-    said = "" if gain is None else f"{gain.difference:+.{digits}f} ± {gain.half_width:.{digits}f}"
-    verdict, over = _spoken(pair), f" ({pair.seeds})" if said else ""
-    return tag(
-        "tr",
-        tag("td", next((ours for ours, theirs in parts if ours != theirs), "")),
-        tag("td", next((theirs for ours, theirs in parts if ours != theirs), "")),
-        tag("td", among, class_="soft"),
-        tag(
-            "td",
-            words.minus(f"{mine.printed} / {other.printed}"),
-            None if pair.printed else tag("b", " not so", class_="doubt"),
-        ),
-        tag("td", words.minus(said), tag("span", over, class_="soft")),
-        tag("td", _chip(verdict, verdict)),
-    )

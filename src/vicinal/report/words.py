@@ -1,13 +1,14 @@
 """The report's words and signs: papers, tables, verdicts."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from vicinal.report.html import Html, tag
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import ours
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.verdicts import NARROW_POINTS, NARROW_SHARE, Interval
+from vicinal.tables.verdicts import Interval, margin
 
 PAPERS = {  # title, authors, where, arXiv
     "mixup": (
@@ -44,18 +45,26 @@ PAPERS = {  # title, authors, where, arXiv
 }
 SHORT = {"maxup": "MaxUp", "gradaug": "GradAug", "augmax": "AugMax", "patchup": "PatchUp"}
 
-# What a cell is coloured by: the verdict, and where it is a difference, whether for the better.
-KINDS = {
-    "reproduced": "the difference's 95 % interval contains 0 and is narrow",
-    "better": "the interval excludes 0, and ours is the better number",
-    "worse": "the interval excludes 0, and ours is the worse number",
-    "differs": "the interval excludes 0; neither side is better",
-    "inconclusive": "too wide an interval, or seeds lacking",
+# What a cell is coloured by.
+VERDICTS = {
+    "reproduced": "the whole 95 % interval of the difference lies within the margin",
+    "better": "the interval excludes 0 and leaves the margin; ours is the better number",
+    "worse": "the interval excludes 0 and leaves the margin; ours is the worse number",
+    "differs": "the interval excludes 0 and leaves the margin; neither side is better",
+    "inconclusive": "too wide an interval, or a planned seed diverged",
+    "agrees (one run)": "one run, whose interval contains 0 and lies within the margin",
+    "near (one run)": "one run, whose interval contains 0 and leaves the margin",
+    "off (one run)": "one run, whose interval excludes 0",
+    "interim": "planned seeds are missing: no verdict yet",
+    "equal": "counted without a run, and the printed digits",
+    "unequal": "counted without a run, and not the printed digits",
+    "definition": "so by definition: no run could change it",
     "reduced": "only runs with another budget or data: shown, never counted",
     "failed": "every run diverged",
     "not run": "could be run, has not been",
     "waits": "cannot be run yet",
 }
+ALWAYS = ("reproduced", "better", "worse", "inconclusive", "not run", "waits")  # in the legend
 READINGS = {
     "last": "last epoch",
     "median10": "median of the last ten epochs",
@@ -65,20 +74,11 @@ READINGS = {
 MEASURES = {
     "nll": "loss",
     "mce": "mCE",
-    "flops": "FLOPs",
+    "multiply_adds": "multiply-adds",
     "top5_error": "top-5 error",
     "top5_accuracy": "top-5 accuracy",
 }
 BETTER = {"lower": "lower is better", "higher": "higher is better", "none": "neither way is better"}
-
-
-def kind(outcome: Outcome) -> str:
-    """One of KINDS."""
-    verdict = outcome.verdict
-    if verdict not in ("above", "below"):
-        return verdict
-    good = {"lower": "below", "higher": "above"}.get(outcome.cell.better)
-    return "differs" if good is None else "better" if verdict == good else "worse"
 
 
 def slug(name: str) -> str:
@@ -140,6 +140,12 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def counted(verdicts: Iterable[str]) -> str:
+    """How many of each, in the order of the legend."""
+    count = Counter(verdicts)
+    return " · ".join(f"{word} {count[word]}" for word in VERDICTS if count[word])
+
+
 def minus(number: str) -> str:
     """With the typographic sign, and none before zero."""
     return re.sub(r"[-+](0(?:\.0+)?)(?![\d.])", r"\1", number).replace("-", "\u2212")
@@ -178,39 +184,46 @@ def spanned(found: Interval, decimals: int, unit: str) -> str:
     )
 
 
-def verdict(outcome: Outcome) -> str:  # noqa: PLR0911
+def verdict(outcome: Outcome) -> str:
     """The verdict in a sentence or two."""
-    cell, found = outcome.cell, outcome.difference
-    match outcome.verdict:
-        case "waits":
-            return f"Waits for {cell.waits}: this run cannot be made yet."
-        case "not run":
-            return "Not run yet."
-        case "failed":
-            return f"Failed: {many(len(outcome.failed), 'run')} diverged, and none finished."
-        case "reduced":
-            cut = listed(outcome.reduced)
-            return f"Reduced: run with {cut}. Ours is {ours(outcome)}; it does not count."
+    cell, word = outcome.cell, outcome.verdict
+    plain = {
+        "definition": "So by definition: no run could change it.",
+        "waits": f"Waits for {cell.waits}: this run cannot be made yet.",
+        "not run": "Not run yet.",
+        "failed": f"Failed: {many(len(outcome.failed), 'run')} diverged, and none finished.",
+        "equal": f"Equal: counted on the network, ours has the printed digits ({ours(outcome)}).",
+        "unequal": f"Unequal: counted on the network, ours has other digits ({ours(outcome)}).",
+        "reduced": f"Reduced: run with {listed(outcome.reduced) if outcome.reduced else ''}. "
+        f"Ours is {ours(outcome)}; it does not count.",
+    }
+    if word in plain:
+        return plain[word]
+    found, begun = outcome.difference, word[0].upper() + word[1:]
+    if word == "interim":
+        begun = f"Interim: {outcome.so_far} so far"
+    lacking = _lacking(outcome)
     if found is None:
-        return "Inconclusive: one run alone has no uncertainty to judge it by."
+        return f"{begun}: no deviation is known to judge so few runs by{lacking}."
     said = f"ours minus the paper's is {spanned(found, cell.decimals, cell.unit)}"
-    if outcome.verdict == "reproduced":
-        return f"Reproduced: {said}, which contains 0 and is narrow."
-    if outcome.verdict == "inconclusive":
-        return f"Inconclusive: {said}, {_why(outcome, found)}."
-    side = {"better": ", which is better", "worse": ", which is worse"}.get(kind(outcome), "")
-    return f"{outcome.verdict.capitalize()} the paper's number{side}: {said}."
+    return f"{begun}: {said}, {_answers(outcome)}{lacking}. Judged by: {found.by}."
 
 
-def _why(outcome: Outcome, found: Interval) -> str:
-    cell = outcome.cell
-    missing = [s for s in cell.seeds if s not in outcome.values and s not in outcome.failed]
+def _answers(outcome: Outcome) -> str:
+    """Whether the interval contains 0, and whether it lies within the margin."""
+    contains = {"no": "which contains 0", "differs": "which excludes 0"}.get(
+        outcome.different, f"which is {outcome.different}"
+    )
+    lies = "lies within" if outcome.within == "yes" else "is not within"
+    return f"{contains} and {lies} the margin of \u00b1{margin(outcome.cell):.3g}"
+
+
+def _lacking(outcome: Outcome) -> str:
+    planned = outcome.cell.seeds
+    missing = [s for s in planned if s not in outcome.values and s not in outcome.failed]
     lacking = [
         f"{'seed' if len(some) == 1 else 'seeds'} {seeds(some)} {what}"
         for some, what in ((outcome.failed, "failed"), (missing, "not run"))
         if some
     ]
-    if lacking:
-        return f"but {listed(lacking)}"
-    narrow = f"{NARROW_POINTS:g} point" if cell.unit == "%" else f"{NARROW_SHARE:.0%} of it"
-    return f"which contains 0 but is wider than {narrow} on either side (±{found.half_width:.2f})"
+    return f"; {listed(lacking)}" if lacking else ""

@@ -10,6 +10,9 @@ MEASURES = {  # what a record can supply, and how: scale and offset of the recor
     "top5_accuracy": ("top5", 1, 0),
     "nll": ("nll", 1, 0),
 }
+EXACT = ("parameters", "multiply_adds")  # of a network, which needs no training to be counted
+UNITS = {"M": 1e6, "G": 1e9}  # of those
+GROUPS = ("own", "quoted", "exact")  # whose verdicts are counted apart
 SPLITS = ("test", "valid", "kept", "redrawn")  # the last two: training labels, under label noise
 REPORTS = ("last", "median10", "best_test", "best_valid")
 CAPABILITIES = (
@@ -53,6 +56,8 @@ class Cell:
     quoted: str | None = None
     note: str | None = None
     waits: str | None = None
+    definition: bool = False  # what is printed is so by definition
+    resampled: float | None = None  # the share of the data that each seed draws again to test on
 
     def __post_init__(self) -> None:
         where = f"{self.table}, {self.label}"
@@ -70,13 +75,45 @@ class Cell:
                 raise ValueError(
                     f"{where}: {field} must be one of {listed}, got {getattr(self, field)}"
                 )
-        if self.waits is None and self.measures not in (*MEASURES, "parameters"):
+        if self.definition and self.waits is not None:
+            raise ValueError(f"{where}: waits must be null where definition is true")
+        if self.resampled is not None and not 0 < self.resampled < 1:
+            raise ValueError(f"{where}: resampled must be between 0 and 1, got {self.resampled}")
+        if self.runnable and self.measures not in (*MEASURES, *EXACT):
             raise ValueError(f"{where}: no run measures {self.measures}; say what it waits for")
+        if self.measures in EXACT and self.unit not in UNITS:
+            listed = " or ".join(UNITS)
+            raise ValueError(f"{where}: unit of {self.measures} must be {listed}, got {self.unit}")
         read_at = {"test": REPORTS, "valid": ("last", "best_valid")}.get(self.split, ("last",))
         if self.report not in read_at:
             raise ValueError(f"{where}: {self.split} data are read at {' or '.join(read_at)}")
-        if self.waits is None and not self.overrides:
+        if self.runnable and not self.overrides:
             raise ValueError(f"{where}: run must be given where nothing is waited for")
+
+    @property
+    def runnable(self) -> bool:
+        """Whether our code can say something of it."""
+        return self.waits is None and not self.definition
+
+    @property
+    def exact(self) -> bool:
+        """Whether no training can change it."""
+        return self.definition or self.measures in EXACT
+
+    @property
+    def trains(self) -> bool:
+        """Whether it takes runs, and can have them."""
+        return self.runnable and not self.exact
+
+    @property
+    def group(self) -> str:
+        """Among which verdicts its own is counted."""
+        return "exact" if self.exact else "own" if self.quoted is None else "quoted"
+
+    @property
+    def overlap(self) -> float:
+        """Test samples over training samples, where each seed splits the same data again."""
+        return 0.0 if self.resampled is None else self.resampled / (1 - self.resampled)
 
     @property
     def labels(self) -> set[str]:

@@ -1,106 +1,33 @@
 """Tables of papers in Markdown: theirs beside ours. The same records give the same bytes."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vicinal.tables.outcome import Joined, Outcome
-from vicinal.tables.plan import planned
-from vicinal.tables.table import Table
+from vicinal.tables.cell import Cell
+from vicinal.tables.joined import Joined
+from vicinal.tables.outcome import Outcome
+from vicinal.tables.verdicts import Interval, margin
 
-VERDICTS = (
-    "reproduced",
-    "above",
-    "below",
-    "inconclusive",
-    "reduced",
-    "failed",
-    "not run",
-    "waits",
+HEAD = (
+    *("column", "paper", "margin", "ours", "difference", "deviation"),
+    *("different", "within", "verdict"),
 )
-ORDERINGS = ("holds", "contradicted", "undecided", "not run")
 
 
 def page(joined: Joined) -> str:
     """One table's file."""
     table = joined.table
     parts = [f"# {table.paper}, {table.name.partition('/')[2]}\n", f"{table.caption}.\n"]
-    head = [*table.stub, "column", "paper", "ours", "difference", "verdict"]
+    head = [*table.stub, *HEAD]
     width = max(len(outcome.cell.row) for outcome in joined.outcomes)
     head = [*table.stub[:width], *[""] * (width - len(table.stub)), *head[len(table.stub) :]]
     parts.append(grid(head, [_line(outcome, width) for outcome in joined.outcomes]))
     remarks = "".join(f"- {text}\n" for text in table.notes)
     parts += [text for text in (_claims(joined), remarks, _notes(joined)) if text]
     command = f"python train.py -m table={table.name}"
-    if any(outcome.cell.waits is None for outcome in joined.outcomes):
+    if any(outcome.cell.trains for outcome in joined.outcomes):
         parts.append(f"`{command}` runs what is missing. Verdicts: [summary](../summary.md).\n")
     return "\n".join(parts)
-
-
-def summary(every: Sequence[Joined], rules: str) -> str:
-    """All tables in one: verdicts and orderings."""
-    own = [joined for joined in every if not joined.table.variant]
-    rows = [[_link(j), len(j.outcomes), *_counts(j.verdicts, VERDICTS)] for j in every]
-    total = sum((j.verdicts for j in own), Counter[str]())
-    rows.append(["all, but for variants", total.total(), *_counts(total, VERDICTS)])
-    claimed = [joined for joined in every if joined.comparisons]
-    orders = [[_link(j), len(j.comparisons), *_counts(j.orderings, ORDERINGS)] for j in claimed]
-    total = sum((j.orderings for j in own), Counter[str]())
-    orders.append(["all, but for variants", total.total(), *_counts(total, ORDERINGS)])
-    return "\n".join(
-        [
-            "# The papers' tables\n",
-            "Cells by verdict.\n",
-            grid(["table", "cells", *VERDICTS], rows),
-            "Orderings that the papers state, pair by pair, in runs at the papers' protocol.\n",
-            grid(["table", "pairs", *ORDERINGS], orders),
-            "## Rules\n",
-            rules,
-        ]
-    )
-
-
-def overview(every: Iterable[Joined]) -> str:
-    """Numbers and orderings by verdict, paper by paper."""
-    own = [joined for joined in every if not joined.table.variant]
-    numbers, orders = dict[str, Counter[str]](), dict[str, Counter[str]]()
-    for joined in own:
-        for paper in (joined.table.paper, "all"):
-            numbers.setdefault(paper, Counter()).update(joined.verdicts)
-            orders.setdefault(paper, Counter()).update(joined.orderings)
-    papers = sorted(numbers, key=lambda paper: (paper == "all", paper))
-    return "\n".join(
-        grid([head, *words], [[paper, *_counts(found[paper], words)] for paper in papers])
-        for head, found, words in (
-            ("numbers", numbers, VERDICTS),
-            ("orderings", orders, ORDERINGS),
-        )
-    )
-
-
-def coverage(tables: Iterable[Table]) -> str:
-    """How many numbers there are, how many can be run now, and what the others wait for."""
-    cells: dict[str, list[Any]] = {}
-    count = Counter[str]()
-    for table in (each for each in tables if not each.variant):
-        cells.setdefault(table.paper, []).extend(table.cells)
-        count[table.paper] += 1
-    rows = [
-        [
-            paper,
-            count[paper],
-            len(found),
-            sum(cell.waits is None for cell in found),
-            len({planned(cell.overrides).name for cell in found if cell.waits is None}),
-            sum(cell.quoted is not None for cell in found),
-        ]
-        for paper, found in cells.items()
-    ]
-    rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, 6))])
-    waiting = Counter(cell.waits for found in cells.values() for cell in found if cell.waits)
-    head = ["paper", "tables", "numbers", "runnable", "distinct runs", "quoted from others"]
-    reasons = [[why, number] for why, number in sorted(waiting.items(), key=lambda x: (-x[1], x))]
-    return f"{grid(head, rows)}\n{grid(['waiting for', 'numbers'], reasons)}"
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -114,6 +41,8 @@ def ours(outcome: Outcome) -> str:
     if outcome.mean is None:
         return f"{len(outcome.failed)} failed" if outcome.failed else ""
     digits = max(outcome.cell.decimals, 2)
+    if outcome.counted is not None:
+        return f"{outcome.mean:.{digits}f} (counted)"
     spread = "" if outcome.spread is None else f" ± {outcome.spread:.{digits}f}"
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
     return f"{outcome.mean:.{digits}f}{spread} ({len(outcome.values)}{failed})"
@@ -123,25 +52,77 @@ def difference(outcome: Outcome) -> str:
     """Ours minus the paper's, with its 95 % interval."""
     if outcome.mean is None:
         return ""
-    digits, found = max(outcome.cell.decimals, 2), outcome.difference
+    found = outcome.difference or Interval(outcome.mean - outcome.cell.value, 0.0)
+    return spanned(found, outcome.cell.decimals)
+
+
+def spanned(found: Interval, decimals: int) -> str:
+    """A difference and its half-width, which what was counted has not."""
+    digits = max(decimals, 2)
+    half = f" ± {found.half_width:.{digits}f}" if found.half_width else ""
+    return f"{found.difference:+.{digits}f}{half}"
+
+
+def deviation(found: Interval | None, decimals: int) -> str:
+    """Whose deviation an interval rests on, and what ours alone would make of it."""
     if found is None:
-        return f"{outcome.mean - outcome.cell.value:+.{digits}f}"
-    return f"{found.difference:+.{digits}f} ± {found.half_width:.{digits}f}"
+        return ""
+    alone = "" if found.alone is None else f"; ours alone: ± {found.alone:.{max(decimals, 2)}f}"
+    return f"{found.by}{alone}"
 
 
 def said(outcome: Outcome) -> str:
-    """The verdict, and what it hangs on."""
+    """The verdict, and what it depends on."""
     verdict = outcome.verdict
     if verdict == "waits":
         return f"waits: {outcome.cell.waits}"
-    return f"reduced: {', '.join(outcome.reduced)}" if verdict == "reduced" else verdict
+    if verdict == "reduced":
+        return f"reduced: {', '.join(outcome.reduced)}"
+    if verdict == "interim":
+        seeds = f"{len(outcome.values)} of {len(outcome.cell.seeds)} seeds"
+        return f"interim: {outcome.so_far} so far ({seeds})"
+    return verdict
+
+
+def machines(joined: Joined) -> dict[str, list[Cell]]:
+    """On how many devices and in what precision numbers were made, the paper's and ours."""
+    found = dict[str, list[Cell]]()
+    for outcome in (each for each in joined.outcomes if not each.cell.exact):
+        gpus = outcome.cell.gpus
+        theirs = (
+            f"paper: {gpus} GPUs, each normalising its own share of a batch" if gpus > 1 else ""
+        )
+        made = dict.fromkeys(how for record in outcome.records for how in _made(record))
+        mine = f"ours: {' and '.join(made)}" if made else ""
+        if text := "; ".join(part for part in (mine, theirs) if part):
+            found.setdefault(text, []).append(outcome.cell)
+    return found
+
+
+def _made(record: Mapping[str, Any]) -> list[str]:
+    """Of each session. Those that name neither precision nor ranks are one CPU's, in fp32."""
+    made = []
+    for session in record.get("sessions", ()):
+        ranks = session.get("ranks", 1)
+        precision = session.get("runtime", {}).get("precision", "fp32")
+        device = session["device"]["type"].upper().replace("CUDA", "GPU")
+        made.append(f"{precision} on {ranks} {device}{'s' if ranks > 1 else ''}")
+    return made
 
 
 def _line(outcome: Outcome, width: int) -> list[str]:
     cell = outcome.cell
     labels = [*cell.row, *[""] * (width - len(cell.row)), ", ".join(cell.column)]
     printed = cell.printed.replace("±", " ± ") + (" †" if cell.quoted else "")
-    return [*labels, printed, ours(outcome), difference(outcome), said(outcome)]
+    by = deviation(outcome.difference, cell.decimals)
+    answers = [outcome.different, outcome.within]
+    numbers = [printed, _margin(cell), ours(outcome), difference(outcome), by]
+    return [*labels, *numbers, *answers, said(outcome)]
+
+
+def _margin(cell: Cell) -> str:
+    """To three digits; nothing where a number is compared digit by digit."""
+    return "" if cell.exact or cell.waits else f"± {margin(cell):.3g}"
 
 
 def _claims(joined: Joined) -> str:
@@ -154,32 +135,28 @@ def _claims(joined: Joined) -> str:
                 each.better.cell.label.replace(" | ", ", "),
                 each.worse.cell.label.replace(" | ", ", "),
                 "yes" if each.printed else "no",
-                "" if gain is None else f"{gain.difference:+.2f} ± {gain.half_width:.2f}",
+                "" if gain is None else spanned(gain, 2),
+                deviation(gain, 2),
                 each.seeds or "",
                 f"{each.verdict} (reduced)" if each.reduced else each.verdict,
             ]
         )
-    head = ["claim", "better", "worse", "in the paper's numbers", "our gain", "seeds", "verdict"]
+    head = ["claim", "better", "worse", "in the paper's numbers", "our gain", "deviation"]
+    head += ["seeds", "verdict"]
     return f"## Orderings\n\n{grid(head, rows)}" if rows else ""
 
 
 def _notes(joined: Joined) -> str:
-    lines = dict[str, list[str]]()
+    lines = dict[str, list[Cell]]()
     for outcome in joined.outcomes:
         cell = outcome.cell
         for text in (cell.note, f"† quoted from {cell.quoted}" if cell.quoted else None):
             if text:
-                lines.setdefault(text, []).append(cell.label.replace(" | ", ", "))
+                lines.setdefault(text, []).append(cell)
+    lines |= machines(joined)
     return "".join(f"- {text} ({_places(cells)})\n" for text, cells in lines.items())
 
 
-def _places(cells: Sequence[str], most: int = 4) -> str:
-    return "; ".join(cells) if len(cells) <= most else f"{len(cells)} numbers"
-
-
-def _link(joined: Joined) -> str:
-    return f"[{joined.table.name}]({joined.table.name}.md)"
-
-
-def _counts(found: Mapping[str, int], order: Sequence[str]) -> list[str]:
-    return [str(found[key]) if found.get(key) else "" for key in order]
+def _places(cells: Sequence[Cell], most: int = 4) -> str:
+    labels = [cell.label.replace(" | ", ", ") for cell in cells]
+    return "; ".join(labels) if len(labels) <= most else f"{len(labels)} numbers"

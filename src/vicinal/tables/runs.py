@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import grid
-from vicinal.tables.outcome import Joined
 
 Record = Mapping[str, Any]
 

@@ -62,7 +62,7 @@ class Sweep:
         """Compose and check every run before the first begins; the first seeds come first."""
         found: dict[tuple[str, int], Job] = {}
         for cell in self.cells:
-            for reduction in self.further.reductions if cell.waits is None else ():
+            for reduction in self.further.reductions if cell.trains else ():
                 line = merge(cell.overrides, reduction, self.further.everywhere)
                 if reduction:
                     line = (*line, f"reduced=[{','.join(map(_quoted, reduction))}]")
@@ -91,10 +91,14 @@ class Sweep:
     def plan(self) -> str:
         """What is to be done, and for how long."""
         waiting = Counter(cell.waits for cell in self.cells if cell.waits is not None)
-        cells = len(self.cells)
+        trained = sum(cell.trains for cell in self.cells)
+        counted = sum(cell.runnable and cell.exact for cell in self.cells)
+        defined = sum(cell.definition for cell in self.cells)
+        more = ((counted, "counted without a run"), (defined, "so by definition"))
+        apart = "".join(f", {number} {how}" for number, how in more if number)
         lines = [
             *(f"table {table.name}: {table.caption}" for table in self.tables),
-            f"{cells} cells, {cells - waiting.total()} can be run",
+            f"{len(self.cells)} cells, {trained} can be run{apart}",
             *(f"  {count} wait for {why}" for why, count in sorted(waiting.items())),
             f"{len(self.jobs)} runs: {_states(self.jobs)}",
         ]

@@ -11,6 +11,8 @@ the earlier. Its other fields are those of the nearest of cell, row, column and 
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
     waits                    the capability without which the run cannot be made
+    definition               true where what is printed is so by definition, and nothing is run
+    resampled                the share of one small data set that each seed draws again to test on
 
 `notes` are remarks on the table as a whole, printed under it: choices of ours, what is not known.
 
@@ -44,7 +46,7 @@ _SCOPED = (
     "quoted",
     "note",
 )
-_FIELDS = (*_SCOPED, "waits")
+_FIELDS = (*_SCOPED, "waits", "definition", "resampled")
 _TABLE = (
     "variant_of",
     "caption",

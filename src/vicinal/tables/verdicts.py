@@ -1,47 +1,115 @@
 """When a number counts as reproduced, and when one method counts as better than another.
 
-All intervals are two-sided 95 % intervals of Student's t.
+A number. Ours is the mean of n runs at the paper's protocol, those with the planned seeds; the
+paper's is the mean of p = `paper_runs`. Two questions are asked of the difference d and its
+two-sided 95 % interval d ± h:
 
-A number. Ours is the mean of n runs at the paper's protocol; the paper's, a mean of `paper_runs`.
-The difference's standard error adds what both means are uncertain by: ours by our sample
-deviation, the paper's by the deviation it prints or, where it prints none, by ours; and the
-rounding of the printed digits. Degrees of freedom are Welch and Satterthwaite's, or n - 1 where
-our deviation is all there is.
+    different  Does the interval exclude 0? Then ours is better or worse (or differs, where neither
+               direction is good).
+    within     Is |d| + h at most the margin? Then the true difference is smaller than the margin,
+               with an error rate of at most one in forty.
 
-    reproduced    the interval contains 0, and its half-width is at most 1 percentage point
-                  (a tenth of the printed value for what is no percentage)
-    above, below  the interval lies on one side of 0: our number is larger, or smaller
-    inconclusive  the interval contains 0 but is wider, or there are fewer than two runs, or some
-                  of the planned seeds are missing or failed
-    reduced       all runs have another budget or other data: whatever they show does not count
-    failed        every run diverged
-    not run       there is nothing; `waits` says what for, where there cannot be
+The margin is the smaller of one percentage point and a tenth of the printed error (100 minus an
+accuracy). For a number that is not a percentage it is a tenth of the printed value, but at most
+three times the deviation printed beside it: five runs against five have an h of one and a half
+deviations. It is never below one unit of the last printed digit.
+
+Once all planned seeds have finished, the verdict is final:
+
+    reproduced               within the margin, different or not; the tables give both answers
+    better, worse, differs   not within the margin, and different
+    inconclusive             neither, or a planned seed diverged, or no deviation is known
+
+Before that nothing is final: who looks after every seed finds a difference by chance more often
+than one time in twenty.
+
+    agrees (one run)         one run: the interval contains 0 and lies within the margin
+    near (one run)           one run: it contains 0 but reaches beyond the margin
+    off (one run)            one run: it excludes 0
+    interim                  several runs, or a single one where no deviation is known
+
+The other words:
+
+    equal, unequal           parameters and multiply-adds (of convolutions and matrix products) are
+                             counted, which takes no run: ours has the printed digits, or not
+    definition               the number is so by definition, and no run could change it
+    reduced                  all runs have another budget or other data: shown, never counted
+    failed                   every run diverged
+    not run, waits           can be run but was not; cannot be run yet
+
+Numbers that a paper quotes from another are counted apart, since they test our guess at the other
+paper's recipe.
+
+Where h comes from. Five runs or more are judged by their own deviation and, where the paper prints
+one, by the paper's too (Student's t, degrees of freedom after Welch and Satterthwaite). Where it
+prints none, its runs are assumed to scatter as ours do. Two to four runs are judged in the same way
+where the paper prints a deviation of three runs or more, and one run by that deviation alone:
+t(p - 1) s sqrt(1 + 1/p) is the exact prediction interval for one more run of the paper's.
+Everything else is judged by the pooled deviation of its data set and measure, and h is twice the
+standard error. Pooled is the median of the deviations that the five papers print, at least five,
+each divided by the median sample deviation of as many runs whose true deviation is 1. Our own
+deviation is used all the same where it is larger than the pooled one allows (chi-squared, 1 %), or
+where there is no pooled one. The tables name the deviation; where it is pooled, they give the t
+interval of our own runs beside it. The rounding of the printed digits is part of h.
+
+Seeds that redraw the split of one small data set share most of what they train on, so their mean is
+less certain than 1/n says: 1/n becomes 1/n + test samples / training samples (Nadeau and Bengio,
+Machine Learning 52, 2003).
 
 An ordering "A beats B". The runs of both are paired by seed, which gives both the same split and
-order of data; the interval is that of the mean paired difference over the shared seeds.
+order of data. The interval is that of the mean difference over the shared seeds: Student's t from
+five seeds on and the pooled deviation below that, with the exceptions above.
 
-    holds         the interval lies on A's side of 0
-    contradicted  it lies on B's side
-    undecided     it contains 0, or fewer than two seeds are shared
+    holds                    all planned seeds are shared, and the interval lies on A's side of 0
+    contradicted             it lies on B's side
+    undecided                it contains 0, or a planned seed diverged
+    interim                  several seeds are shared, but not all that are planned
+    points that way          one seed is shared, and A is ahead by more than 2 sqrt(2) deviations
+    points the other way     B is
+    no sign                  neither is, or no deviation is known
+
+Chance alone. If all our numbers were equal to the papers', one final verdict in forty would be
+better, one in forty worse, and one single run in twenty off. If all were off by exactly the margin,
+at most one in forty would be reproduced, or agree. If no method were better than another, one final
+ordering in forty would hold and one in forty would be contradicted, and likewise the signs of
+single seeds. What these shares make of the verdicts so far is printed beside the counts.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from statistics import mean, stdev
 
 from scipy import stats
 
-NARROW_POINTS = 1.0
-NARROW_SHARE = 0.1
+from vicinal.tables.cell import Cell
+
+ENOUGH_RUNS = 5  # whose deviation is trusted alone
+FEWEST_PRINTED = 3  # runs of a paper, whose printed deviation is trusted
+TWICE = 2.0  # standard errors, where the deviation is known: 95.4 %
+MOST_POINTS = 1.0
+SHARE = 0.1
+MOST_SPREADS = 3.0
+TOO_WIDE = 0.99
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far single runs scatter, by a source other than our own runs."""
+
+    value: float
+    source: str
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference, and how far it may be off."""
+    """A difference, how far it may be off, and by whose deviation."""
 
     difference: float
     half_width: float
+    by: str = "ours"
+    alone: float | None = None  # the half-width by our deviation, where `by` is another's
 
     @property
     def side(self) -> int:
@@ -50,45 +118,123 @@ class Interval:
             return 0
         return 1 if self.difference > 0 else -1
 
+    def within(self, margin: float) -> bool:
+        """Whether the whole interval lies within the margin on both sides of 0."""
+        return abs(self.difference) + self.half_width <= margin
+
+
+def margin(cell: Cell) -> float:
+    """How far from the printed number still counts as the same."""
+    if cell.unit == "%":
+        error = 100 - cell.value if "accuracy" in cell.measures else cell.value
+        narrow = min(MOST_POINTS, SHARE * abs(error))
+    else:
+        narrow = SHARE * abs(cell.value)
+        if cell.spread is not None:
+            narrow = min(narrow, MOST_SPREADS * cell.spread)
+    return max(narrow, 10.0**-cell.decimals)
+
 
 def against_paper(
-    ours: Sequence[float], value: float, spread: float | None, paper_runs: int, decimals: int
-) -> Interval:
-    """Our mean minus the printed one."""
-    n, own = len(ours), stdev(ours) ** 2 / len(ours)
-    rounding = 10.0 ** (-2 * decimals) / 12
-    theirs = (stdev(ours) if spread is None else spread) ** 2 / paper_runs
-    freedom = n - 1.0
-    if spread is not None and paper_runs > 1 and own + theirs > 0:
-        freedom = (own + theirs) ** 2 / (own**2 / (n - 1) + theirs**2 / (paper_runs - 1))
-    half = _quantile(freedom) * sqrt(own + theirs + rounding)
-    return Interval(mean(ours) - value, half)
+    ours: Sequence[float], cell: Cell, pooled: Deviation | None = None
+) -> Interval | None:
+    """Our mean minus the printed one; None where no deviation is known."""
+    n, p, far = len(ours), cell.paper_runs, mean(ours) - cell.value
+    rounding = 10.0 ** (-2 * cell.decimals) / 12
+    weight = 1 / n + cell.overlap
+    printed = cell.spread if p >= FEWEST_PRINTED else None
+    if n == 1 and printed is not None:
+        half = _t(p - 1) * sqrt(printed**2 * (weight + 1 / p) + rounding)
+        return Interval(far, half, f"printed, {printed:g}")
+    alone = _welch(ours, cell, weight, rounding) if n > 1 else None
+    if pooled is None or printed is not None or not _allowed(ours, pooled):
+        both = "ours" if cell.spread is None else "ours and printed"
+        return None if alone is None else Interval(far, alone, both)
+    half = TWICE * sqrt(pooled.value**2 * (weight + 1 / p) + rounding)
+    return Interval(far, half, pooled.source, alone)
 
 
-def paired(better: Mapping[int, float], worse: Mapping[int, float], sign: int) -> Interval | None:
+def paired(
+    better: Mapping[int, float],
+    worse: Mapping[int, float],
+    sign: int,
+    overlap: float = 0.0,
+    pooled: Deviation | None = None,
+) -> Interval | None:
     """The mean advantage over shared seeds; `sign` is -1 where lower is better."""
-    shared = sorted(better.keys() & worse.keys())
-    if len(shared) < 2:
+    gains = [sign * (better[seed] - worse[seed]) for seed in sorted(better.keys() & worse.keys())]
+    if not gains:
         return None
-    gains = [sign * (better[seed] - worse[seed]) for seed in shared]
-    half = _quantile(len(gains) - 1) * stdev(gains) / sqrt(len(gains))
-    return Interval(mean(gains), half)
+    weight, alone = 1 / len(gains) + overlap, None
+    if len(gains) > 1:
+        alone = _t(len(gains) - 1) * stdev(gains) * sqrt(weight)
+    both = None if pooled is None else Deviation(sqrt(2) * pooled.value, pooled.source)
+    if both is None or not _allowed(gains, both):
+        return None if alone is None else Interval(mean(gains), alone)
+    return Interval(mean(gains), TWICE * both.value * sqrt(weight), both.source, alone)
 
 
-def verdict(interval: Interval, value: float, percent: bool, whole: bool) -> str:
-    """Of a number with at least two runs at the protocol; `whole` if no planned seed is lacking."""
-    if interval.side:
-        return "above" if interval.side > 0 else "below"
-    narrow = NARROW_POINTS if percent else NARROW_SHARE * abs(value)
-    return "reproduced" if whole and interval.half_width <= narrow else "inconclusive"
+def verdict(found: Interval | None, cell: Cell, runs: int, whole: bool, failed: bool) -> str:
+    """Of a number with at least one run at the protocol; `whole` if no planned seed is missing."""
+    if failed:
+        return "inconclusive"
+    if runs == 1 and found is not None:
+        if found.side:
+            return "off (one run)"
+        return "agrees (one run)" if found.within(margin(cell)) else "near (one run)"
+    if not whole:
+        return "interim"
+    if found is None:
+        return "inconclusive"
+    return "reproduced" if found.within(margin(cell)) else different(found, cell) or "inconclusive"
 
 
-def ordering(interval: Interval | None) -> str:
-    """Of a claim about two cells."""
-    if interval is None or not interval.side:
+def different(found: Interval, cell: Cell) -> str:
+    """In which direction the interval excludes 0, or nothing."""
+    if not found.side:
+        return ""
+    if cell.better == "none":
+        return "differs"
+    return "better" if (found.side > 0) == (cell.better == "higher") else "worse"
+
+
+def ordering(found: Interval | None, seeds: int, whole: bool, failed: bool) -> str:
+    """Of a claim about two cells that share some seeds."""
+    side = found.side if found else 0
+    if failed:
         return "undecided"
-    return "holds" if interval.side > 0 else "contradicted"
+    if seeds == 1:
+        return {1: "points that way", -1: "points the other way", 0: "no sign"}[side]
+    if not whole:
+        return "interim"
+    return {1: "holds", -1: "contradicted", 0: "undecided"}[side]
 
 
-def _quantile(freedom: float) -> float:
+def _welch(ours: Sequence[float], cell: Cell, weight: float, rounding: float) -> float:
+    """The half-width by our deviation, and by the printed one where there is one."""
+    n, p, spread = len(ours), cell.paper_runs, cell.spread
+    own = stdev(ours) ** 2 * weight
+    theirs = (stdev(ours) if spread is None else spread) ** 2 / p
+    freedom = n - 1.0
+    if spread is not None and p > 1 and own + theirs > 0:
+        freedom = (own + theirs) ** 2 / (own**2 / (n - 1) + theirs**2 / (p - 1))
+    return _t(freedom) * sqrt(own + theirs + rounding)
+
+
+def _allowed(values: Sequence[float], known: Deviation) -> bool:
+    """Whether so few values are judged by another's deviation: do they scatter no more than it?"""
+    n = len(values)
+    if n == 1 or n >= ENOUGH_RUNS:
+        return n == 1
+    return stdev(values) ** 2 <= known.value**2 * _widest(n - 1)
+
+
+@cache
+def _widest(freedom: int) -> float:
+    """How many times its expectation a sample variance may be."""
+    return float(stats.chi2.ppf(TOO_WIDE, freedom)) / freedom
+
+
+@cache
+def _t(freedom: float) -> float:
     return float(stats.t.ppf(0.975, freedom))
