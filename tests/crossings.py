@@ -23,6 +23,7 @@ from unittest.mock import patch
 import torch
 from apart import NAME, Anywhere, Apart, Device
 from torch.utils._pytree import tree_map_only
+from two_ranks import on_two
 
 import vicinal.draws
 from vicinal.configs import build, compose
@@ -99,9 +100,8 @@ def state(kind: str, form: Form, start: bytes | None, steps: int, folder: Path) 
     task = partial(trained, kind, form, start, steps)
     if kind == "devices":
         return task()
-    from test_ranks import on_two  # noqa: PLC0415 (without a device like apart.py's)
-
-    return on_two(task, folder, form.ranks)[0]  # forks, so that no backward may run in here
+    composed(kind, form.channels_last, form.precision)  # once, for all that are forked from here
+    return on_two(task, folder, form.ranks)[0]  # so that no backward may run in this process
 
 
 @cache
