@@ -19,10 +19,22 @@ SEARCHES = {"pgdat": 1, "advmax method.norm=bn": 3}
 aten = torch.ops.aten
 
 
+class Network(nn.Module):
+    """A class of ours: dynamo may pass over containers of torch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        norm, relu, flat = nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()
+        layers = nn.Conv2d(1, 4, 3), norm, relu, nn.Conv2d(4, 4, 3), flat, nn.Linear(64, 10)
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
 def network() -> nn.Module:
     torch.manual_seed(0)
-    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(4 * 4 * 4, 10))
+    return Network()
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -78,7 +90,7 @@ def test_compiled_searches_compute_no_gradient_of_a_weight(
 @pytest.mark.parametrize("mode", [constant_weights, searched])
 def test_weights_are_differentiated_again_afterwards_but_for_frozen_ones(mode) -> None:
     model = network().train()
-    model[0].weight.requires_grad = False
+    next(model.parameters()).requires_grad = False
     before = [parameter.requires_grad for parameter in model.parameters()]
     during: list[bool] = []
 
