@@ -33,7 +33,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 MEAN, STD, RATE = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 1e-3
 
 
-def ours(run: Run, data: Data) -> Contender:
+def ours(run: Run, data: Data, settling: int = 0) -> Contender:
     """A run's loop; its epochs go on from window to window."""
     run.runtime.start()
     trained = endless(run.loop(data))
@@ -42,16 +42,15 @@ def ours(run: Run, data: Data) -> Contender:
         run.runtime.start()  # the process was set up for another in between
         return trained
 
-    return Contender(steps, run.runtime.summary()["precision"])
+    return Contender(steps, run.runtime.summary()["precision"], settling=settling)
 
 
 def as_torch_has_it(device: str, exact: bool = False) -> None:
     """fp32 as it is unless torch is told otherwise, or exact; with cuDNN's benchmark."""
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
-        convolution = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
-        convolution.fp32_precision = "ieee" if exact else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.backends.cudnn.allow_tf32 = not exact
+        torch.set_float32_matmul_precision("highest")
 
 
 def queue(workers: int) -> int:

@@ -96,7 +96,7 @@ def measured_peaks(device: str, side: int) -> dict[str, float]:
     a, b = torch.randn(2, side, side, device=device)
     for name, dtype in (("fp32", a.dtype), ("tf32", a.dtype), ("bf16", torch.bfloat16)):
         if device == "cuda":
-            torch.backends.cuda.matmul.fp32_precision = "tf32" if name == "tf32" else "ieee"
+            torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
         elif name == "tf32":
             continue
         job = partial(torch.mm, a.to(dtype), b.to(dtype))
