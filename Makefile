@@ -57,12 +57,8 @@ slurm: $(READY)  ## On a Slurm of its own (root; apt-get install slurm-wlm munge
 bench-gpu: $(READY)  ## On a GPU: images/s, share of the floor, memory; against a bare loop, timm and the targets
 	$(RUN)python scripts/bench_gpu.py
 
-# DATA is a folder with CIFAR-10, which is downloaded there where it is missing.
 DATA ?= data
-gpu: $(READY)  ## On a GPU: the GPU tests, bench-gpu, and six runs of mixup's Figure 3a (DATA=FOLDER)
-	$(RUN)python -m pytest -q -m gpu
-	$(RUN)python scripts/bench_gpu.py
-	$(RUN)python train.py -m table=mixup/figure3a '+only=[CIFAR-10,PreAct ResNet-18]' \
-	  runtime=cuda dataset.root=$(DATA)
+gpu: $(READY)  ## On a GPU, in a quarter of an hour: every method in every form, tests, paces, real runs (DATA=FOLDER)
+	$(RUN)python scripts/gpu.py --data $(DATA)
 
 .PHONY: help setup reproduce test lint types tables report bench bench-gpu gpu torture slurm

@@ -37,7 +37,7 @@ from benches import contenders, timm_script
 from benches.drawn import names
 from benches.floors import peaks
 from benches.judging import compared, not_measured, said, shared, table, targets
-from benches.networks import NETWORKS, REHEARSED, Network
+from benches.networks import Network, known_networks
 from benches.racing import LEFT, Contender, Effort, Row, one_line, prepared, race, release
 
 from vicinal.data.split import Data
@@ -47,6 +47,8 @@ from vicinal.run import Run
 
 # Of each paper; the others follow.
 FIRST = ("mixup", "maxup_cutmix", "gradaug", "augmax", "patchup_soft", "patchup_hard", "augmix")
+# Every width that they draw is new to the libraries once, and they search how to compute it.
+SETTLING = ("gradaug",)
 
 
 def main() -> None:
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--window", type=float, default=0.5, help="seconds of a round")
     parser.add_argument("--warmup", type=int, default=20, help="steps")
+    parser.add_argument("--settling", type=int, default=200, help="steps, of GradAug's methods")
     parser.add_argument("--workers", type=int, default=8, help="of the others' loaders")
     parser.add_argument("--timm-train", type=Path, help="train.py in a checkout of timm")
     parser.add_argument("--rehearse", action="store_true", help="on a CPU, with small networks")
@@ -69,8 +72,9 @@ def main() -> None:
     settings = parser.parse_args()
     if settings.rehearse:
         settings.rounds, settings.window, settings.warmup, settings.workers = 2, 0.0, 2, 1
+        settings.settling = 4
         settings.methods = FIRST if settings.methods is None else settings.methods
-    known = {network.name: network for network in (REHEARSED if settings.rehearse else NETWORKS)}
+    known = {network.name: network for network in known_networks(settings.rehearse)}
     if unknown := set(settings.networks or ()) - known.keys():
         parser.error(f"unknown network {', '.join(unknown)}; known: {', '.join(known)}")
     if not any(word.startswith("runtime=") for word in settings.overrides):
@@ -138,7 +142,7 @@ class Bench:
         work = network.work(run)
         found["work"] = asdict(work)
         whole, workers = network.whole_batches(data), self.settings.workers
-        makers = {
+        makers: dict[str, Callable[[], Contender]] = {
             "erm": partial(contenders.ours, run, whole),
             "bare loop": partial(contenders.bare, run, whole, network.images, workers),
         }
@@ -209,7 +213,8 @@ class Bench:
 
     def method(self, network: Network, name: str, data: Data) -> Contender:
         """One, built when its turn has come."""
-        return contenders.ours(network.run(self.settings.overrides, name), data)
+        settling = self.settings.settling if name.startswith(SETTLING) else 0
+        return contenders.ours(network.run(self.settings.overrides, name), data, settling)
 
     def note(self, network: Network, name: str, row: Row) -> None:
         """Keep a row, and say so."""

@@ -66,9 +66,13 @@ def loop(method: str, *settings: str) -> Loop:
     return run.loop(replace(data, unlabelled=data.test).to("cuda"))
 
 
-@pytest.mark.parametrize("method", sorted(METHODS - WAITING))
-def test_a_step_never_waits_for_the_device(method: str) -> None:
-    trained = loop(method, "runtime.compile=false")
+@pytest.mark.parametrize(
+    "lines",
+    [*([name] for name in sorted(METHODS - WAITING)), ["erm", "optimizer.ema_decay=0.999"]],
+    ids=" ".join,
+)
+def test_a_step_never_waits_for_the_device(lines: list[str]) -> None:
+    trained = loop(*lines, "runtime.compile=false")
     steps = trained.steps()
     for _ in range(3):  # what is done once may wait
         next(steps)

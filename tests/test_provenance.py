@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,6 +137,27 @@ def test_git_is_asked_once_a_process(monkeypatch: pytest.MonkeyPatch):
 def test_a_package_that_is_not_here_has_no_version(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "PACKAGES", ("no-such-package",))
     assert provenance("cpu")["versions"]["no-such-package"] is None
+
+
+def test_where_there_is_no_git_the_environment_tells_the_commit(tmp_path: Path):
+    source = Path(module.__file__).parent
+    shutil.copytree(source, tmp_path / "vicinal", ignore=shutil.ignore_patterns("__pycache__"))
+    ask = "from vicinal.provenance import provenance; print(provenance('cpu')['git'])"
+    digits = "0123456789abcdef0123456789abcdef01234567"
+    wanted = {"": "None", digits: f"{{'commit': '{digits}', 'dirty': False}}"}
+    for told, said in wanted.items():
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "VICINAL_COMMIT": told}
+        command = [sys.executable, "-c", ask]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.strip() == said
+
+
+def test_what_the_environment_tells_must_be_a_commit():
+    digits = "0123456789abcdef0123456789abcdef01234567"
+    assert module.told_commit(f"{digits}-dirty") == {"commit": digits, "dirty": True}
+    for told in ("HEAD", digits[:7], f"{digits}-clean"):
+        with pytest.raises(ValueError, match=rf"^VICINAL_COMMIT must be .*, got {told}$"):
+            module.told_commit(told)
 
 
 def test_it_is_plain_json_and_equal_when_asked_twice():

@@ -33,7 +33,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 MEAN, STD, RATE = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 1e-3
 
 
-def ours(run: Run, data: Data) -> Contender:
+def ours(run: Run, data: Data, settling: int = 0) -> Contender:
     """A run's loop; its epochs go on from window to window."""
     run.runtime.start()
     trained = endless(run.loop(data))
@@ -42,7 +42,7 @@ def ours(run: Run, data: Data) -> Contender:
         run.runtime.start()  # the process was set up for another in between
         return trained
 
-    return Contender(steps, run.runtime.summary()["precision"])
+    return Contender(steps, run.runtime.summary()["precision"], settling=settling)
 
 
 def as_torch_has_it(device: str, exact: bool = False) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benches.drawn import CIFAR, CIFAR_CLASSES, composed, drawn_data
+from benches.drawn import CIFAR, composed, drawn_data
 from benches.floors import Work, work
 from vicinal.data.split import Data
 from vicinal.run import Run
@@ -20,7 +20,7 @@ class Network:
     name: str
     model: str  # overrides
     shape: tuple[int, int, int] = CIFAR
-    classes: int = CIFAR_CLASSES
+    classes: int = 100
     batch: int = 128
     images: int = 50_000  # of the dataset
     resident: int = 50_000  # of those, on the device
@@ -90,3 +90,8 @@ REHEARSED = (
         resident=16,
     ),
 )
+
+
+def known_networks(rehearse: bool) -> tuple[Network, ...]:
+    """Those that are timed."""
+    return REHEARSED if rehearse else NETWORKS

@@ -35,6 +35,7 @@ class Contender:
     # Steps of a window before the clock starts; after it windows are multiples of as many. A loader
     # needs both: its queue is full or empty at first, and its workers deliver in bursts.
     lead: int = 1
+    settling: int = 0  # steps before its pace is what it will be, where they are many
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def prepared(make: Callable[[], Contender], effort: Effort) -> Ready:
     allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     contender = make()
     built, steps = now(), contender.steps()
-    for _ in range(max(effort.warmup, contender.lead)):
+    for _ in range(max(effort.warmup, contender.lead, contender.settling)):
         next(steps)
     warm = now()
     timed = max(2, effort.warmup // 2)

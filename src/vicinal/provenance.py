@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ import vicinal
 
 PACKAGES = ("vicinal", "torchvision", "timm", "numpy", "hydra-core")
 GIT_SECONDS = 10.0  # a checkout on a network drive that hangs must not hang the run
+COMMIT = "VICINAL_COMMIT"  # in the environment: tells it where a copy of the sources has no .git
 
 
 def provenance(device: str) -> dict[str, Any]:
@@ -37,7 +39,20 @@ def provenance(device: str) -> dict[str, Any]:
 
 @cache
 def _own_commit() -> dict[str, Any] | None:
-    return source_commit(Path(vicinal.__file__))
+    return source_commit(Path(vicinal.__file__)) or told_commit(os.environ.get(COMMIT))
+
+
+def told_commit(told: str | None) -> dict[str, Any] | None:
+    """The commit as `git describe --always --abbrev=40 --exclude='*' --dirty` prints it."""
+    if not told:
+        return None
+    found = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", told)
+    if found is None:
+        raise ValueError(
+            f"{COMMIT} must be a commit's 40 digits, with -dirty after them where tracked files "
+            f"differ from it, got {told}"
+        )
+    return {"commit": found[1], "dirty": found[2] is not None}
 
 
 def source_commit(source: Path) -> dict[str, Any] | None:

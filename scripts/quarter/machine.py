@@ -1,0 +1,58 @@
+"""Which machine this is, and what is on it: `python -m quarter.machine TARGET`, a JSON."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from quarter.crowd import CONTROL
+from vicinal.files import write_json_atomically
+from vicinal.provenance import provenance
+
+# By their modules: what runs, benches and tests import.
+NEEDED = (
+    *("torchvision", "timm", "safetensors", "hydra", "omegaconf", "antlr4", "numpy", "sklearn"),
+    *("PIL", "scipy", "rich", "jaxtyping", "matplotlib", "pytest", "xdist", "beartype"),
+)
+DRIVER = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+
+
+def main() -> None:
+    """Write it."""
+    devices = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
+    write_json_atomically(
+        Path(sys.argv[1]),
+        {
+            **provenance("cuda" if devices else "cpu"),
+            "devices": [
+                {
+                    "name": each.name,
+                    "capability": [each.major, each.minor],
+                    "multiprocessors": each.multi_processor_count,
+                    "bytes": each.total_memory,
+                }
+                for each in devices
+            ],
+            "driver": driver(),
+            "allowed_cores": len(os.sched_getaffinity(0)),
+            "mps": shutil.which(CONTROL),
+            "compiler": shutil.which("gcc") or shutil.which("cc"),
+            "missing": [name for name in NEEDED if find_spec(name) is None],
+        },
+    )
+
+
+def driver() -> str | None:
+    """What NVIDIA's tool says of the devices, where there is one."""
+    if shutil.which(DRIVER[0]) is None:
+        return None
+    done = subprocess.run(DRIVER, capture_output=True, text=True, check=False, timeout=20)
+    return done.stdout.strip() or None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Images a second, one after the other in one process: items are NETWORK.CONTENDER, or `peaks`.
+
+A contender is a form of the suite's own loop under ERM, `bare` (the loop that the papers' scripts
+have), or `epochs-FORM`: true epochs with their evaluation. The benches say how each is built and
+what the floor is; `peaks` must come first for the shares of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from benches import contenders
+from benches.floors import peaks
+from benches.judging import shared
+from benches.networks import known_networks
+from benches.racing import Contender, Effort, Row, prepared, summary, window
+
+from quarter.forms import EAGER, forms
+from quarter.pool import read
+
+WINDOWS = 2
+EFFORT = Effort(rounds=WINDOWS, window=0.5, warmup=20, deadline=float("inf"))
+REHEARSAL = Effort(rounds=WINDOWS, window=0.0, warmup=2, deadline=float("inf"))
+
+
+def items(rehearse: bool) -> list[str]:
+    """The first network in every form, the others in the fast ones, their bare loops last."""
+    first, *others = [network.name for network in known_networks(rehearse)]
+    fast = [form for form in forms(rehearse) if form not in EAGER]
+    return [
+        "peaks",
+        *(f"{first}.{form}" for form in reversed(forms(rehearse))),
+        f"{first}.bare",
+        *(f"{name}.{form}" for name in others for form in fast),
+        *(f"{name}.bare" for name in others),
+    ]
+
+
+def measure(item: str, folder: Path, rehearse: bool) -> Row:
+    """One item."""
+    if item == "peaks":
+        return peaks("cpu" if rehearse else "cuda")
+    name, _, contender = item.partition(".")
+    (network,) = [each for each in known_networks(rehearse) if each.name == name]
+    form = contender.removeprefix("epochs-")
+    known = forms(rehearse)
+    run = network.run(known.get(form, known["fp32"]).split())
+    data = network.data(run.runtime.target)
+    if contender != form:
+        return contenders.true_epochs(run, data, count=2)
+    whole, workers = network.whole_batches(data), 1 if rehearse else 8
+    make = partial(contenders.ours, run, whole)
+    if contender == "bare":
+        make = partial(contenders.bare, run, whole, network.images, workers)
+    row = timed(make, REHEARSAL if rehearse else EFFORT)
+    found = read(folder / "peaks.json") or {}
+    work = network.work(run)
+    return shared(row, work, network.batch, {} if "error" in found else found) | {
+        "batch": network.batch,
+        "work": asdict(work),
+    }
+
+
+def timed(make: Callable[[], Contender], effort: Effort) -> Row:
+    """Its windows, right after its warm-up."""
+    ready = prepared(make, effort)
+    return ready.row | summary([window(ready) for _ in range(effort.rounds)])
