@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from quarter import pace, steps
 from vicinal.contracts import Method
 from vicinal.files import write_json_atomically
-from vicinal.tables.costs import SIZES
+from vicinal.tables.networks import SIZES
 from vicinal.tables.plan import composed
 from vicinal.tables.sweep import Further, Sweep
 from vicinal.tables.table import load

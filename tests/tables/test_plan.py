@@ -41,7 +41,7 @@ def families() -> dict[str, Cell]:
     """The first runnable cell of each method on each data set."""
     found: dict[str, Cell] = {}
     for cell in CELLS:
-        if cell.waits is None:
+        if cell.trains:
             kind = [option(cell.overrides, group) for group in ("method", "dataset")]
             found.setdefault(" on ".join(kind), cell)
     return found

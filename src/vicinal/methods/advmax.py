@@ -58,9 +58,8 @@ class AdvMax(Method):
 
     @property
     def work(self) -> float:
-        return (
-            2 * (self.steps + self.flow_steps) + self.draws + 9
-        ) / 3  # three views are trained on; a search goes backwards to its images
+        searches = 2 * (self.steps + self.flow_steps)  # backwards to the images alone
+        return (searches + self.draws + 9) / 3  # three views are trained on
 
     def prepare(self, model: nn.Module) -> nn.Module:
         return with_norm(model, self.norm, self.places)

@@ -45,9 +45,8 @@ class AugMixPgdat(Method):
 
     @property
     def work(self) -> float:
-        return (
-            2 * self.steps + 9
-        ) / 3  # three views are trained on; an attack goes backwards to its images
+        search = 2 * self.steps  # backwards to the images alone
+        return (search + 9) / 3  # three views are trained on
 
     def prepare(self, model: nn.Module) -> nn.Module:
         return with_norm(model, self.norm, self.places)

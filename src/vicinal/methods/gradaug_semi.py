@@ -50,9 +50,9 @@ class GradAugSemi(Method):
 
     @property
     def work(self) -> float:
-        return (
-            6 * self.num_subnets + 4
-        ) / 3  # and all sub-networks again for the unlabelled images, which are labelled first
+        labelled = 3 * (self.num_subnets + 1)
+        unlabelled = 1 + 3 * self.num_subnets  # whose targets are a forward
+        return (labelled + unlabelled) / 3
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """With a counter of steps, if it can be narrowed."""

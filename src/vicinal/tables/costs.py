@@ -8,18 +8,15 @@ layers, whichever is longer: a small network waits for its launches. A step is E
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from hydra.utils import instantiate
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vicinal.contracts import Method
+from vicinal.tables.networks import SIZES, Counts, Size, counts
 
 ASSUMED = 1e14  # floating-point operations a second: a tenth of what one H200 could do in bf16
 LAUNCH = 2e-5  # seconds in which a layer is launched, forwards or half a backward
@@ -29,24 +26,6 @@ WEIGHT = 16  # bytes, with its gradient, its momentum and a copy in bf16
 EVALUATED = 1000  # images a batch
 
 
-class Size(NamedTuple):
-    """Of a data set: known before any of it is at hand."""
-
-    train: int
-    test: int
-    shape: tuple[int, int, int]
-    classes: int
-
-
-SIZES = {
-    "cifar10": Size(50_000, 10_000, (3, 32, 32), 10),
-    "cifar100": Size(50_000, 10_000, (3, 32, 32), 100),
-    "svhn": Size(64_488, 26_032, (3, 32, 32), 10),  # PatchUp caps the larger of its classes
-    "stl10": Size(5_000, 8_000, (3, 96, 96), 10),
-    "tiny_imagenet": Size(100_000, 10_000, (3, 64, 64), 200),
-    "imagenet": Size(1_281_167, 50_000, (3, 224, 224), 1000),
-    "digits": Size(1_437, 360, (3, 16, 16), 10),
-}
 FOLD = 1_000  # training images in one of STL-10's
 
 
@@ -102,34 +81,10 @@ class Costs:
         seconds = schedule["epochs"] * epoch * (1.0 if measured else scale)
         if (size := _size(name, config)) is None:
             return Cost(seconds / 3600, measured)
-        network = _network(json.dumps(config["model"]), size.shape, size.classes)
+        network = counts(config, size)
         evaluations = ceil(schedule["epochs"] / schedule["measure_epochs"])
-        seconds += evaluations * scale * network.forwards(size.test, EVALUATED)
-        return Cost(seconds / 3600, measured, network.ranks(schedule["batch_size"]))
-
-
-class Network(NamedTuple):
-    """What a network asks of a device."""
-
-    operations: int  # of one image's forward
-    layers: int
-    activations: int  # of one image, in all layers
-    weights: int
-
-    def forwards(self, images: int, batch: int) -> float:
-        """Seconds in which so many images go forwards."""
-        arithmetic = min(images, batch) * self.operations / ASSUMED
-        return ceil(images / batch) * max(arithmetic, self.layers * LAUNCH)
-
-    def ranks(self, batch: int) -> int:
-        """The fewest, halving the batch, whose devices have the memory for a step."""
-        ranks = 1
-        while batch % (2 * ranks) == 0 and self._bytes(batch // ranks) > MEMORY:
-            ranks *= 2
-        return ranks
-
-    def _bytes(self, batch: int) -> int:
-        return batch * self.activations * ACTIVATION + self.weights * WEIGHT
+        seconds += evaluations * scale * _forwards(network, size.test, EVALUATED)
+        return Cost(seconds / 3600, measured, _ranks(network, schedule["batch_size"]))
 
 
 def _epoch(name: str, config: dict[str, Any], steps: dict[tuple[str, int], float]) -> float | None:
@@ -140,8 +95,26 @@ def _epoch(name: str, config: dict[str, Any], steps: dict[tuple[str, int], float
     method: Method = instantiate(config["method"], _convert_="all")
     if size.shape == (3, 32, 32) and (model, batch) in steps:
         return method.work * ceil(size.train / batch) * steps[model, batch]
-    network = _network(json.dumps(config["model"]), size.shape, size.classes)
-    return method.work * 3 * network.forwards(size.train, batch)  # a backward is two forwards
+    # A backward is two forwards.
+    return method.work * 3 * _forwards(counts(config, size), size.train, batch)
+
+
+def _forwards(network: Counts, images: int, batch: int) -> float:
+    """Seconds in which so many images go forwards."""
+    arithmetic = min(images, batch) * 2 * network.multiply_adds / ASSUMED
+    return ceil(images / batch) * max(arithmetic, network.layers * LAUNCH)
+
+
+def _ranks(network: Counts, batch: int) -> int:
+    """The fewest, halving the batch, whose devices have the memory for a step."""
+
+    def needed(images: int) -> int:
+        return images * network.activations * ACTIVATION + network.parameters * WEIGHT
+
+    ranks = 1
+    while batch % (2 * ranks) == 0 and needed(batch // ranks) > MEMORY:
+        ranks *= 2
+    return ranks
 
 
 def _size(name: str, config: dict[str, Any]) -> Size | None:
@@ -154,31 +127,9 @@ def _size(name: str, config: dict[str, Any]) -> Size | None:
     train = (FOLD if fold else whole.train) - held_out
     if (cap := dataset.get("train_per_class")) is not None:
         train = min(train, whole.classes * cap)
-    channels, height, width = whole.shape
-    side = dataset.get("size")
-    shape = (channels, side or height, side or width)
-    return Size(train, whole.test + held_out, shape, whole.classes)
+    return whole._replace(train=train, test=whole.test + held_out)
 
 
 def _kind(name: str) -> str:
     """DATASET/MODEL."""
     return "/".join(name.split("/")[:2])
-
-
-@cache
-def _network(model: str, shape: tuple[int, ...], classes: int) -> Network:
-    layers = activations = 0
-
-    def count(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        nonlocal layers, activations
-        layers += 1
-        activations += prod(output.shape[1:])
-
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = instantiate(json.loads(model), _convert_="all")(num_classes=classes, shape=shape)
-        for module in network.modules():
-            if not any(module.children()):
-                module.register_forward_hook(count)
-        network(torch.empty(2, *shape))
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    return Network(counter.get_total_flops() // 2, layers, activations, weights)

@@ -7,30 +7,74 @@ of branches, which other counters include (ptflops says 7.85 G of ResNet-101, wh
 
 import json
 from functools import cache
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import instantiate
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicinal.tables.cell import UNITS, Cell
-from vicinal.tables.costs import SIZES
+
+
+class Size(NamedTuple):
+    """Of a data set: known before any of it is at hand."""
+
+    train: int
+    test: int
+    shape: tuple[int, int, int]
+    classes: int
+
+
+SIZES = {
+    "cifar10": Size(50_000, 10_000, (3, 32, 32), 10),
+    "cifar100": Size(50_000, 10_000, (3, 32, 32), 100),
+    "svhn": Size(64_488, 26_032, (3, 32, 32), 10),  # PatchUp caps the larger of its classes
+    "stl10": Size(5_000, 8_000, (3, 96, 96), 10),
+    "tiny_imagenet": Size(100_000, 10_000, (3, 64, 64), 200),
+    "imagenet": Size(1_281_167, 50_000, (3, 224, 224), 1000),
+    "digits": Size(1_437, 360, (3, 16, 16), 10),
+}
+
+
+class Counts(NamedTuple):
+    """Of a network; activations are numbers that all its layers put out for one image."""
+
+    parameters: int
+    multiply_adds: int
+    layers: int
+    activations: int
 
 
 def counted(cell: Cell, config: dict[str, Any]) -> float:
     """The parameters or multiply-adds of a cell's network, in its unit."""
-    whole = SIZES[config["dataset"]["name"]]
-    channels, *sides = whole.shape
-    side = config["dataset"].get("size")  # of the crop that it is trained and tested on
+    found = counts(config, SIZES[config["dataset"]["name"]])
+    return found._asdict()[cell.measures] / UNITS[cell.unit]
+
+
+def counts(config: dict[str, Any], size: Size) -> Counts:
+    """Of a run's network, for the images that it is trained and tested on."""
+    channels, *sides = size.shape
+    side = config["dataset"].get("size")  # of the crop
     network = json.dumps(config["model"], sort_keys=True)
-    counts = _counts(network, (channels, *([side, side] if side else sides)), whole.classes)
-    return counts[cell.measures] / UNITS[cell.unit]
+    return _counts(network, (channels, *([side, side] if side else sides)), size.classes)
 
 
 @cache
-def _counts(model: str, shape: tuple[int, ...], classes: int) -> dict[str, int]:
+def _counts(model: str, shape: tuple[int, ...], classes: int) -> Counts:
+    layers = activations = 0
+
+    def count(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal layers, activations
+        layers += 1
+        activations += prod(output.shape[1:])
+
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         network = instantiate(json.loads(model), _convert_="all")(num_classes=classes, shape=shape)
+        for module in network.modules():
+            if not any(module.children()):
+                module.register_forward_hook(count)
         network.eval()(torch.empty(1, *shape))
     parameters = sum(each.numel() for each in network.parameters())
-    return {"parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}
+    return Counts(parameters, counter.get_total_flops() // 2, layers, activations)
