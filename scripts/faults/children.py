@@ -16,6 +16,7 @@ from unittest.mock import patch
 import torch
 
 import vicinal.run
+from faults.keeping import keep
 from vicinal.checkpoints import Checkpoints
 from vicinal.configs import build, compose
 from vicinal.run import Run
@@ -60,7 +61,7 @@ def start(
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
-        vicinal.run.forget_checkpoints = keep  # they are compared
+        vicinal.run.forget_checkpoints = keep
         prepare()
         sys.argv = ["train.py", *lines, f"out={out}", f"results={out}/results"]
         main()
@@ -71,10 +72,6 @@ def start(
         code = 99
     sys.stdout.flush()
     os._exit(code)
-
-
-def keep(folder: Path) -> None:
-    """Stands for forgetting a finished run's checkpoints."""
 
 
 def said(out: Path, name: str = "") -> list[str]:

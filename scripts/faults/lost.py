@@ -24,7 +24,7 @@ from faults.children import (
     wait,
 )
 
-TRAIN = Path(__file__).parents[2] / "train.py"
+TRAIN = Path(__file__).with_name("keeping.py")
 _LINES = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
     "model=mlp model.width=16 method=mixup optimizer.ema_decay=0.9 "
