@@ -31,7 +31,7 @@ reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six
 	$(RUN)python scripts/tables.py --results $(AGAIN) --against results --report
 
 test: $(READY)  ## Run the test suite (CPU)
-	$(RUN)python -m pytest -q -n auto --maxprocesses 4
+	$(RUN)python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
 lint: $(READY)  ## Check style and format
 	$(RUN)ruff check . && $(RUN)ruff format --check .

@@ -68,8 +68,8 @@ def test_shares_are_the_papers_sizes(side: int, shares: list[float], sizes: list
     assert found == sizes
 
 
-def test_a_share_of_one_leaves_anything_as_it_is() -> None:
-    x = torch.rand(5, 7)  # feature vectors
+def test_a_share_of_one_leaves_images_as_they_are() -> None:
+    x = torch.rand(5, 3, 7, 6)
     assert ScaleRotate([1.0])(x, torch.eye(5), Rng.seeded(0))[0] is x
 
 
