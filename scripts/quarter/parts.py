@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from quarter.pool import read
@@ -47,12 +47,12 @@ def run(parts: Sequence[Part], out: Path, budget: float, tell: Callable[[], None
     end = monotonic() + budget - ENDS
     out.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(parts):
-        began = monotonic()
+        began, clock = monotonic(), time()
         deadline = part.deadline(end, sum(each.weight for each in parts[number + 1 :]))
         note: Note = {"state": "not begun", "reason": "the budget was spent"}
         if began < deadline:
             note = attempt(part, deadline)
-        note |= {"seconds": monotonic() - began}
+        note |= {"began": clock, "seconds": monotonic() - began}
         notes = read(out / "parts.json") or {}
         write_json_atomically(out / "parts.json", notes | {part.name: note})
         print(f"{part.name}: {note['state']}, {note['seconds']:.0f} s", flush=True)

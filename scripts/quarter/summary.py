@@ -55,11 +55,12 @@ def quoted(title: str, tail: str) -> Lines:
 
 
 def parts(found: Mapping[str, Row]) -> Lines:
-    """How each part went."""
+    """How each part went, in the order in which they were gone through."""
+    ordered = sorted(found.items(), key=lambda item: item[1]["began"])
     yield from grid("part", "state", "seconds", "reason")
-    for name, note in found.items():
+    for name, note in ordered:
         yield row(name, note["state"], f"{note['seconds']:.0f}", note.get("reason", ""))
-    for name, note in found.items():
+    for name, note in ordered:
         if note.get("tail"):
             yield from quoted(f"{name}:", note["tail"])
 

@@ -122,11 +122,8 @@ def test_the_budget_is_kept_and_what_it_does_not_reach_is_named(tmp_path: Path) 
     found = notes(tmp_path, forever, Part("late", lambda _: None, reserve=0), budget=3)
     assert monotonic() - began < 3 + 1
     assert found["forever"]["state"] == "failed"
-    assert found["late"] | {"seconds": 0} == {
-        "state": "not begun",
-        "reason": "the budget was spent",
-        "seconds": 0,
-    }
+    late = {"state": "not begun", "reason": "the budget was spent"}
+    assert late.items() <= found["late"].items()
 
 
 TOLD = """
