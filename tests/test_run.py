@@ -136,6 +136,21 @@ def test_a_finished_run_says_so_and_changes_nothing(
     assert copy.exists()
 
 
+def test_checkpoints_go_once_the_weights_are_kept_and_not_before(tmp_path: Path) -> None:
+    execute(tmp_path)
+    (path,) = tmp_path.rglob("record.json")
+    checkpoint = path.parent / "checkpoints" / "epoch00002.pt"  # as a killed process may leave one
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in record.items() if k != "weights"}))
+    execute(tmp_path)
+    assert checkpoint.exists()
+    path.write_text(json.dumps(record))
+    execute(tmp_path)
+    assert not checkpoint.exists()
+
+
 def test_paths_that_are_not_utf8_are_recorded(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"donn\xe9es")
     config = compose(*SMALL, "schedule.epochs=1", f"out='{folder}'", f"results='{folder}'")

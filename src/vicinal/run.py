@@ -84,7 +84,8 @@ class Run:
                 if ranks.first():
                     print(f"finished already: {folder / 'record.json'}")
             if ranks.first():
-                forget_checkpoints(folder)
+                if "weights" in record:  # not so of a run that was finished before any were kept
+                    forget_checkpoints(folder)
                 if not copy.exists():  # also when an attempt died before writing it
                     records.publish(copy, record)
         return record["metrics"]["last"]["top1"]
