@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from vicinal import weights
+from vicinal.checkpoints import Checkpoints
 from vicinal.configs import CONFIGS, build, compose, resolved
 from vicinal.errors import RunError
 from vicinal.folders import RunFolder
@@ -282,6 +283,13 @@ def test_a_run_does_not_continue_on_other_data(
             execute(tmp_path, *saved(tmp_path, "one"))
     with pytest.raises(RunError, match=r"was begun on other data"):
         execute(tmp_path, *saved(tmp_path, "another"))
+    (folder,) = tmp_path.rglob("checkpoints")
+    state = Checkpoints(folder).load()
+    assert state is not None
+    Checkpoints(folder).save(9, 9, {key: part for key, part in state.items() if key != "best"})
+    with pytest.raises(RunError, match=r"was begun by a version that kept no weights"):
+        execute(tmp_path, *saved(tmp_path, "one"))
+    Checkpoints(folder).paths()[0].unlink()
     execute(tmp_path, *saved(tmp_path, "one"))
 
 

@@ -68,6 +68,11 @@ class RunFolder:
                     f"{self.path} was begun on other data (its fingerprint differs); "
                     "use that data, or delete the folder to begin again"
                 )
+            if "best" not in state:
+                raise RunError(
+                    f"{self.path} was begun by a version that kept no weights of the best epochs; "
+                    "go on with that one, or delete the folder to begin again"
+                )
             loop.restore(state["loop"])
             self.history, self.sessions = state["history"], state["sessions"]
             self.best = state["best"]
@@ -117,10 +122,10 @@ class RunFolder:
     def log(self, values: dict[str, float], network: nn.Module) -> None:
         """One more epoch of history; the network's weights where it is the best so far."""
         self.history.append(values)
-        for reading, epoch in best_epochs(self.history).items():
-            if epoch is values:
-                self.best[reading] = weights.snapshot(network)
         if ranks.first():
+            for reading, epoch in best_epochs(self.history).items():
+                if epoch is values:
+                    self.best[reading] = weights.snapshot(network)
             Jsonl(self.path / "history.jsonl").sync(self.history)
 
     def keep_weights(self, network: nn.Module, words: dict[str, Any]) -> dict[str, Any]:
