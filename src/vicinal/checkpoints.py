@@ -1,6 +1,5 @@
 """Checkpoints that survive being killed, cut short, or damaged on disk."""
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from vicinal.errors import RunError
-from vicinal.files import write_bytes_atomically
+from vicinal.files import checksum, write_bytes_atomically
 
 KEEP = 2
 
@@ -74,4 +73,4 @@ class Checkpoints:
 
 
 def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+    return checksum(content)[:16]

@@ -1,5 +1,6 @@
 """Files that are either whole or not there, whenever the process or the machine stops."""
 
+import hashlib
 import json
 import os
 import uuid
@@ -33,6 +34,11 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     """The whole content or none of it."""
     with atomic(path) as temporary:
         temporary.write_bytes(content)
+
+
+def checksum(content: bytes) -> str:
+    """SHA-256 in hex: whether a file is still what was written."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def write_json_atomically(path: Path, value: Any) -> None:

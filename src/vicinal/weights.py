@@ -1,6 +1,5 @@
 """The weights that a finished run leaves: one safetensors file for each epoch that is reported."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from vicinal.errors import RunError
-from vicinal.files import write_bytes_atomically
+from vicinal.files import checksum, write_bytes_atomically
 
 READINGS = ("last", "best_test", "best_valid")
 
@@ -32,7 +31,7 @@ def write(folder: Path, reading: str, tensors: dict[str, Tensor], words: dict[st
     path = _path(folder, reading)
     path.parent.mkdir(exist_ok=True)
     write_bytes_atomically(path, content)
-    return _checksum(content)
+    return checksum(content)
 
 
 def read(folder: Path, record: dict[str, Any], reading: str) -> dict[str, Tensor]:
@@ -45,14 +44,10 @@ def read(folder: Path, record: dict[str, Any], reading: str) -> dict[str, Tensor
     if not path.exists():
         raise RunError(f"{path} is missing; it held the weights of epoch {kept[reading]['epoch']}")
     content = path.read_bytes()
-    if _checksum(content) != kept[reading]["sha256"]:
+    if checksum(content) != kept[reading]["sha256"]:
         raise RunError(f"{path} is damaged (its checksum is not the record's); not used")
     return load(content)
 
 
 def _path(folder: Path, reading: str) -> Path:
     return folder / "weights" / f"{reading}.safetensors"
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
