@@ -3,14 +3,13 @@
 import io
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from calls import Calls
 from oracles import chains as oracle
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vicinal.chains import chains as chains_module
 from vicinal.chains.chains import Plan, mixture, rendered
@@ -186,16 +185,6 @@ def test_images_may_be_higher_than_wide() -> None:
             patch.setattr(chains_module, "families", lambda _, form=form: form)
             found.append(rendered(x, plan))
     assert torch.equal(*found)
-
-
-class Calls(TorchDispatchMode):
-    """Counts what a device would launch."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **kwargs or {})
 
 
 def test_fused_a_rendering_is_half_the_calls_however_many_images() -> None:

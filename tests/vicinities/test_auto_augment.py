@@ -1,12 +1,10 @@
 """AutoAugment against torchvision's, image by image, with the same draws."""
 
-from typing import Any
-
 import pytest
 import torch
+from calls import Calls
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import AutoAugment as Torchvision
 from torchvision.transforms import AutoAugmentPolicy
 
@@ -59,16 +57,6 @@ def test_auto_augment_equals_torchvisions(
         assert torch.equal((ours[i] * 255).round().to(torch.uint8), theirs(x[i]))
     assert torch.equal(targets, y)
     assert (ours != x / 255).flatten(1).any(dim=1).sum() > 80
-
-
-class Calls(TorchDispatchMode):
-    """Counts what a device would launch."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **kwargs or {})
 
 
 def test_the_calls_do_not_grow_with_the_amounts_that_are_drawn() -> None:
