@@ -23,8 +23,6 @@ jaxtyping.
 import argparse
 import gc
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -33,7 +31,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from benches import contenders, timm_script
+from benches import contenders, nvidia, timm_script
 from benches.drawn import names
 from benches.floors import peaks
 from benches.judging import compared, not_measured, said, shared, table, targets
@@ -102,7 +100,7 @@ class Bench:
         told = {k: str(v) if isinstance(v, Path) else v for k, v in vars(settings).items()}
         self.result: dict[str, Any] = {
             **provenance(self.device),
-            "driver": driver(),
+            "driver": nvidia.told("driver_version"),
             "settings": told,
             "peaks": peaks(self.device),
             "networks": {
@@ -227,16 +225,6 @@ class Bench:
         self.result |= {"targets": targets(found), "not_measured": not_measured(found)}
         self.settings.out.mkdir(parents=True, exist_ok=True)
         write_json_atomically(self.target, self.result)
-
-
-def driver() -> str | None:
-    """The version of NVIDIA's, where there is one."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
 
 
 if __name__ == "__main__":

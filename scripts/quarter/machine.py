@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from benches.nvidia import told
 
 from quarter.crowd import CONTROL
 from vicinal.files import write_json_atomically
@@ -18,7 +18,6 @@ NEEDED = (
     *("torchvision", "timm", "safetensors", "hydra", "omegaconf", "antlr4", "numpy", "sklearn"),
     *("PIL", "scipy", "rich", "jaxtyping", "matplotlib", "pytest", "xdist", "beartype"),
 )
-DRIVER = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 
 
 def main() -> None:
@@ -37,21 +36,13 @@ def main() -> None:
                 }
                 for each in devices
             ],
-            "driver": driver(),
+            "driver": told("name,driver_version,memory.total"),
             "allowed_cores": len(os.sched_getaffinity(0)),
             "mps": shutil.which(CONTROL),
             "compiler": shutil.which("gcc") or shutil.which("cc"),
             "missing": [name for name in NEEDED if find_spec(name) is None],
         },
     )
-
-
-def driver() -> str | None:
-    """What NVIDIA's tool says of the devices, where there is one."""
-    if shutil.which(DRIVER[0]) is None:
-        return None
-    done = subprocess.run(DRIVER, capture_output=True, text=True, check=False, timeout=20)
-    return done.stdout.strip() or None
 
 
 if __name__ == "__main__":
