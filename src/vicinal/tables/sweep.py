@@ -90,15 +90,16 @@ class Sweep:
 
     def plan(self) -> str:
         """What is to be done, and for how long."""
-        waiting = Counter(cell.waits for cell in self.cells if cell.waits is not None)
-        trained = sum(cell.trains for cell in self.cells)
-        counted = sum(cell.runnable and cell.exact for cell in self.cells)
-        defined = sum(cell.definition for cell in self.cells)
+        cells = self.cells
+        waiting = Counter(cell.waits for cell in cells if cell.waits is not None)
+        trained = sum(cell.trains for cell in cells)
+        counted = sum(cell.runnable and cell.exact for cell in cells)
+        defined = sum(cell.definition for cell in cells)
         more = ((counted, "counted without a run"), (defined, "so by definition"))
         apart = "".join(f", {number} {how}" for number, how in more if number)
         lines = [
             *(f"table {table.name}: {table.caption}" for table in self.tables),
-            f"{len(self.cells)} cells, {trained} can be run{apart}",
+            f"{len(cells)} cells, {trained} can be run{apart}",
             *(f"  {count} wait for {why}" for why, count in sorted(waiting.items())),
             f"{len(self.jobs)} runs: {_states(self.jobs)}",
         ]
