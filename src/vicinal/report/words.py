@@ -3,47 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from vicinal.report.html import Html, tag
+from vicinal.report.papers import paper
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import ours
 from vicinal.tables.outcome import Outcome
 from vicinal.tables.verdicts import Interval, margin
-
-PAPERS = {  # title, authors, where, arXiv
-    "mixup": (
-        "mixup: Beyond Empirical Risk Minimization",
-        "Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz",
-        "ICLR 2018",
-        "1710.09412",
-    ),
-    "maxup": (
-        "MaxUp: A Simple Way to Improve Generalization of Neural Network Training",
-        "Chengyue Gong, Tongzheng Ren, Mao Ye, Qiang Liu",
-        "2020",
-        "2002.09024",
-    ),
-    "gradaug": (
-        "GradAug: A New Regularization Method for Deep Neural Networks",
-        "Taojiannan Yang, Sijie Zhu, Chen Chen",
-        "NeurIPS 2020",
-        "2006.07989",
-    ),
-    "augmax": (
-        "AugMax: Adversarial Composition of Random Augmentations for Robust Training",
-        "Haotao Wang, Chaowei Xiao, Jean Kossaifi, Zhiding Yu, Anima Anandkumar, Zhangyang Wang",
-        "NeurIPS 2021",
-        "2110.13771",
-    ),
-    "patchup": (
-        "PatchUp: A Feature-Space Block-Level Regularization Technique for Convolutional "
-        "Neural Networks",
-        "Mojtaba Faramarzi, Mohammad Amini, Akilesh Badrinaaraayanan, Vikas Verma, Sarath Chandar",
-        "AAAI 2022",
-        "2006.07794",
-    ),
-}
-SHORT = {"maxup": "MaxUp", "gradaug": "GradAug", "augmax": "AugMax", "patchup": "PatchUp"}
 
 # What a cell is coloured by.
 VERDICTS = {
@@ -101,26 +67,15 @@ def titled(name: str) -> str:
     return f"{found[1].capitalize()} {found[2]}{variant}"
 
 
-def cited(cell: Cell) -> str:
-    """Table and labels, to name a number anywhere on the page."""
-    paper = short(cell.table.partition("/")[0])
-    return f"{paper}, {titled(cell.table)}: {', '.join((*cell.row, *cell.column))}"
+def cited(cell: Cell) -> tuple[str, str]:
+    """Its table and its labels, to name a number anywhere on the page."""
+    name = short(cell.table.partition("/")[0])
+    return f"{name}, {titled(cell.table)}", ", ".join((*cell.row, *cell.column))
 
 
-def short(paper: str) -> str:
+def short(folder: str) -> str:
     """A paper by its method's name."""
-    return SHORT.get(paper, paper)
-
-
-def sign(verdict: str) -> Html:
-    """The verdict's sign; words stand beside it, visible or not."""
-    use = tag("use", href=f"#i-{slug(verdict)}")
-    return tag("svg", use, class_="sign", aria_hidden="true")
-
-
-def hidden(words: str) -> Html:
-    """For screen readers."""
-    return tag("span", words, class_="vh")
+    return paper(folder).name
 
 
 def many(count: int, one: str, more: str | None = None) -> str:
@@ -144,6 +99,33 @@ def counted(verdicts: Iterable[str]) -> str:
     """How many of each, in the order of the legend."""
     count = Counter(verdicts)
     return " · ".join(f"{word} {count[word]}" for word in VERDICTS if count[word])
+
+
+@dataclass(frozen=True)
+class Share:
+    """A stretch of a stacked bar, in percent."""
+
+    verdict: str
+    count: int
+    start: float
+    width: float
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        return f"{self.count} {self.verdict}"
+
+
+def shares(verdicts: Iterable[str]) -> list[Share]:
+    """How much of a bar each verdict takes, in the order of the legend."""
+    count = Counter(verdicts)
+    found, done = list[Share](), 0
+    for verdict in VERDICTS:
+        if number := count[verdict]:
+            start, width = (100 * n / count.total() for n in (done, number))
+            found.append(Share(verdict, number, start, width))
+            done += number
+    return found
 
 
 def minus(number: str) -> str:
