@@ -14,9 +14,9 @@ def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
     assert set(told["cells"]) == {words.cell_id(each) for each in joined.outcomes}
     first = told["cells"]["mixup-table0-1-1"]
     assert first["values"] == [[0, 4.0], [1, 4.01], [2, 3.99]]
-    assert told["pool"][first["commands"]] == [
-        ["At the paper's protocol", "python train.py -m method=erm seed=0,1,2"],
-        ["All that is missing of this table", "python train.py -m table=mixup/table0"],
+    assert [command for _, command in told["pool"][first["commands"]]] == [
+        "python train.py -m method=erm seed=0,1,2",
+        "python train.py -m table=mixup/table0",
     ]
     step, place = told["runs"][first["run"]][1]["sessions"][0]
     assert step == 0
@@ -24,7 +24,7 @@ def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
     reduced = told["cells"]["mixup-table0-2-2"]
     assert told["pool"][reduced["reduced"]] == ("schedule.epochs=3",)
     line = "python train.py -m method=erm schedule.epochs=3 seed=0,1,2"
-    assert ["The reduced runs shown here", line] in told["pool"][reduced["commands"]]
+    assert told["pool"][reduced["commands"]][1][1] == line
     failed = told["runs"][told["cells"]["mixup-table0-2-3"]["run"]]
     assert all("not finite" in run["failed"] for run in failed.values())
 

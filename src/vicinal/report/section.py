@@ -18,14 +18,13 @@ from vicinal.tables.outcome import Outcome
 def section(joined: Joined) -> dict[str, Any]:
     """One table: its grid, what stands under it, plots and curves."""
     table, outcomes = joined.table, joined.outcomes
-    name, verdicts = words.slug(table.name), [outcome.verdict for outcome in outcomes]
+    name = words.slug(table.name)
     return {
         "id": name,
         "table": table,
         "title": words.titled(table.name),
-        "verdicts": verdicts,
-        "empty": all(outcome.mean is None and not outcome.failed for outcome in outcomes),
-        "uniform": len(set(verdicts)) == 1,
+        "verdicts": [outcome.verdict for outcome in outcomes],
+        "look": _look(outcomes),
         "protocol": _protocol([outcome.cell for outcome in outcomes]),
         "waiting": _waiting(joined),
         "grid": grid(joined),
@@ -38,6 +37,14 @@ def section(joined: Joined) -> dict[str, Any]:
     }
 
 
+def _look(outcomes: Sequence[Outcome]) -> str:
+    """Its classes: tables without runs can be hidden, and are drawn small."""
+    if any(outcome.mean is not None or outcome.failed for outcome in outcomes):
+        return "table"
+    alike = len({outcome.verdict for outcome in outcomes}) == 1
+    return "table empty uniform" if alike else "table empty"
+
+
 def _protocol(cells: Sequence[Cell]) -> list[str]:
     """What is measured and how; where cells differ, every way of doing it."""
     units: dict[str, list[str]] = {}
@@ -46,9 +53,9 @@ def _protocol(cells: Sequence[Cell]) -> list[str]:
     return [
         _either(f"{words.listed(dict.fromkeys(found))}, {unit}" for unit, found in units.items()),
         _either(words.BETTER[cell.better] for cell in cells),
-        _either(words.reading(cell) for cell in cells),
-        f"seeds {_either(words.seeds(cell.seeds) for cell in cells)}",
-        f"the paper's: {_either(words.many(cell.paper_runs, 'run') for cell in cells)}",
+        _either(words.reported(cell) for cell in cells),
+        f"our seeds: {_either(words.seeds(cell.seeds) for cell in cells)}",
+        f"paper: {_either(words.many(cell.paper_runs, 'run') for cell in cells)}",
     ]
 
 
@@ -72,7 +79,7 @@ def _waiting(joined: Joined) -> str | None:
 
 def _machines(joined: Joined) -> list[str]:
     """The devices and precision of our runs and of the paper's."""
-    found = machines(joined)
+    found = {text[0].upper() + text[1:]: cells for text, cells in machines(joined).items()}
     if len(found) == 1:
         return [*found]
     return [f"{text} ({words.many(len(cells), 'number')})" for text, cells in found.items()]
