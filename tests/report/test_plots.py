@@ -3,12 +3,16 @@
 import random
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from report_samples import drawn, outcome, record, small
 
+from vicinal.report import words
+from vicinal.report.caterpillar import caterpillar
 from vicinal.report.curves import charts
 from vicinal.report.dots import plots
+from vicinal.report.page import page
 from vicinal.report.scales import Scale
 
 
@@ -71,3 +75,21 @@ def test_a_chart_has_no_more_curves_than_colours() -> None:
     named = [(str(i), [record(f"d/m/e/{i}", 0, 5.0)]) for i in range(9)]
     failed = {**record("d/m/e/x", 0, 5.0), "failed": "not finite"}
     assert [len(chart["curves"]) for chart in charts([*named, ("x", [failed])])] == [8, 1]
+
+
+def test_larger_differences_are_further_to_the_right_and_higher_up() -> None:
+    found = small().outcomes
+    cells = {words.cell_id(each): each for each in found}
+    picture = caterpillar(found)
+    assert picture is not None
+    scale, dots = picture["scale"], picture["papers"]["mixup"]
+    judged = [each for each in found if each.difference and not each.reduced]
+    assert {dot["cell"] for dot in dots} == {words.cell_id(each) for each in judged}
+    ordered = sorted(dots, key=lambda dot: dot["x"])
+    gaps = [cells[dot["cell"]].difference for dot in ordered]
+    assert all(one.difference <= two.difference for one, two in pairwise(gaps))
+    markup = page([small()], [], "").split('class="caterpillar"')[1]
+    for dot, gap in zip(ordered, gaps, strict=True):
+        drawn_at = re.search(rf'data-cell="{dot["cell"]}".*?cy="([\d.]+)%"', markup, re.DOTALL)
+        assert drawn_at is not None
+        assert float(drawn_at[1]) == pytest.approx(100 - scale.at(gap.difference), abs=0.006)
