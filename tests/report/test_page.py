@@ -107,8 +107,8 @@ def test_figures_come_with_their_numbers(tmp_path: Path) -> None:
 
 
 def test_a_template_that_lacks_a_name_is_an_error() -> None:
-    with pytest.raises(UndefinedError, match="grid"):
-        render("notes.html.j2", table=small().table)
+    with pytest.raises(UndefinedError, match="charts"):
+        render("charts.html.j2")
 
 
 def test_style_and_script_are_the_files_themselves() -> None:
