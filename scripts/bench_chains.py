@@ -19,10 +19,10 @@ from PIL import Image, ImageOps
 from PIL.Image import Resampling, Transform
 from torch import Tensor
 
-from vicinal.chains.chains import Plan, mixture, rendered
-from vicinal.chains.operators import OPERATORS
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.files import write_json_atomically
+from vicinal.images.chains import Plan, mixture, rendered
+from vicinal.images.operators import OPERATORS
 from vicinal.provenance import provenance
 from vicinal.runtime import keep_freed_memory
 

@@ -12,9 +12,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.chains.chains import Plan, mixture, rendered
 from vicinal.contracts import Images, PerSample, Targets
 from vicinal.draws import Rng
+from vicinal.images.chains import Plan, mixture, rendered
 from vicinal.losses import cross_entropy
 from vicinal.surgery.modes import evaluating, searched
 

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from vicinal.chains.fused import Family, families
-from vicinal.chains.geometry import quantized
-from vicinal.chains.operators import OPERATORS
 from vicinal.contracts import Images, PerSample
 from vicinal.draws import Rng
+from vicinal.images.fused import Family, families
+from vicinal.images.geometry import quantized
+from vicinal.images.operators import OPERATORS
 
 LONGEST = 3  # operators a chain, where the depth is drawn
 # Bytes of chains that are rendered and mixed as one piece: on a CPU what its caches hold, elsewhere

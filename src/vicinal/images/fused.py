@@ -15,8 +15,8 @@ from jaxtyping import Float64, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.chains.geometry import quantized, rotations
-from vicinal.chains.operators import (
+from vicinal.images.geometry import quantized, rotations
+from vicinal.images.operators import (
     OPERATORS,
     Operator,
     Pixels,

@@ -19,7 +19,7 @@ from torchvision.transforms import AutoAugment as Torchvision
 from torchvision.transforms import AutoAugmentPolicy
 from torchvision.transforms import functional as tv
 
-from vicinal.chains.operators import equalize
+from vicinal.images.operators import equalize
 
 Pixels = UInt8[Tensor, "n c h w"]
 UNSIGNED = ("Posterize", "Solarize", "AutoContrast", "Equalize", "Invert")

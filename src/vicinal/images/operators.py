@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from vicinal.chains.geometry import quantized, rotated, sheared, translated
+from vicinal.images.geometry import quantized, rotated, sheared, translated
 
 Pixels = UInt8[Tensor, "n c h w"]
 Levels = Float64[Tensor, " n"]
