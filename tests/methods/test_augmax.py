@@ -14,8 +14,8 @@ from oracles import vicinities as vicinities_oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.attacks import pgd
-from vicinal.chains.adversarial import MixtureAscent, flowed, worst_levels
+from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
+from vicinal.attacks.pgd import pgd
 from vicinal.configs import build, compose
 from vicinal.contracts import Method
 from vicinal.draws import Rng, beta, dirichlet

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.chains.adversarial import worst_levels
+from vicinal.attacks.adversarial import worst_levels
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import mixture
