@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal import records
-from vicinal.configs import CONFIGS, build, check
+from vicinal.cli.configs import CONFIGS, build, check
 from vicinal.errors import RunError
 from vicinal.folders import locked, read_record, write_record
 from vicinal.run import Run

@@ -14,7 +14,7 @@ import torch
 from apart import NAME, Anywhere, Apart, Device, unwaited
 
 import vicinal.draws
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.runtime import Runtime

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_map_only
 from two_ranks import on_two
 
 import vicinal.draws
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.data.split import Data
 from vicinal.loop import Loop
 from vicinal.run import Run

@@ -13,7 +13,7 @@ from test_run import execute
 from torch import nn
 from torch.nn import functional as F
 
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.errors import RunError
 from vicinal.export import export
 from vicinal.run import Run

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vicinal import runtime
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.runtime import Runtime

@@ -22,7 +22,7 @@ import vicinal.folders
 import vicinal.records
 import vicinal.weights
 from vicinal import ranks
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
 from vicinal.data.split import Data, Split

@@ -14,7 +14,7 @@ from torch import nn
 
 from vicinal import weights
 from vicinal.checkpoints import Checkpoints
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.errors import RunError
 from vicinal.folders import RunFolder
 from vicinal.loop import Loop

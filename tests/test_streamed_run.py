@@ -13,7 +13,7 @@ import photos
 import pytest
 import torch
 
-from vicinal.configs import build, compose, resolved
+from vicinal.cli.configs import build, compose, resolved
 from vicinal.errors import RunError
 from vicinal.folders import RunFolder
 from vicinal.loop import Loop

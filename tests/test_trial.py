@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vicinal import ranks
-from vicinal.configs import CONFIGS, build, check, compose
+from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.run import Run

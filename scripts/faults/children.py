@@ -18,7 +18,7 @@ import torch
 import vicinal.run
 from faults.keeping import keep
 from vicinal.checkpoints import Checkpoints
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.run import Run
 from vicinal.train import main
 

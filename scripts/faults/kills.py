@@ -21,7 +21,7 @@ from faults.children import (
     wait,
 )
 from vicinal.checkpoints import Checkpoints
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 from vicinal.errors import PreemptedError
 from vicinal.loop import Loop
 

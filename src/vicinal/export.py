@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
 from vicinal import weights
-from vicinal.configs import build
+from vicinal.cli.configs import build
 from vicinal.errors import RunError
 from vicinal.files import atomic
 from vicinal.folders import read_record

@@ -22,10 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal import slurm
-from vicinal.configs import CONFIGS, build, check, parsed, recorded
+from vicinal.cli.configs import CONFIGS, build, check, parsed, recorded
+from vicinal.cli.explain import complaint, explain, failed_job, note_job
+from vicinal.cli.messages import one_line
 from vicinal.errors import PreemptedError, RunError
-from vicinal.explain import complaint, explain, failed_job, note_job
-from vicinal.messages import one_line
 
 if TYPE_CHECKING:
     from vicinal.run import Run

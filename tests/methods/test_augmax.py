@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
 from vicinal.attacks.pgd import pgd
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.contracts import Method
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import Plan, rendered

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal import records
-from vicinal.configs import CONFIGS, parsed, recorded
+from vicinal.cli.configs import CONFIGS, parsed, recorded
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from vicinal.annotations import AN_OBJECT, fault_in, wanted
-from vicinal.configs import CONFIGS, build, check
-from vicinal.explain import explain
-from vicinal.messages import listed
+from vicinal.cli.annotations import AN_OBJECT, fault_in, wanted
+from vicinal.cli.configs import CONFIGS, build, check
+from vicinal.cli.explain import explain
+from vicinal.cli.messages import listed
 
 # Stand-ins for what configs call, so that these tests need no network, data or torch.
 

@@ -12,11 +12,11 @@ import pytest
 import test_configs
 from test_configs import write_configs
 
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 from vicinal.errors import RunError
 from vicinal.train import main
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 Command = Callable[..., int]
 
 

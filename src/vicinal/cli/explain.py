@@ -17,10 +17,10 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vicinal.annotations import shown
-from vicinal.configs import CONFIGS, parsed, settings
+from vicinal.cli.annotations import shown
+from vicinal.cli.configs import CONFIGS, parsed, settings
+from vicinal.cli.messages import did_you_mean, keys, listed, one_line
 from vicinal.errors import RunError
-from vicinal.messages import did_you_mean, keys, listed, one_line
 
 _JOB = "in the job "
 Compose = Callable[[list[str]], DictConfig]  # Hydra's own node included

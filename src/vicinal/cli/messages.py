@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from omegaconf.errors import OmegaConfBaseException
 
-from vicinal.annotations import dotted
+from vicinal.cli.annotations import dotted
 
 
 def keys(node: object, path: str = "") -> Iterator[str]:

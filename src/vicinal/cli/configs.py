@@ -22,11 +22,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vicinal.annotations import AN_OBJECT, dotted, fault_in, shown, wanted
-from vicinal.messages import did_you_mean, keys, listed, one_line
+from vicinal.cli.annotations import AN_OBJECT, dotted, fault_in, shown, wanted
+from vicinal.cli.messages import did_you_mean, keys, listed, one_line
 
-_SHIPPED = Path(__file__).parent / "configs"  # in a wheel; a checkout has them at its root
-CONFIGS = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2] / "configs"
+_SHIPPED = Path(__file__).parents[1] / "configs"  # in a wheel; a checkout has them at its root
+CONFIGS = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[3] / "configs"
 
 _OWN_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's, of a call
 
