@@ -16,8 +16,8 @@ from apart import NAME, Anywhere, Apart, Device, unwaited
 import vicinal.draws
 from vicinal.cli.configs import build, compose
 from vicinal.loop import Loop
+from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
-from vicinal.runtime import Runtime
 
 WAITING = {"puzzlemix"}  # its minimum cut is the CPU's
 

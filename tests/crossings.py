@@ -29,8 +29,8 @@ import vicinal.draws
 from vicinal.cli.configs import build, compose
 from vicinal.data.split import Data
 from vicinal.loop import Loop
+from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
-from vicinal.runtime import Runtime
 
 BEFORE, AFTER = 3, 2  # steps, in two epochs
 LINES = (

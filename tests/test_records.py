@@ -1,10 +1,14 @@
 """What a run is called, and the numbers it is known by."""
 
 import copy
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from vicinal.records import curves, identity, metrics, timing
+from vicinal import records
+from vicinal.cli.configs import build
+from vicinal.records import MOVED, curves, identity, metrics, timing
 
 CONFIG = {
     "dataset": {
@@ -32,7 +36,7 @@ CONFIG = {
         "batch_size": 128,
         "curve": {"_target_": "vicinal.schedules.Step"},
     },
-    "runtime": {"_target_": "vicinal.runtime.Runtime", "device": "cpu"},
+    "runtime": {"_target_": "vicinal.machine.runtime.Runtime", "device": "cpu"},
     "seed": 0,
 }
 
@@ -82,6 +86,22 @@ def test_seed_machine_and_place_do_not(path: str, value: object) -> None:
 )
 def test_a_new_option_at_its_default_renames_no_run(path: str, default: object) -> None:
     assert changed(path, default) == identity(CONFIG, "cifar10")
+
+
+def test_a_class_that_moves_renames_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    vicinity = {"_target_": "vicinal.vicinities.mixup.Mixup", "alpha": 1.0}
+    before = changed("method.vicinity", vicinity)
+    monkeypatch.setitem(MOVED, vicinity["_target_"], "vicinal.vicinities.cutmix.CutMix")
+    moved = vicinity | {"_target_": "vicinal.vicinities.cutmix.CutMix"}
+    assert changed("method.vicinity", moved) == before
+
+
+def test_published_records_are_still_runs_with_their_ids() -> None:
+    published = records.load(Path(__file__).parents[1] / "results" / "runs")
+    for record in published:
+        dataset = record["name"].partition("/")[0]
+        assert records.name(record["config"], dataset, record["choices"]) == record["name"]
+    build(OmegaConf.create(published[0]["config"]))  # whose Runtime has moved since
 
 
 def test_another_data_set_is_another_run() -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vicinal import ranks, weights
+from vicinal import weights
 from vicinal.checkpoints import Checkpoints
 from vicinal.errors import BusyError, RunError
 from vicinal.files import remove_leftovers, sync, write_json_atomically
 from vicinal.locks import lock
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import CHECK_EVERY, Loop
+from vicinal.machine import ranks
 from vicinal.records import best_epochs, read_if_there
 
 

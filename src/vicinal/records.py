@@ -17,6 +17,9 @@ from vicinal.files import write_json_atomically
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
 # Where a data set lies, and what is known of its original, do not change what it is.
 NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical")
+# Classes that records know by the name they had first, and their names today. A class that moves
+# joins them: its old records can still be built, and its runs keep their ids.
+MOVED = {"vicinal.runtime.Runtime": "vicinal.machine.runtime.Runtime"}
 
 
 def identity(config: dict[str, Any], dataset: str) -> str:
@@ -35,7 +38,8 @@ def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
     Arguments that stand at their constructor's default are left out, so that a new option with a
     default never renames a finished run. A setting that follows the seed reads `${seed}`.
     """
-    found = {group: _canonical(config[group]) for group in SCIENCE}
+    first_names = {new: old for old, new in MOVED.items()}
+    found = {group: _renamed(_canonical(config[group]), first_names) for group in SCIENCE}
     found["dataset"] = _without(NOT_SCIENCE, found["dataset"]) | {"name": dataset}
     return found
 
@@ -59,6 +63,18 @@ def _canonical(node: Any) -> Any:
             if key in kept and kept[key] == _canonical(parameter.default):
                 del kept[key]
     return kept
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """The config with its classes under other names."""
+    if isinstance(node, list):
+        return [_renamed(item, names) for item in node]
+    if not isinstance(node, dict):
+        return node
+    renamed = {key: _renamed(value, names) for key, value in node.items()}
+    if "_target_" in node:
+        renamed["_target_"] = names.get(node["_target_"], node["_target_"])
+    return renamed
 
 
 def _without(keys: Sequence[str], node: Any) -> Any:
@@ -181,4 +197,6 @@ def read(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is damaged, no JSON: {error}") from error
     if not isinstance(record, dict) or not {"name", "seed"} <= record.keys():
         raise RunError(f"{path} is no record of a run: it has no name or no seed")
+    if "config" in record:
+        record["config"] = _renamed(record["config"], MOVED)
     return record

@@ -28,12 +28,12 @@ from vicinal.figures.spread import over_seeds
 from vicinal.figures.transition import probability, transition
 from vicinal.files import write_json_atomically
 from vicinal.loop import Loop
+from vicinal.machine.runtime import Runtime
 from vicinal.methods.erm import Erm
 from vicinal.models.mlp import MLP
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Adam
 from vicinal.provenance import provenance
-from vicinal.runtime import Runtime
 from vicinal.schedules import Constant, Schedule
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup

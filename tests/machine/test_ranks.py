@@ -21,7 +21,6 @@ import vicinal.checkpoints
 import vicinal.folders
 import vicinal.records
 import vicinal.weights
-from vicinal import ranks
 from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
@@ -32,15 +31,16 @@ from vicinal.evaluation.clean import Clean
 from vicinal.folders import RunFolder
 from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import Loop
+from vicinal.machine import ranks
+from vicinal.machine.runtime import Runtime
+from vicinal.machine.signals import stopping
+from vicinal.machine.synced_norms import sync_norms
 from vicinal.methods.erm import Erm
 from vicinal.models.normalized import Normalized
 from vicinal.models.wide_resnet import WideResNet
 from vicinal.optim import Sgd
 from vicinal.run import Run
-from vicinal.runtime import Runtime
 from vicinal.schedules import Constant, Schedule
-from vicinal.signals import stopping
-from vicinal.surgery.synced_norms import sync_norms
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
 

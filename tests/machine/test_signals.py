@@ -11,7 +11,7 @@ from test_run import execute, without_time
 from vicinal.errors import PreemptedError
 from vicinal.folders import RunFolder
 from vicinal.loop import Loop
-from vicinal.signals import STOPPING, stopping
+from vicinal.machine.signals import STOPPING, stopping
 
 
 @pytest.mark.parametrize("number", STOPPING)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vicinal import ranks
+from vicinal.machine import ranks
 
 Features = Float[Tensor, "n c ..."]
 Channels = Float[Tensor, " c"]

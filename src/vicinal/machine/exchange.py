@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from vicinal import ranks
-from vicinal.surgery.synced_norms import SYNCED
+from vicinal.machine import ranks
+from vicinal.machine.synced_norms import SYNCED
 
 BUCKET = 1 << 22  # numbers that are sent at a time: 16 MB of float32
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from vicinal.data.decoders import Here, Workers
-from vicinal.runtime import WORKSPACE, Runtime
+from vicinal.machine.runtime import WORKSPACE, Runtime
 
 FAULTS = """
 import resource, torch
-from vicinal.runtime import Runtime
+from vicinal.machine.runtime import Runtime
 {setup}
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

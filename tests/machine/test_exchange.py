@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from two_ranks import on_two
 
-from vicinal import exchange, ranks
-from vicinal.exchange import GradientExchange
-from vicinal.surgery.synced_norms import sync_norms
+from vicinal.machine import exchange, ranks
+from vicinal.machine.exchange import GradientExchange
+from vicinal.machine.synced_norms import sync_norms
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 Gradients = list[Tensor | None]

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from vicinal import ranks
 from vicinal.errors import PreemptedError
+from vicinal.machine import ranks
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR2)  # what Slurm, Kubernetes and `kill` send to preempt
 
