@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from vicinal import records, weights
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
 from vicinal.data.dataset import Dataset
@@ -19,8 +18,6 @@ from vicinal.data.split import Data
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
-from vicinal.files import prepare_folder
-from vicinal.folders import RunFolder, forget_checkpoints, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
@@ -31,8 +28,17 @@ from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
 from vicinal.progress import Progress
-from vicinal.provenance import provenance
 from vicinal.schedules import Schedule
+from vicinal.storage import records, weights
+from vicinal.storage.files import prepare_folder
+from vicinal.storage.provenance import provenance
+from vicinal.storage.run_folder import (
+    RunFolder,
+    forget_checkpoints,
+    locked,
+    read_record,
+    write_record,
+)
 from vicinal.trial import check_network, check_samples, rehearse
 
 

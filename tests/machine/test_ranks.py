@@ -17,10 +17,6 @@ import torch
 from torch import Tensor, nn
 from two_ranks import on_two
 
-import vicinal.checkpoints
-import vicinal.folders
-import vicinal.records
-import vicinal.weights
 from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
@@ -28,8 +24,6 @@ from vicinal.data.split import Data, Split
 from vicinal.draws import Rng
 from vicinal.errors import PreemptedError
 from vicinal.evaluation.clean import Clean
-from vicinal.folders import RunFolder
-from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
@@ -41,6 +35,9 @@ from vicinal.models.wide_resnet import WideResNet
 from vicinal.optim import Sgd
 from vicinal.run import Run
 from vicinal.schedules import Constant, Schedule
+from vicinal.storage import checkpoints, records, run_folder, weights
+from vicinal.storage.history import Jsonl
+from vicinal.storage.run_folder import RunFolder
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
 
@@ -385,7 +382,7 @@ def test_only_the_first_rank_writes(tmp_path: Path, capfd: pytest.CaptureFixture
 
     def twice() -> None:
         if not ranks.first():
-            for module in (vicinal.checkpoints, vicinal.folders, vicinal.records, vicinal.weights):
+            for module in (checkpoints, run_folder, records, weights):
                 for name in ("write_bytes_atomically", "write_json_atomically", "locked"):
                     if hasattr(module, name):
                         setattr(module, name, refuse)

@@ -9,9 +9,9 @@ import pytest
 from test_run import execute, without_time
 
 from vicinal.errors import PreemptedError
-from vicinal.folders import RunFolder
 from vicinal.loop import Loop
 from vicinal.machine.signals import STOPPING, stopping
+from vicinal.storage.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("number", STOPPING)

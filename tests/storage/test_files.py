@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from vicinal.files import (
+from vicinal.storage.files import (
     atomic,
     prepare_folder,
     remove_leftovers,
     write_bytes_atomically,
     write_json_atomically,
 )
-from vicinal.folders import write_record
+from vicinal.storage.run_folder import write_record
 
 
 def test_the_old_content_stays_in_place_until_the_new_is_whole(tmp_path: Path):
@@ -65,7 +65,7 @@ def test_a_killed_writer_leaves_what_the_lock_holder_can_remove(tmp_path: Path):
     folder.mkdir()
     (folder / "file").write_bytes(b"old")
     program = (
-        "import os, pathlib, sys; from vicinal.files import atomic\n"
+        "import os, pathlib, sys; from vicinal.storage.files import atomic\n"
         "with atomic(pathlib.Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_bytes(b'half'); os.kill(os.getpid(), 9)"
     )
@@ -119,7 +119,7 @@ def test_the_history_is_on_the_disk_before_the_record_says_that_the_run_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     synced: list[str] = []
-    monkeypatch.setattr("vicinal.folders.sync", lambda path: synced.append(path.name))
+    monkeypatch.setattr("vicinal.storage.run_folder.sync", lambda path: synced.append(path.name))
     (tmp_path / "history.jsonl").write_text("{}\n")
     write_record(tmp_path, {"name": "a", "seed": 0})
     assert synced == ["history.jsonl"]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from vicinal import records
 from vicinal.cli.configs import build
-from vicinal.records import MOVED, curves, identity, metrics, timing
+from vicinal.storage import records
+from vicinal.storage.records import MOVED, curves, identity, metrics, timing
 
 CONFIG = {
     "dataset": {
@@ -97,7 +97,7 @@ def test_a_class_that_moves_renames_no_run(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_published_records_are_still_runs_with_their_ids() -> None:
-    published = records.load(Path(__file__).parents[1] / "results" / "runs")
+    published = records.load(Path(__file__).parents[2] / "results" / "runs")
     for record in published:
         dataset = record["name"].partition("/")[0]
         assert records.name(record["config"], dataset, record["choices"]) == record["name"]

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.utils import get_object
 
 from vicinal.errors import RunError
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
 # Where a data set lies, and what is known of its original, do not change what it is.

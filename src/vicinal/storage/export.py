@@ -8,12 +8,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from vicinal import weights
 from vicinal.cli.configs import build
 from vicinal.errors import RunError
-from vicinal.files import atomic
-from vicinal.folders import read_record
 from vicinal.models.timm import Timm
+from vicinal.storage import weights
+from vicinal.storage.files import atomic
+from vicinal.storage.run_folder import read_record
 
 NORMALIZE, BODY = "normalize.", "body."
 

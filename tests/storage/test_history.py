@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vicinal.loggers.jsonl import Jsonl
+from vicinal.storage.history import Jsonl
 
 HISTORY: list[dict[str, Any]] = [
     {"epoch": epoch, "train_loss": 1 / epoch, "test_top1": 90.0 + epoch} for epoch in range(1, 6)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from vicinal.checkpoints import Checkpoints
 from vicinal.errors import RunError
-from vicinal.folders import locked
+from vicinal.storage.checkpoints import Checkpoints
+from vicinal.storage.run_folder import locked
 
 
 def state(step: int) -> dict[str, Any]:

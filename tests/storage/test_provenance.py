@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vicinal import provenance as module
-from vicinal.provenance import provenance, source_commit
+from vicinal.storage import provenance as module
+from vicinal.storage.provenance import provenance, source_commit
 
 Git = Callable[..., str]
 
@@ -142,7 +142,7 @@ def test_a_package_that_is_not_here_has_no_version(monkeypatch: pytest.MonkeyPat
 def test_where_there_is_no_git_the_environment_tells_the_commit(tmp_path: Path):
     source = Path(module.__file__).parent
     shutil.copytree(source, tmp_path / "vicinal", ignore=shutil.ignore_patterns("__pycache__"))
-    ask = "from vicinal.provenance import provenance; print(provenance('cpu')['git'])"
+    ask = "from vicinal.storage.provenance import provenance; print(provenance('cpu')['git'])"
     digits = "0123456789abcdef0123456789abcdef01234567"
     wanted = {"": "None", digits: f"{{'commit': '{digits}', 'dirty': False}}"}
     for told, said in wanted.items():

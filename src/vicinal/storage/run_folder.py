@@ -13,15 +13,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vicinal import weights
-from vicinal.checkpoints import Checkpoints
+from vicinal.contracts import Resumable
 from vicinal.errors import BusyError, RunError
-from vicinal.files import remove_leftovers, sync, write_json_atomically
-from vicinal.locks import lock
-from vicinal.loggers.jsonl import Jsonl
-from vicinal.loop import CHECK_EVERY, Loop
 from vicinal.machine import ranks
-from vicinal.records import best_epochs, read_if_there
+from vicinal.storage import weights
+from vicinal.storage.checkpoints import Checkpoints
+from vicinal.storage.files import remove_leftovers, sync, write_json_atomically
+from vicinal.storage.history import Jsonl
+from vicinal.storage.locks import lock
+from vicinal.storage.records import best_epochs, read_if_there
+
+ASK_EVERY = 50  # steps after which ranks ask each other whether a checkpoint is due
 
 
 @contextmanager
@@ -60,7 +62,7 @@ class RunFolder:
     sessions: list[dict[str, Any]] = field(default_factory=list)  # each start, and on what
     _saved_at: float = field(default_factory=monotonic)
 
-    def resume(self, loop: Loop, session: dict[str, Any]) -> bool:
+    def resume(self, training: Resumable, session: dict[str, Any]) -> bool:
         """Continue from the newest whole checkpoint, if there is one."""
         state = ranks.told(self.checkpoints.load)
         if state is not None:
@@ -74,11 +76,11 @@ class RunFolder:
                     f"{self.path} was begun by a version that kept no weights of the best epochs; "
                     "go on with that one, or delete the folder to begin again"
                 )
-            loop.restore(state["loop"])
+            training.restore(state["loop"])
             self.history, self.sessions = state["history"], state["sessions"]
             self.best = state["best"]
             self.replaced.update(state.get("replaced", {}))
-        self.sessions.append({"from_step": loop.steps_done, **session})
+        self.sessions.append({"from_step": training.steps_done, **session})
         return state is not None
 
     @property
@@ -86,22 +88,22 @@ class RunFolder:
         """The run's checkpoints."""
         return Checkpoints(self.path / "checkpoints")
 
-    def asks(self, loop: Loop) -> bool:
+    def asks(self, training: Resumable) -> bool:
         """Whether to see about saving after this step: ranks ask each other now and then only."""
         often = ranks.count() == 1 or self.checkpoint_seconds == 0
-        return often or loop.steps_done % CHECK_EVERY == 0
+        return often or training.steps_done % ASK_EVERY == 0
 
-    def save_if_due(self, loop: Loop) -> None:
+    def save_if_due(self, training: Resumable) -> None:
         """A checkpoint whenever the last is old enough."""
         if ranks.told(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
-            self.save(loop)
+            self.save(training)
 
-    def save(self, loop: Loop) -> None:
+    def save(self, training: Resumable) -> None:
         """A checkpoint now, unless the weights are spoilt."""
-        loop.check_weights()
+        training.check_weights()
         self._hear_of_replaced()
         state = {
-            "loop": loop.state(),
+            "loop": training.state(),
             "history": self.history,
             "best": self.best,
             "sessions": self.sessions,
@@ -109,7 +111,7 @@ class RunFolder:
             "replaced": dict(self.replaced),
         }
         if ranks.first():
-            self.checkpoints.save(loop.epoch, loop.steps_done, state)
+            self.checkpoints.save(training.epoch, training.steps_done, state)
         self._saved_at = monotonic()
 
     def _hear_of_replaced(self) -> None:

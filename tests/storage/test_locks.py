@@ -8,7 +8,7 @@ import pytest
 WITHOUT = "import sys; sys.modules['fcntl'] = None; "
 
 
-@pytest.mark.parametrize("module", ["vicinal.folders", "vicinal.data.download"])
+@pytest.mark.parametrize("module", ["vicinal.storage.run_folder", "vicinal.data.download"])
 def test_a_system_without_locks_is_told_so_in_one_line(module: str) -> None:
     program = f"{WITHOUT}import {module}"
     done = subprocess.run(

@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from vicinal.errors import RunError
-from vicinal.files import checksum, write_bytes_atomically
+from vicinal.storage.files import checksum, write_bytes_atomically
 
 READINGS = ("last", "best_test", "best_valid")
 

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from vicinal.cli.configs import build, compose
 from vicinal.errors import RunError
-from vicinal.export import export
 from vicinal.run import Run
+from vicinal.storage.export import export
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def folder_of(out: Path) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicinal.files import write_bytes_atomically
+from vicinal.storage.files import write_bytes_atomically
 
 
 @dataclass(frozen=True)

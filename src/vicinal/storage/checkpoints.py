@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from vicinal.errors import RunError
-from vicinal.files import checksum, write_bytes_atomically
+from vicinal.storage.files import checksum, write_bytes_atomically
 
 KEEP = 2
 
