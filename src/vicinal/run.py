@@ -20,6 +20,7 @@ from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
+from vicinal.loggers.progress import Progress
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
@@ -27,7 +28,6 @@ from vicinal.machine.signals import stopping
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
-from vicinal.progress import Progress
 from vicinal.schedules import Schedule
 from vicinal.storage import records, weights
 from vicinal.storage.files import prepare_folder

@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from vicinal.progress import Progress, Rate, duration
+from vicinal.loggers.progress import Progress, Rate, duration
 
 
 class Clock:
