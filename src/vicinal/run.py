@@ -13,8 +13,8 @@ from torch import nn
 
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
-from vicinal.data.dataset import Dataset
-from vicinal.data.split import Data
+from vicinal.data.decode.select import decoder_for
+from vicinal.data.split import Data, Dataset
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
@@ -176,7 +176,7 @@ class Run:
         self.runtime.start()
         self.runtime.forget()
         with ranks.one_before_all():
-            return self.dataset.load().to(self.runtime.target, self.runtime.decoder())
+            return self.dataset.load().to(self.runtime.target, decoder_for(self.runtime))
 
     def _attempt(
         self, folder: Path, origin: dict[str, Any], data: Data, copy: Path
