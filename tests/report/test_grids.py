@@ -10,6 +10,7 @@ from vicinal.report.render import HERE
 from vicinal.tables import table
 from vicinal.tables.counts import EXACT, NUMBERS
 from vicinal.tables.joined import Joined
+from vicinal.tables.markdown import ours
 
 
 @pytest.mark.parametrize(
@@ -48,5 +49,8 @@ def test_every_verdict_has_its_own_words_colour_and_sign() -> None:
         assert all(f".{letter}-{kind}" in css for letter in "kb")
         button = markup.split(f'id="{words.cell_id(each)}"')[1].split("</button>")[0]
         assert f"#i-{words.slug(each.verdict)}" in button
-        assert each.verdict in Read(button).text
+        text = Read(button).text
+        assert words.printed(each.cell) in text
+        assert words.minus(ours(each)) in text
+        assert each.verdict in text
         assert each.verdict in words.verdict(each).lower()

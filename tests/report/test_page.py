@@ -15,11 +15,11 @@ import pytest
 from jinja2 import UndefinedError
 from report_samples import HOSTILE, Read, outcome, small, unrun, whole
 
-from vicinal import records
 from vicinal.report.figures import load
 from vicinal.report.page import page
 from vicinal.report.papers import paper, papers
 from vicinal.report.render import HERE, render
+from vicinal.storage import records
 from vicinal.tables import table
 from vicinal.tables.joined import Joined, Records
 

@@ -5,7 +5,7 @@ from functools import cache
 
 import yaml
 
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 
 
 @dataclass(frozen=True)
