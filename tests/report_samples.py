@@ -88,7 +88,7 @@ def small() -> Joined:
         outcome(made.cells[1], {seed: value + 2 for seed, value in narrow.items()}),
         outcome(made.cells[2], {seed: value - 2 for seed, value in narrow.items()}),
         outcome(made.cells[3], wide),
-        outcome(made.cells[4], narrow, reduced=("schedule.epochs=3",)),
+        outcome(made.cells[4], {0: 4.0, 1: 4.01, 5: 3.99}, reduced=("schedule.epochs=3",)),
         outcome(made.cells[5], {}, failed=(0, 1, 2)),
         Outcome(made.cells[6], Planned((), {}, "d/m/e/none"), {}),
         Outcome(made.cells[7], None, {}),

@@ -1,5 +1,6 @@
 """Each number stands under its labels, with its verdict."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -54,3 +55,17 @@ def test_every_verdict_has_its_own_words_colour_and_sign() -> None:
         assert words.minus(ours(each)) in text
         assert each.verdict in text
         assert each.verdict in words.verdict(each).lower()
+
+
+def test_a_claim_shows_its_pairs_and_their_verdicts() -> None:
+    joined = small()
+    listed = drawn(joined).split('class="claims"')[1].split("</ul>")[0]
+    rows = re.findall(r"<tr>(<td>.*?)</tr>", listed)
+    pairs = [p for p in joined.comparisons if p.verdict != "not run" or not p.printed]
+    assert len(rows) == len(pairs) > 2
+    assert any(pair.reduced for pair in pairs)
+    for row, pair in zip(rows, pairs, strict=True):
+        better, worse, *_, verdict = (Read(cell).text for cell in row.split("</td>")[:-1])
+        assert (better, worse) == ("p", "q")
+        reduced = pair.reduced and pair.verdict != "not run"
+        assert verdict == (f"{pair.verdict}, reduced" if reduced else pair.verdict)

@@ -30,6 +30,7 @@ def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
     joined = small()
     text = Read(page([joined], [], "rules")).text
     assert ": reproduced 1 · better 1 · worse 1" in text.split("How to read")[0]  # all are quoted
+    assert re.search(r"reproduced ?0 the", text)
     own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
     text = Read(page([Joined(joined.table, tuple(own))], [], "rules")).text
     assert "reproduced 1 · better 1" not in text.split("How to read")[0]

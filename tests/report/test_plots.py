@@ -25,6 +25,15 @@ def test_rounded_ticks_lie_within_their_scale() -> None:
         assert all(scale.low <= tick <= scale.high for tick in ticks)
 
 
+def test_a_bar_is_filled_by_its_shares_one_after_the_other() -> None:
+    found = words.shares(["waits", "reproduced", "waits", "worse"])
+    assert [(share.verdict, share.start, share.width) for share in found] == [
+        ("reproduced", 0, 25),
+        ("worse", 25, 25),
+        ("waits", 50, 50),
+    ]
+
+
 def test_a_mark_off_the_scale_is_an_arrow_at_its_own_end() -> None:
     joined = small()
     for value, x, arrow in ((90.0, "100%", "M-7-4L0 0-7 4Z"), (0.5, "0%", "M7-4L0 0 7 4Z")):
