@@ -48,11 +48,12 @@ report: $(READY)  ## Regenerate the tables, and results/report/index.html
 bench: $(READY)  ## Time every method's step against ERM's, and ours against a bare loop
 	$(RUN)python scripts/bench.py
 
-torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs; count what survives
-	$(RUN)python scripts/torture.py
+FAULTS := CUDA_VISIBLE_DEVICES= $(RUN)python -m pytest -q -rs tests/faults --summary results/bench
+torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs by the hundred; count what survives
+	$(FAULTS)/torture.json --ignore tests/faults/test_slurm_jobs.py --share 1 -n auto --maxprocesses 4
 
-slurm: $(READY)  ## On a Slurm of its own (root; apt-get install slurm-wlm munge): preempt jobs, compare
-	$(RUN)python scripts/slurm.py
+slurm: $(READY)  ## Preempt jobs on a Slurm of our own (needs root and apt-get install slurm-wlm munge)
+	$(FAULTS)/slurm.json -k slurm_jobs
 
 bench-gpu: $(READY)  ## On a GPU: images/s, share of the floor, memory; against a bare loop, timm and the targets
 	$(RUN)python scripts/bench_gpu.py

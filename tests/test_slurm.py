@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +20,6 @@ from vicinal.slurm import become_rank, first_host
 from vicinal.train import main
 
 TRAIN = Path(__file__).parents[1] / "train.py"
-SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm.py"
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
 
@@ -203,38 +200,3 @@ def test_where_a_launcher_wants_the_run_to_go_on_all_ranks_do(tmp_path: Path) ->
         return len(heard)
 
     assert on_two(went_on, tmp_path) == [1, 1]
-
-
-def cannot() -> str:
-    """Why there can be no Slurm here, as the script says it."""
-    if os.geteuid() == 0 and all(map(shutil.which, ("slurmctld", "slurmd", "munged"))):
-        return ""
-    return "needs root, and Debian's slurm-wlm and munge"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(bool(cannot()), reason=cannot())
-def test_a_job_of_two_tasks_is_preempted_requeued_and_resumed_on_slurm(tmp_path: Path) -> None:
-    out = tmp_path / "slurm.json"
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "tasks", "--out", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = json.loads(out.read_text())["cases"]
-    assert (row["runs"], row["resumed"], row["failure"]) == (1, 1, "")
-
-
-def test_the_script_says_in_one_line_what_it_lacks() -> None:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PATH": ""},
-    )
-    assert done.returncode == 1
-    lacks = r"needs root, to start slurmd|slurmctld, .* not found; apt-get install slurm-wlm munge"
-    assert re.fullmatch(f"slurm: ({lacks})\n", done.stderr)

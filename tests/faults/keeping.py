@@ -1,4 +1,4 @@
-"""train.py, but that finished runs keep their checkpoints, so that these can be compared."""
+"""train.py, except that finished runs keep their checkpoints so that these can be compared."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from vicinal.train import main
 
 
 def keep(folder: Path) -> None:
-    """Stands for forgetting a finished run's checkpoints."""
+    """Replaces `forget_checkpoints`."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A Slurm of one node in a folder: its own daemons, ports and key; no systemd, no accounting."""
+"""A Slurm of one node, with its own daemons, ports, key and folder; no systemd, no accounting."""
 
 import os
 import pwd
@@ -51,7 +51,7 @@ PartitionName=high Nodes=ALL MaxTime=INFINITE PriorityTier=2
 
 
 def missing() -> str:
-    """Why there can be no Slurm here; nothing if there can."""
+    """Why Slurm cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "needs root, to start slurmd"
     absent = [name for name in NEEDED if shutil.which(name) is None]
@@ -60,13 +60,13 @@ def missing() -> str:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Its folder, and the environment in which Slurm's commands mean it."""
+    """Its folder, and the environment in which Slurm's commands talk to it."""
 
     folder: Path
     environment: dict[str, str]
 
     def ask(self, *command: str) -> str:
-        """What one of Slurm's commands says."""
+        """The output of one of Slurm's commands."""
         found = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, check=False
         )
@@ -75,15 +75,14 @@ class Cluster:
         return found.stdout
 
     def jobs(self) -> dict[str, str]:
-        """The state of every job that is not over, elements of arrays one by one."""
+        """The state of every job that has not ended; elements of arrays are listed one by one."""
         lines = self.ask("squeue", "--array", "--noheader", "--format=%i %T").splitlines()
         return dict(line.split() for line in lines)
 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
-    """Slurm, until the end of the block; no process of it or of its jobs outlives it."""
-    folder.chmod(0o755)  # munged is another user
+    """Run Slurm until the end of the block; none of its processes or jobs outlives it."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # for jobs that say `python`
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
     ports = _free_ports(2)
@@ -97,7 +96,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         for command in (["slurmctld", "-D"], ["slurmd", "-D", "-N", "localhost"]):
             with (folder / f"{command[0]}.out").open("w") as out:
                 daemons.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
-        _until(lambda: "idle" in here.ask("sinfo", "--noheader", "--format=%t"), "an idle node")
+        _wait_for(lambda: "idle" in here.ask("sinfo", "--noheader", "--format=%t"), "an idle node")
         yield here
     finally:
         _end(folder)
@@ -118,12 +117,12 @@ def _munged(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes
     daemon = subprocess.Popen(
         command, user="munge", group="munge", extra_groups=[], env=environment, stderr=DEVNULL
     )
-    _until((place / "socket").exists, "munged's socket")
+    _wait_for((place / "socket").exists, "munged's socket")
     return daemon
 
 
 def _end(folder: Path) -> None:
-    """Every process that was given this cluster's environment: daemons, steps, jobs."""
+    """End every process that has this cluster's environment: daemons, steps, jobs."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + 5
         while (left := _processes(folder)) and time.monotonic() < deadline:
@@ -151,11 +150,11 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _until(true: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def _wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while True:
         with suppress(AssertionError):
-            if true():
+            if condition():
                 return
         if time.monotonic() > deadline:
             raise AssertionError(f"no {what} within {seconds} seconds")

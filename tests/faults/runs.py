@@ -1,4 +1,4 @@
-"""Runs in child processes, as the command line makes them, and what they leave."""
+"""Runs in forked child processes, started as the command line starts them, and what they leave."""
 
 import itertools
 import json
@@ -7,59 +7,43 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from faults.keeping import keep
 
 import vicinal.run
-from faults.keeping import keep
 from vicinal.checkpoints import Checkpoints
 from vicinal.configs import build, compose
 from vicinal.run import Run
 from vicinal.train import main
 
-# One fault, tried again and again: yields what went wrong with each trial, nothing where it was
-# survived, and returns a remark.
-Trials = Generator[str, None, str]
-
 RUNTIME = "runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 runtime.progress=false"
-_TINY = (  # a step costs less than its checkpoint; 15 steps
+# Has 15 steps, each of which takes less time than its checkpoint.
+TINY = (
     "dataset=uci_iris model=mlp model.width=16 method=mixup optimizer.ema_decay=0.9 "
     f"schedule.epochs=3 schedule.batch_size=24 {RUNTIME}"
-)
-TINY: list[str] = str(_TINY).split()
-
-
-def warm_up() -> None:
-    """Import what every child would, and compose once; no backward, which forbids forking."""
-    torch.set_num_threads(1)  # a forked child cannot use its parent's threads
-    run: Run = build(compose(*TINY))
-    run.loop(run.dataset.load())
-    with patch.object(sys, "argv", ["train.py", *TINY]), patch.object(Run, "execute", one):
-        main()
-
-
-def one(*arguments: object) -> float:
-    """Stands for a run."""
-    return 1.0
+).split()
 
 
 def start(
     lines: list[str], out: Path, prepare: Callable[[], None] = lambda: None, name: str = ""
 ) -> int:
-    """A child that runs `train.py LINES out=OUT`; what it says goes to OUT.NAMEsaid."""
+    """Fork a child that runs `train.py LINES out=OUT`; its output goes to OUT.NAMElog."""
+    warm_up()
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     code = 0
-    with Path(f"{out}.{name}said").open("wb") as file:
+    with Path(f"{out}.{name}log").open("wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    sys.stdout, sys.stderr = (open(n, "w", 1, closefd=False) for n in (1, 2))  # noqa: SIM115
     try:
         vicinal.run.forget_checkpoints = keep
         prepare()
@@ -71,17 +55,34 @@ def start(
         traceback.print_exc()
         code = 99
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 
-def said(out: Path, name: str = "") -> list[str]:
-    """What the last child of this name said, by lines."""
-    return Path(f"{out}.{name}said").read_text().splitlines()
+@cache
+def warm_up() -> None:
+    """Import and compose once, before forking, what every child needs."""
+    run: Run = build(compose(*TINY))
+    run.loop(run.dataset.load())
+    with (
+        patch.object(sys, "argv", ["train.py", *TINY]),
+        patch.object(Run, "execute", lambda *_: 0.0),
+    ):
+        main()
 
 
-def wait(child: int, patience: float | None = None) -> int:
-    """The exit code, negative for a signal; ours is SIGKILL once patience ends."""
-    deadline = None if patience is None else time.monotonic() + patience
+def log(out: Path, name: str = "") -> str:
+    """What the last child of this name printed."""
+    return Path(f"{out}.{name}log").read_text()
+
+
+def last_line(out: Path) -> str:
+    return (log(out).splitlines() or [""])[-1]
+
+
+def wait(child: int, seconds: float | None = None) -> int:
+    """The exit code, negative for a signal; after `seconds` the child gets SIGKILL."""
+    deadline = None if seconds is None else time.monotonic() + seconds
     while True:
         done, status = os.waitpid(child, 0 if deadline is None else os.WNOHANG)
         if done:
@@ -93,35 +94,27 @@ def wait(child: int, patience: float | None = None) -> int:
 
 
 def finish(lines: list[str], out: Path, prepare: Callable[[], None] = lambda: None) -> None:
-    """A run to its end."""
+    """Run to the end."""
     code = wait(start(lines, out, prepare))
-    if code:
-        raise AssertionError(f"the run itself failed ({code}): {' / '.join(said(out))}")
+    assert code == 0, log(out)
 
 
-@cache
-def undisturbed(root: Path) -> Path:
-    """The folder of the run that nothing befell: made once for all faults, beside theirs."""
-    finish(TINY, root / "whole")
-    return root / "whole"
-
-
-def interrupted(
-    lines: list[str], out: Path, at: tuple[type, str, int], delay: float, number: int
+def interrupt(
+    lines: list[str], out: Path, call: tuple[type, str, int], delay: float, number: int
 ) -> int | None:
-    """Send a signal so long after the nth call of a method; the exit code.
+    """Send a signal `delay` seconds after the nth call of a method; return the exit code.
 
-    None where the run ended before.
+    None if the run ended before that call.
     """
     reader, writer = os.pipe()
 
     def prepare() -> None:
         os.close(reader)
-        owner, name, first = at
+        owner, name, nth = call
         original, calls = getattr(owner, name), itertools.count()
 
         def announced(*arguments: Any) -> Any:
-            if next(calls) == first:
+            if next(calls) == nth:
                 os.write(writer, b"!")
             return original(*arguments)
 
@@ -129,34 +122,36 @@ def interrupted(
 
     child = start(lines, out, prepare)
     os.close(writer)
-    came = os.read(reader, 1)
+    called = os.read(reader, 1)
     os.close(reader)
-    if came:
+    if called:
         time.sleep(delay)
         os.kill(child, number)
     code = wait(child)
-    if not came and code:
-        raise AssertionError(f"the run itself failed ({code}): {' / '.join(said(out))}")
-    return code if came else None
+    assert called or code == 0, log(out)
+    return code if called else None
 
 
 def checkpoints(out: Path) -> Checkpoints:
-    """Of the only run under this folder."""
+    """Those of the only run under this folder."""
     folders = [path for path in out.rglob("checkpoints") if path.is_dir()]
     return Checkpoints(folders[0] if folders else out / "none")
 
 
+def assert_loadable(out: Path) -> None:
+    """Whatever a killed process left under a checkpoint's final name can be loaded."""
+    found = checkpoints(out)
+    assert not found.paths() or found.load() is not None
+
+
 def record(out: Path) -> dict[str, Any]:
-    """Of the only run under this folder."""
+    """That of the only run under this folder."""
     (path,) = out.rglob("record.json")
     return json.loads(path.read_text())
 
 
 def outcome(out: Path) -> dict[str, Any]:
-    """What must not depend on what befell the run: metrics, curves, and every tensor's bytes.
-
-    Those of the last checkpoint, generators among them, and those of the kept weights.
-    """
+    """What no fault may change: metrics, curves, kept weights and the last checkpoint's tensors."""
     found = record(out)
     curves = {key: curve for key, curve in found["curves"].items() if key != "seconds"}
     state = checkpoints(out).load()
@@ -169,6 +164,13 @@ def outcome(out: Path) -> dict[str, Any]:
     return {"metrics": found["metrics"], "curves": curves, "history": history} | tensors | kept
 
 
+def assert_same_outcome(out: Path, whole: Path) -> None:
+    """A run ended exactly as the undisturbed one did; the names of what differs otherwise."""
+    found, expected = outcome(out), outcome(whole)
+    names = sorted(found.keys() | expected.keys())
+    assert [name for name in names if found.get(name) != expected.get(name)] == []
+
+
 def flattened(name: str, node: Any) -> Iterator[tuple[str, Any]]:
     """Every leaf of a state by its path; tensors as their bytes, so that equal means identical."""
     if isinstance(node, dict | list | tuple):
@@ -179,11 +181,3 @@ def flattened(name: str, node: Any) -> Iterator[tuple[str, Any]]:
         yield name, node.contiguous().flatten().view(torch.uint8).numpy().tobytes()
     else:
         yield name, node
-
-
-def differing(whole: Mapping[str, Any], out: Path) -> str:
-    """The first name under which an outcome differs from that of the run that nothing befell."""
-    found = outcome(out)
-    names = sorted(whole.keys() | found.keys())
-    wrong = next((name for name in names if whole.get(name) != found.get(name)), None)
-    return "" if wrong is None else f"{out.name} differs: {wrong}"

@@ -1,11 +1,8 @@
-"""Every fault once, and what was mended because of one."""
+"""Checkpoints, packed files and records that are damaged, or never were what their name says."""
 
 import hashlib
 import json
 import pickle
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,43 +12,6 @@ from vicinal import records
 from vicinal.checkpoints import Checkpoints
 from vicinal.data import arrays
 from vicinal.errors import RunError
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "torture.py"
-
-
-def torture(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False
-    )
-
-
-FAULTS = (  # not no_network, which wandb's test has, nor lost_rank: their processes start slowly
-    *("kill_in_write", "kill", "preempt", "two_runs", "truncated", "flipped", "disk_full", "nan"),
-    *("half_lines", "half_lines_alone", "records_twice", "pickles", "downloads", "archives"),
-    *("typos", "typos_in_sweeps"),
-)
-
-
-def test_every_fault_is_survived_once(tmp_path: Path) -> None:
-    out = tmp_path / "bench" / "torture.json"
-    done = torture(*FAULTS, "--share", "0.003", "--out", str(out))
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads(out.read_text())["faults"]
-    assert [row["fault"] for row in rows] == list(FAULTS)
-    assert all(row["survived"] == row["tried"] > 0 for row in rows)
-    assert re.search(r"(\d+) tried, \1 survived", done.stdout)
-
-
-def test_a_lost_rank_ends_its_job_or_is_restarted() -> None:
-    done = torture("lost_rank", "--share", "0")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 restarted" in done.stdout
-
-
-def test_an_unknown_fault_lists_the_known_ones() -> None:
-    done = torture("lightning")
-    assert done.returncode == 2
-    assert "known: kill_in_write, " in done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", pickle.dumps([1]), b"PK\x03\x04" + b"0" * 99])
