@@ -1,27 +1,27 @@
-"""Everything that is known so far, as one page of Markdown."""
+"""Everything known so far, on one page of Markdown."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from quarter import carry
-from quarter.choose import LIKE, Measured, apart
-from quarter.pool import Row, read
+from gpu_session import carry
+from gpu_session.choose import LIKE, Measured, difference
+from gpu_session.pool import Row, read
 from vicinal.files import write_bytes_atomically
 
 Lines = Iterator[str]
-SHOWN = 8  # of what can be many
+SHOWN = 8  # of a list that may be long
 
 
 def write(out: Path) -> None:
-    """OUT/summary.md and OUT/carry.txt."""
+    """Write OUT/summary.md and OUT/carry.txt."""
     write_bytes_atomically(out / "summary.md", page(out).encode())
     carry.write(out)
 
 
 def page(out: Path) -> str:
-    """The page."""
+    """The page as Markdown."""
     known = Measured.under(out)
     sections = {
         "Parts": parts(read(out / "parts.json") or {}),
@@ -29,13 +29,13 @@ def page(out: Path) -> str:
         "Steps": steps(known.steps),
         "Tests": tests(out / "tests.jsonl"),
         "Pace": pace(known.pace),
-        "At once": crowd(known),
+        "Concurrency": concurrency(known),
         "Runs": runs(known.runs),
-        "To carry": carried(out),
+        "To copy": carried(out),
     }
-    said = {title: "\n".join(lines) for title, lines in sections.items()}
-    body = [f"## {title}\n\n{lines}\n" for title, lines in said.items() if lines]
-    return "\n".join(["# A quarter of an hour on a GPU\n", *body])
+    texts = {title: "\n".join(lines) for title, lines in sections.items()}
+    body = [f"## {title}\n\n{text}\n" for title, text in texts.items() if text]
+    return "\n".join(["# GPU session\n", *body])
 
 
 def grid(*head: str) -> list[str]:
@@ -44,18 +44,18 @@ def grid(*head: str) -> list[str]:
 
 
 def row(*cells: object) -> str:
-    """One line of it."""
+    """One line of a table."""
     return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
 
 
 def quoted(title: str, tail: str) -> Lines:
-    """The last lines that something said."""
+    """The last lines of some output."""
     yield f"\n{title}\n"
     yield from ("```", *tail.replace("```", "'''").splitlines(), "```")
 
 
 def parts(found: Mapping[str, Row]) -> Lines:
-    """How each part went, in the order in which they were gone through."""
+    """How each part went, in the order in which they ran."""
     ordered = sorted(found.items(), key=lambda item: item[1]["began"])
     yield from grid("part", "state", "seconds", "reason")
     for name, note in ordered:
@@ -80,15 +80,16 @@ def machine(found: Row | None) -> Lines:
 
 
 def steps(found: Mapping[str, Row]) -> Lines:
-    """A matrix: seconds of the last step, or what is wrong."""
+    """A matrix: time of the last step, or what is wrong."""
     forms = list(dict.fromkeys(item.rpartition(".")[2] for item in found))
     forms.sort(key=lambda form: (len(form) > 4, form))
     subjects = list(dict.fromkeys(item.rpartition(".")[0] for item in found))
     if not subjects:
         return
     failed = {item: each for item, each in found.items() if "error" in each}
-    other = [item for item in found if (apart(found, item) or 0) > LIKE]
-    yield f"{len(found)} combinations: {len(failed)} failed, {len(other)} lose otherwise than fp32."
+    other = [item for item in found if (difference(found, item) or 0) > LIKE]
+    counts = f"{len(failed)} failed, {len(other)} with another loss than fp32"
+    yield f"{len(found)} combinations: {counts}."
     yield "Milliseconds of the last step; ≠: the first loss is not that in fp32.\n"
     yield from grid("", *forms)
     for subject in subjects:
@@ -99,19 +100,19 @@ def steps(found: Mapping[str, Row]) -> Lines:
 
 
 def cell(found: Mapping[str, Row], item: str) -> str:
-    """Of one combination."""
+    """The cell of one combination."""
     each = found.get(item)
     if each is None:
         return ""
     if "error" in each:
         return "**failed**"
-    distance = apart(found, item) or 0
+    distance = difference(found, item) or 0
     mark = f" ≠ {distance:.1%}" if distance > LIKE else ""
     return f"{1000 * each['seconds'][-1]:.1f}{mark}"
 
 
 def tests(file: Path) -> Lines:
-    """Outcomes, and what failed."""
+    """Outcomes, and the output of failed tests."""
     if not file.exists():
         return
     found = [json.loads(line) for line in file.read_text().splitlines()]
@@ -123,7 +124,7 @@ def tests(file: Path) -> Lines:
 
 
 def pace(found: Mapping[str, Row]) -> Lines:
-    """Images a second, against the bare loop and the floor."""
+    """Images per second, against the bare loop and the floor."""
     if not found:
         return
     yield from grid(
@@ -146,8 +147,8 @@ def pace(found: Mapping[str, Row]) -> Lines:
         if "train_seconds" in each:
             whole = 200 * each["seconds"]
             yield (
-                f"- {item}: {each['train_seconds']:.2f} s an epoch and "
-                f"{each['evaluate_seconds']:.2f} s its evaluation, the first "
+                f"- {item}: {each['train_seconds']:.2f} s per epoch and "
+                f"{each['evaluate_seconds']:.2f} s per evaluation, the first "
                 f"{each['first_seconds']:.0f} s; 200 epochs {whole:.0f} s"
             )
     for item, each in found.items():
@@ -155,31 +156,33 @@ def pace(found: Mapping[str, Row]) -> Lines:
             yield from quoted(f"{item}: {each['error']}", each.get("tail", ""))
 
 
-def crowd(known: Measured) -> Lines:
-    """Several processes."""
-    if not known.crowd:
+def concurrency(known: Measured) -> Lines:
+    """The pace of several processes at once."""
+    if not known.concurrency:
         return
-    yield from grid("processes", *known.crowd)
-    counts = sorted({int(c) for each in known.crowd.values() for c in each if c.isdigit()})
+    yield from grid("processes", *known.concurrency)
+    counts = sorted({int(c) for each in known.concurrency.values() for c in each if c.isdigit()})
     for count in counts:
-        rates = [each.get(str(count), {}).get("images_per_second") for each in known.crowd.values()]
+        rates = [
+            each.get(str(count), {}).get("images_per_second") for each in known.concurrency.values()
+        ]
         yield row(count, *("" if rate is None else f"{rate:,.0f}" for rate in rates))
-    for name, each in known.crowd.items():
+    for name, each in known.concurrency.items():
         if "error" in each:
             yield f"\n{name}: {each['error']}"
-    if len(known.crowds()) > 1:
-        best = max(known.crowds(), key=lambda crowd: crowd.gain)
+    if len(known.concurrencies()) > 1:
+        best = max(known.concurrencies(), key=lambda each: each.gain)
         how = " under MPS" if best.mps else ""
-        yield f"\nThe most: {best.count} at once{how}, {best.gain:.2f} times the pace of one."
+        yield f"\nBest: {best.count} at once{how}, {best.gain:.2f} times the pace of one."
 
 
 def runs(found: Mapping[str, Row]) -> Lines:
-    """What became of each; of those that were not begun only some."""
+    """The state of each run; of those not started only the most common reasons."""
     if not found:
         return
     yield from grid("run", "state", "epochs", "seconds", "s/epoch", "last", "median of 10", "why")
     for name, each in found.items():
-        if each["state"] != "not begun":
+        if each["state"] != "not started":
             metrics = each.get("metrics", {})
             accuracy = [metrics[k]["top1"] if k in metrics else None for k in ("last", "median10")]
             yield row(
@@ -188,26 +191,26 @@ def runs(found: Mapping[str, Row]) -> Lines:
                 *(number(value, ".2f") for value in accuracy),
                 each.get("reason", ""),
             )
-    idle = Counter(each["reason"] for each in found.values() if each["state"] == "not begun")
+    idle = Counter(each["reason"] for each in found.values() if each["state"] == "not started")
     yield ""
-    yield from (f"- {count} not begun: {reason}" for reason, count in idle.most_common(SHOWN))
+    yield from (f"- {count} not started: {reason}" for reason, count in idle.most_common(SHOWN))
     for name, each in found.items():
         if each["state"] == "failed":
             yield from quoted(name, each.get("tail", ""))
 
 
 def number(value: float | None, form: str) -> str:
-    """Nothing where there is none."""
+    """The number formatted, or nothing if there is none."""
     return "" if value is None else format(value, form)
 
 
 def carried(out: Path) -> Lines:
-    """How much there is to carry, and what goes on from it."""
+    """How much there is to copy, and what can be resumed from it."""
     paths = carry.listed(out)
     yield f"{len(paths)} files, {carry.size(paths) / 1e6:.1f} MB:"
     yield "`tar -C OUT -czf FILE -T OUT/carry.txt`"
-    yield "Unpacked, the same line with `--out` naming that folder goes on with what was begun.\n"
-    for folder, path in carry.begun(out).items():
-        yield f"- begun: {folder.relative_to(out)}, {path.stat().st_size / 1e6:.1f} MB"
+    yield "Unpack it and run the same line with `--out FOLDER` to resume unfinished runs.\n"
+    for folder, path in carry.unfinished(out).items():
+        yield f"- unfinished: {folder.relative_to(out)}, {path.stat().st_size / 1e6:.1f} MB"
     if weights := carry.kept(out):
         yield f"- weights of {len(weights)} readings, {carry.size(weights) / 1e6:.1f} MB"

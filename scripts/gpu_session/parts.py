@@ -1,7 +1,7 @@
-"""The parts of the quarter of an hour, one after the other, within a budget of seconds.
+"""Run the parts of the session one after the other, within a budget of seconds.
 
-What computes does so in processes that a part starts and ends; a part that fails all the same is
-noted with the last lines of its traceback, and the next begins.
+All computing is done in processes that a part starts and ends. A part that fails is noted with the
+last lines of its traceback, and the next one begins.
 """
 
 import signal
@@ -13,43 +13,43 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-from quarter.pool import read
-from quarter.processes import TAIL, Child, ending
+from gpu_session.pool import read
+from gpu_session.processes import TAIL, Child, ending
 from vicinal.files import write_json_atomically
 
 Note = dict[str, Any]
-ENDS = 1.0  # seconds in which a part that was told to end has ended
+ENDING = 1.0  # seconds that a part needs to end after its deadline
 
 
 class PartError(Exception):
-    """A part did not do what it should, and the message says why."""
+    """A part failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What to do until a time by the monotonic clock."""
+    """What to do until a deadline by the monotonic clock."""
 
     name: str
     work: Callable[[float], None]
-    weight: float = 1.0  # its share of what is left, against those of the parts that follow
-    reserve: float | None = None  # seconds: it may take all that is left but these
+    weight: float = 1.0  # its share of the time left, relative to the parts that follow
+    reserve: float | None = None  # it may take all the time left except these seconds
 
     def deadline(self, end: float, later: float) -> float:
-        """When it must have ended, with so much weight after it."""
+        """When it must have ended, given the total weight of later parts."""
         now = monotonic()
         if self.reserve is not None:
             return end - self.reserve
         return now + max(0.0, end - now) * self.weight / (self.weight + later)
 
 
-def run(parts: Sequence[Part], out: Path, budget: float, tell: Callable[[], None]) -> None:
-    """All of them; `tell` is called after each, and what it raises stops none either."""
-    end = monotonic() + budget - ENDS
+def run(parts: Sequence[Part], out: Path, budget: float, write_summary: Callable[[], None]) -> None:
+    """Run all parts; write a summary after each, whose errors stop nothing either."""
+    end = monotonic() + budget - ENDING
     out.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(parts):
         began, clock = monotonic(), time()
         deadline = part.deadline(end, sum(each.weight for each in parts[number + 1 :]))
-        note: Note = {"state": "not begun", "reason": "the budget was spent"}
+        note: Note = {"state": "not started", "reason": "the budget was spent"}
         if began < deadline:
             note = attempt(part, deadline)
         note |= {"began": clock, "seconds": monotonic() - began}
@@ -57,13 +57,13 @@ def run(parts: Sequence[Part], out: Path, budget: float, tell: Callable[[], None
         write_json_atomically(out / "parts.json", notes | {part.name: note})
         print(f"{part.name}: {note['state']}, {note['seconds']:.0f} s", flush=True)
         try:
-            tell()
+            write_summary()
         except Exception:
             traceback.print_exc()
 
 
 def leave_on_sigterm() -> None:
-    """From now on it ends what is under way, and then this process; told again, it ends once."""
+    """On SIGTERM end what is running, then this process; a second signal is ignored."""
 
     def leave(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -73,7 +73,7 @@ def leave_on_sigterm() -> None:
 
 
 def attempt(part: Part, deadline: float) -> Note:
-    """How one went."""
+    """Do one part; how it went."""
     try:
         part.work(deadline)
     except PartError as error:
@@ -86,8 +86,8 @@ def attempt(part: Part, deadline: float) -> Note:
     return {"state": state}
 
 
-def whole(child: Child, deadline: float, allowed: Sequence[int] = (0,)) -> None:
-    """Wait for a process that is a part by itself; killed with all that it started when late."""
+def complete(child: Child, deadline: float, allowed: Sequence[int] = (0,)) -> None:
+    """Wait for the one process of a part; kill it and all it started at the deadline."""
     with child:
         began = monotonic()
         code = child.wait(deadline)

@@ -1,4 +1,4 @@
-"""Which machine this is, and what is on it: `python -m quarter.machine TARGET`, a JSON."""
+"""Describe this machine in a JSON file: `python -m gpu_session.machine TARGET`."""
 
 import os
 import shutil
@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from benches.nvidia import told
+from benches import nvidia
 
-from quarter.crowd import CONTROL
+from gpu_session.concurrency import CONTROL
 from vicinal.files import write_json_atomically
 from vicinal.provenance import provenance
 
-# By their modules: what runs, benches and tests import.
+# The modules that runs, benches and tests import.
 NEEDED = (
     *("torchvision", "timm", "safetensors", "hydra", "omegaconf", "antlr4", "numpy", "sklearn"),
     *("PIL", "scipy", "rich", "jaxtyping", "matplotlib", "pytest", "xdist", "beartype"),
@@ -21,7 +21,7 @@ NEEDED = (
 
 
 def main() -> None:
-    """Write it."""
+    """Write the file."""
     devices = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
     write_json_atomically(
         Path(sys.argv[1]),
@@ -36,7 +36,7 @@ def main() -> None:
                 }
                 for each in devices
             ],
-            "driver": told("name,driver_version,memory.total"),
+            "driver": nvidia.query("name,driver_version,memory.total"),
             "allowed_cores": len(os.sched_getaffinity(0)),
             "mps": shutil.which(CONTROL),
             "compiler": shutil.which("gcc") or shutil.which("cc"),

@@ -1,33 +1,33 @@
-"""What is worth carrying from the machine, in order of value: OUT/carry.txt, a path a line.
+"""What is worth copying from the machine, in order of value: OUT/carry.txt, one path per line.
 
-`tar -C OUT -czf FILE -T OUT/carry.txt` packs it. Of a finished run it is the record, the curves and
-the kept weights; of one that was begun all that it goes on from, which is its newest checkpoint.
+`tar -C OUT -czf FILE -T OUT/carry.txt` packs it. For a finished run it lists the record, the
+curves and the kept weights; for an unfinished one its newest checkpoint, from which it resumes.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-MOST = 48 << 20  # bytes of weights; where they are more, bf16 copies are carried (quarter.halve)
-NOT = ("cache", "data", "runs", "gan")  # folders of which some files are listed, or none
+MOST = 48 << 20  # bytes of weights; if there are more, bf16 copies are listed (gpu_session.halve)
+PARTLY = ("cache", "data", "runs", "gan")  # folders of which some files are listed, or none
 
 
 def kept(out: Path) -> list[Path]:
-    """The weights that finished runs kept."""
+    """The weights of finished runs."""
     return sorted((out / "runs").rglob("weights/[!.]*[!6].safetensors"))
 
 
 def copy_of(path: Path) -> Path:
-    """Where the bf16 copy of weights lies."""
+    """The path of the weights' bf16 copy."""
     return path.with_name(f"{path.stem}.bf16.safetensors")
 
 
 def too_large(out: Path) -> bool:
-    """Whether the weights are, together."""
+    """Whether all weights together are too large to copy."""
     return size(kept(out)) > MOST
 
 
-def begun(out: Path) -> dict[Path, Path]:
-    """The folders of runs that are not finished, and the newest checkpoint of each."""
+def unfinished(out: Path) -> dict[Path, Path]:
+    """The folders of unfinished runs, with the newest checkpoint of each."""
     newest: dict[Path, Path] = {}
     for root in ("runs", "gan"):
         for path in sorted((out / root).rglob("checkpoints/epoch*.pt")):
@@ -39,18 +39,18 @@ def begun(out: Path) -> dict[Path, Path]:
 
 
 def listed(out: Path) -> list[Path]:
-    """All of it."""
+    """All paths, each once."""
     return list(dict.fromkeys(_listed(out)))
 
 
 def write(out: Path) -> None:
-    """The list, relative to the folder that it lies in."""
+    """Write the list, relative to its own folder."""
     lines = [f"{path.relative_to(out)}\n" for path in listed(out)]
     (out / "carry.txt").write_text("".join(lines))
 
 
 def size(paths: list[Path]) -> int:
-    """Bytes."""
+    """Bytes of all together."""
     return sum(path.stat().st_size for path in paths)
 
 
@@ -61,9 +61,9 @@ def _listed(out: Path) -> Iterator[Path]:
     for name in ("record.json", "history.jsonl"):
         yield from sorted((out / "runs").rglob(name))
     for path in sorted(out.rglob("*")):
-        if path.is_file() and path.relative_to(out).parts[0] not in NOT:
+        if path.is_file() and path.relative_to(out).parts[0] not in PARTLY:
             yield path
-    yield from begun(out).values()
+    yield from unfinished(out).values()
     weights = kept(out)
     copies = [copy_of(path) for path in weights]
     yield from copies if too_large(out) and all(map(Path.exists, copies)) else weights

@@ -1,4 +1,4 @@
-"""A plugin of pytest that leaves each test's outcome, as soon as it is known, as a line of JSON."""
+"""A pytest plugin that writes each test's outcome at once, as a line of JSON."""
 
 import json
 import os
@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from quarter.processes import REPORTS, TAIL
+from gpu_session.processes import REPORTS, TAIL
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """One test's set-up, call or end; those that merely passed say nothing but the call."""
+    """Write the call of each test, and its setup or teardown unless they passed."""
     target, worker = os.environ.get(REPORTS), os.environ.get("PYTEST_XDIST_WORKER")
     if target is None or worker is not None or (report.passed and report.when != "call"):
         return
-    said = report.longreprtext.splitlines()[-TAIL:] if report.failed else []
+    tail = report.longreprtext.splitlines()[-TAIL:] if report.failed else []
     row = {
         "test": report.nodeid,
         "outcome": report.outcome,
         "seconds": round(report.duration, 2),
-        "tail": "\n".join(said),
+        "tail": "\n".join(tail),
     }
     with Path(target).open("a") as file:
         file.write(f"{json.dumps(row)}\n")

@@ -1,6 +1,6 @@
-"""A worker: `python -m quarter.worker steps|pace FOLDER [--rehearse]`, items on its input.
+"""A worker: `python -m gpu_session.worker steps|pace FOLDER [--rehearse]`, items on its input.
 
-Leaves FOLDER/ITEM.json for each: what was measured, or the error and its traceback's last lines.
+Writes FOLDER/ITEM.json for each: the measurement, or the error and the last lines of its traceback.
 """
 
 import sys
@@ -10,16 +10,16 @@ from pathlib import Path
 import torch
 from benches.racing import one_line, release
 
-from quarter import pace, steps
-from quarter.processes import TAIL
-from quarter.tracing import trace_only
+from gpu_session import pace, steps
+from gpu_session.processes import TAIL
+from gpu_session.tracing import trace_only
 from vicinal.files import write_json_atomically
 
 KINDS = {"steps": steps.measure, "pace": pace.measure}
 
 
 def main() -> None:
-    """Item by item, until there are no more."""
+    """Measure item by item, until there are no more."""
     kind, folder, *flags = sys.argv[1:]
     rehearse = "--rehearse" in flags
     if rehearse:
@@ -36,13 +36,13 @@ def main() -> None:
             broken = broken_context(error)
         write_json_atomically(Path(folder, f"{item}.json"), row)
         if broken:
-            sys.exit(1)  # after which nothing works on the device in this process
+            sys.exit(1)  # nothing works on the device in this process any more
         torch.compiler.reset()
         release()
 
 
 def broken_context(error: Exception) -> bool:
-    """Whether the device itself failed, and not merely had too little memory."""
+    """Whether the device itself failed, rather than its memory being too small."""
     failed = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
     return failed and not isinstance(error, torch.OutOfMemoryError)
 

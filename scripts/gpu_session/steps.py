@@ -1,8 +1,8 @@
-"""A few steps of every method, network and model in every form: do they run, and lose the same?
+"""A few steps of every method, network and model in every form: do they run, with equal losses?
 
-Items are KIND=NAME.FORM. Methods train wrn10_2 on whole batches; of a usual network (the benches')
-an epoch's last batch and an evaluation are gone through as well, which compiles, before they are
-timed, what its runs will need; the other models take a few images.
+Items are KIND=NAME.FORM. Methods train wrn10_2 on whole batches. The networks of the benches also
+go through an epoch's smaller last batch and an evaluation, so that what their runs need is
+compiled before they are timed. The other models take a few images.
 """
 
 from collections.abc import Callable
@@ -15,21 +15,21 @@ from benches.drawn import composed, drawn_data, names
 from benches.networks import SAFE, known_networks
 from benches.racing import Row, now
 
-from quarter.forms import EAGER, forms
+from gpu_session.forms import EAGER, forms
 from vicinal.loop import Loop
 
 Evaluate = Callable[[], Row]
 
-STEPS = 4  # graphs are warmed up, recorded, replayed, and replayed once more
+STEPS = 4  # graphs are warmed up, recorded, replayed, and replayed again
 METHODS_ON = "wrn10_2"
-ODD = 80  # images of the last batch: 50,000 are so many more than whole batches of 128
-EVALUATED = 1000  # images: a batch of an evaluation
-REHEARSED = 6  # every so many methods in all forms, the others in one
-ELSEWHERE = ("timm", "mlp")  # a family, and no network of images
+ODD = 80  # images of the last batch: what 50,000 leave after whole batches of 128
+EVALUATED = 1000  # images: one batch of an evaluation
+REHEARSED = 6  # one in so many methods in all forms, the others in one form
+ELSEWHERE = ("timm", "mlp")  # a family, and not a network for images
 
 
 def items(rehearse: bool) -> list[str]:
-    """In this order: what takes long to compile and is timed later, methods, other models."""
+    """In order: networks, which take long to compile and are timed later; methods; other models."""
     kinds, known = forms(rehearse), known_networks(rehearse)
     found = [f"network={n.name}.{form}" for form in reversed(kinds) for n in known]
     for number, name in enumerate(names("method")):
@@ -57,7 +57,7 @@ def measure(item: str, folder: Path, rehearse: bool) -> Row:
 
 
 def method(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
-    """One of all methods, on a small network."""
+    """A method, on a small network."""
     batch = 8 if rehearse else 64
     settings = f"schedule.batch_size={batch}", f"model={METHODS_ON}", f"method={name}", SAFE
     run = composed(*settings, *words)
@@ -66,14 +66,14 @@ def method(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]
 
 
 def model(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
-    """One of all models, on few images."""
+    """A model, on few images."""
     run = composed("schedule.batch_size=4", f"model={name}", SAFE, *words)
     run.runtime.start()
     return run.loop(drawn_data(4 * STEPS, run.runtime.target)), dict
 
 
 def network(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
-    """One of those that are timed, as it is there, to the end of a short epoch."""
+    """A network of the benches, to the end of a short epoch."""
     (found,) = [each for each in known_networks(rehearse) if each.name == name]
     run = found.run(words)
     run.runtime.start()

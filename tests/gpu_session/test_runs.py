@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from quarter.choose import Crowd
-from quarter.runs import Runs
+from gpu_session.choose import Concurrency
+from gpu_session.runs import Runs
 
 from vicinal.files import write_json_atomically
 
@@ -58,13 +58,13 @@ def expect(out: Path, seconds: float, start: float = 0.0) -> None:
 
 
 def made(
-    out: Path, *jobs: dict[str, Any], seconds: float = 60, together: Crowd | None = None
+    out: Path, *jobs: dict[str, Any], seconds: float = 60, together: Concurrency | None = None
 ) -> dict[str, Any]:
     """What became of the runs, by method."""
     script = out / "train.py"
     script.write_text(TRAIN)
     words = {"compiled": ["form=compiled"], "graphs": ["form=graphs"]}
-    runs = Runs(out, jobs, words, os.environ, together or Crowd(), grace=1.0, script=script)
+    runs = Runs(out, jobs, words, os.environ, together or Concurrency(), grace=1.0, script=script)
     deadline = monotonic() + seconds
     runs.work(deadline)
     assert monotonic() < deadline + 1
@@ -81,7 +81,7 @@ def test_what_cannot_end_is_not_begun_and_the_next_that_can_is(tmp_path: Path) -
     expect(tmp_path, 0.05)
     long, short = job(tmp_path, "long", 10_000), job(tmp_path, "short", 4)
     found = made(tmp_path, long, short)
-    assert found["long"]["state"] == "not begun"
+    assert found["long"]["state"] == "not started"
     assert found["long"]["expected_seconds"] == pytest.approx(500)
     assert not (tmp_path / "runs" / "cifar100" / "net" / "long").exists()
     assert found["short"]["state"] == "finished"
@@ -97,8 +97,8 @@ def test_one_that_turns_out_slow_is_stopped_and_goes_on_another_day(tmp_path: Pa
     expect(tmp_path, 0.001)
     slow, quick = job(tmp_path, "slow", 1000, seconds=0.1), job(tmp_path, "quick", 3)
     found = made(tmp_path, slow, quick, seconds=20)
-    assert found["slow"]["state"] == "begun"
-    assert "too long for what was left" in found["slow"]["reason"]
+    assert found["slow"]["state"] == "unfinished"
+    assert "too long for the time left" in found["slow"]["reason"]
     assert found["slow"]["seconds_per_epoch"] > 0.09
     assert 3 <= found["slow"]["epochs"] < 20
     assert found["quick"]["state"] == "finished"
@@ -116,8 +116,8 @@ def test_at_the_deadline_none_is_under_way(tmp_path: Path) -> None:
     expect(tmp_path, 0.001)
     hangs = job(tmp_path, "hangs", 5, seconds=600)
     deaf = job(tmp_path, "deaf", 5, "deaf=1", seconds=600)
-    found = made(tmp_path, hangs, deaf, seconds=4, together=Crowd(2, gain=2.0))
-    assert found["hangs"]["state"] == "begun"
+    found = made(tmp_path, hangs, deaf, seconds=4, together=Concurrency(2, gain=2.0))
+    assert found["hangs"]["state"] == "unfinished"
     assert found["hangs"]["reason"] == "the time was over"
     assert found["deaf"]["state"] == "failed"
     assert found["deaf"]["reason"] == "killed by SIGKILL"
@@ -135,7 +135,7 @@ def test_several_are_made_at_once_and_expected_to_take_longer_each(tmp_path: Pat
     expect(tmp_path, 1.0)
     jobs = [job(tmp_path, f"m{k}", 4, seconds=0.5) for k in range(2)]
     began = monotonic()
-    found = made(tmp_path, *jobs, together=Crowd(2, gain=1.6))
+    found = made(tmp_path, *jobs, together=Concurrency(2, gain=1.6))
     assert monotonic() - began < 2 * 4 * 0.5
     assert found["m0"]["expected_seconds"] == pytest.approx(4 * 2 / 1.6)
     assert {row["state"] for row in found.values()} == {"finished"}

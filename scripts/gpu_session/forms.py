@@ -20,5 +20,5 @@ EAGER = ("fp32", "bf16", "channels_last")
 
 
 def forms(rehearse: bool) -> dict[str, str]:
-    """By name, the slowest to build last."""
+    """By name; the slowest to build is last."""
     return REHEARSED if rehearse else FORMS

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from quarter.processes import ROOT, environment
+from gpu_session.processes import ROOT, environment
 
 pytestmark = pytest.mark.xdist_group("rehearsal of the quarter of an hour")  # once, not per worker
 NETWORK = "wrn10_2"

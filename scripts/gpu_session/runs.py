@@ -1,8 +1,8 @@
-"""Real runs, in order of value: none is begun that cannot end, and one that turns out slow stops.
+"""Real runs, in order of value: none starts that cannot end, and one that turns out slow stops.
 
-Each is `train.py` in a process of its own; stopped, it leaves a checkpoint and goes on from there
-when the same line is run again, here or on another machine that has the folder. OUT/runs.json says
-of each what became of it.
+Each is a process of `train.py`; when stopped, it writes a checkpoint and resumes from it when the
+same line is run again, here or on another machine with a copy of the folder. OUT/runs.json has the
+state of each.
 """
 
 import json
@@ -13,47 +13,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
-from quarter.choose import MARGIN, Crowd, Job, Measured
-from quarter.pool import Row, read
-from quarter.processes import ROOT, Child, ending
+from gpu_session.choose import MARGIN, Concurrency, Job, Measured
+from gpu_session.pool import Row, read
+from gpu_session.processes import ROOT, Child, ending
 from vicinal.files import write_json_atomically
 
-GRACE = 10.0  # seconds in which a run that is stopped writes its checkpoint
-SEEN = 2  # epochs after the first, which tell how long the others take
-LOOKS = 0.2  # seconds
+GRACE = 10.0  # seconds that a stopped run has to write its checkpoint
+ENOUGH = 2  # epochs after the first, from which the length of the others is known
+POLL = 0.2  # seconds
 ALWAYS = ("runtime.progress=false", "runtime.checkpoint_seconds=60", "logger=none")
 
 
 @dataclass
 class Active:
-    """A run under way."""
+    """A running run."""
 
     job: Job
     child: Child
     row: Row
     began: float
-    before: int  # epochs that were done when it began
-    first: tuple[float, int] | None = None  # when its first epoch was done, and which
-    seen: int = 0  # epochs at the last look
-    pace: float | None = None  # seconds of an epoch
-    ends: float = 0.0  # by this pace
+    before: int  # epochs already done when it started here
+    first: tuple[float, int] | None = None  # when its first epoch here ended, and its number
+    seen: int = 0  # epochs at the last poll
+    pace: float | None = None  # seconds per epoch
+    ends: float = 0.0  # at this pace
     reason: str | None = None  # why it was told to stop
 
 
 @dataclass
 class Runs:
-    """The runs of a plan."""
+    """All runs of a plan."""
 
     out: Path
     jobs: Sequence[Job]
-    words: Mapping[str, Sequence[str]]  # the overrides of a form
+    words: Mapping[str, Sequence[str]]  # overrides by form
     environment: Mapping[str, str]
-    together: Crowd = field(default_factory=Crowd)
+    together: Concurrency = field(default_factory=Concurrency)
     grace: float = GRACE
     script: Path = ROOT / "train.py"
 
     def work(self, deadline: float) -> None:
-        """Begin what can end, as long as anything can; at the deadline none is under way."""
+        """Start what can end in time, as long as anything can; none is running at the deadline."""
         last, news = deadline - self.grace, True
         self.rows: dict[str, Row] = read(self.out / "runs.json") or {}
         waiting = sorted(self.jobs, key=lambda job: epochs_done(self._folder(job)) == 0)
@@ -64,32 +64,38 @@ class Runs:
                 timed = [self._timed(run) for run in running]
                 news |= len(running) < len(active) or any(timed)
                 active = running
-                while news and len(active) < self.together.count and monotonic() < last:
-                    run = self._next(waiting, last)
-                    if run is None:
-                        news = False
-                    else:
-                        ended.enter_context(run.child)
-                        active.append(run)
+                news = news and self._fill(active, waiting, last, ended)
                 if not active:
                     return
                 for run in active:
                     self._stop_if_late(run, last, deadline)
-                sleep(LOOKS)
+                sleep(POLL)
+
+    def _fill(
+        self, active: list[Active], waiting: list[Job], last: float, ended: ExitStack
+    ) -> bool:
+        """Start runs while there is room for more; False once none can end in time."""
+        while len(active) < self.together.count and monotonic() < last:
+            run = self._next(waiting, last)
+            if run is None:
+                return False
+            ended.enter_context(run.child)
+            active.append(run)
+        return True
 
     def _next(self, waiting: list[Job], last: float) -> Active | None:
-        """The first that is not finished and can end, begun."""
+        """Start the first that is not finished and can end in time."""
         known = Measured.under(self.out)
         for job in waiting:
             folder, left = self._folder(job), last - monotonic()
             done = epochs_done(folder)
             if (folder / "record.json").exists():
                 row = self.rows.setdefault(f"{job['name']}-seed{job['seed']}", origin(job))
-                row |= finished(folder)  # also where whoever made it was killed before it said so
+                row |= finished(folder)  # also if an earlier session was killed before it noted so
                 continue
             expected = known.seconds(job, self.together, job["epochs"] - done)
             row = origin(job) | {
-                "state": "begun" if done else "not begun",
+                "state": "unfinished" if done else "not started",
                 "expected_seconds": expected,
             }
             self.rows[f"{job['name']}-seed{job['seed']}"] = row
@@ -98,17 +104,17 @@ class Runs:
             elif expected is None:
                 row["reason"] = "its network was not timed"
             elif expected * MARGIN > left:
-                row["reason"] = "it could not have ended in what was left"
+                row["reason"] = "it could not have ended in the time left"
             else:
                 waiting.remove(job)
-                return self._begin(job, row, known.fastest(job["name"].split("/")[1]))
+                return self._start(job, row, known.fastest(job["name"].split("/")[1]))
         self._write()
         return None
 
-    def _begin(self, job: Job, row: Row, form: str) -> Active:
+    def _start(self, job: Job, row: Row, form: str) -> Active:
         words = [*job["line"], *self.words[form], *ALWAYS]
         name = f"{job['name'].replace('/', '-')}-seed{job['seed']}"
-        row |= {"state": "under way", "form": form, "at_once": self.together.count}
+        row |= {"state": "running", "form": form, "at_once": self.together.count}
         self._write()
         command = [sys.executable, str(self.script), *words]
         log = self.out / "logs" / "runs" / f"{name}.log"
@@ -116,9 +122,9 @@ class Runs:
         return Active(job, child, row, monotonic(), epochs_done(self._folder(job)))
 
     def _timed(self, run: Active) -> bool:
-        """See how far it is; whether it is now known, for the first time, how long epochs take.
+        """Update a run's pace; whether it is now known for the first time.
 
-        Its first epoch, which compiles, is left out.
+        Its first epoch, which compiles, does not count.
         """
         folder = self._folder(run.job)
         done = epochs_done(folder)
@@ -128,7 +134,7 @@ class Runs:
         if run.first is None:
             run.first = (written, done)
         since, first = run.first
-        if done - first < SEEN:
+        if done - first < ENOUGH:
             return False
         news = run.pace is None
         run.pace = run.row["seconds_per_epoch"] = (written - since) / (done - first)
@@ -137,7 +143,7 @@ class Runs:
         return news
 
     def _stop_if_late(self, run: Active, last: float, deadline: float) -> None:
-        """One that cannot end is stopped at once, so that what is left serves another."""
+        """Stop a run that cannot end in time at once, so that another can use the time left."""
         now = monotonic()
         if run.reason is not None:
             if now > deadline:
@@ -146,7 +152,7 @@ class Runs:
             run.reason = "the time was over"
             run.child.stop()
         elif run.pace is not None and run.ends > last:
-            run.reason = f"an epoch takes {run.pace:.2f} s, too long for what was left"
+            run.reason = f"an epoch takes {run.pace:.2f} s, too long for the time left"
             run.child.stop()
 
     def _ended(self, run: Active) -> bool:
@@ -157,7 +163,7 @@ class Runs:
         if code == 0:
             run.row |= finished(folder)
         elif run.reason is not None and any(folder.glob("checkpoints/*.pt")):
-            run.row |= {"state": "begun", "reason": run.reason}
+            run.row |= {"state": "unfinished", "reason": run.reason}
         else:
             run.row |= {"state": "failed", "reason": ending(code), "tail": run.child.tail}
         self._write()
@@ -171,23 +177,23 @@ class Runs:
 
 
 def origin(job: Job) -> Row:
-    """Which run it is."""
+    """The name, seed and table of a run."""
     return {"name": job["name"], "seed": job["seed"], "table": job["table"]}
 
 
 def finished(folder: Path) -> Row:
-    """What its record says."""
+    """The state and metrics of a finished run, from its record."""
     record = json.loads((folder / "record.json").read_text())
     return {"state": "finished", "metrics": record["metrics"], "epochs": epochs_done(folder)}
 
 
 def folder_of(out: Path, job: Job) -> Path:
-    """Where a run lies."""
+    """The folder of a run."""
     return out / "runs" / job["name"] / f"seed{job['seed']}"
 
 
 def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
-    """Those that could be begun or go on."""
+    """Runs that could be started or continued."""
     return [
         job
         for job in jobs
@@ -196,6 +202,6 @@ def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
 
 
 def epochs_done(folder: Path) -> int:
-    """Of a run, whether it is finished or not."""
+    """How many epochs a run has done, finished or not."""
     history = folder / "history.jsonl"
     return history.read_bytes().count(b"\n") if history.exists() else 0

@@ -1,4 +1,4 @@
-"""Rehearsals trace what a GPU compiles."""
+"""In rehearsals, trace what would be compiled on a GPU."""
 
 from functools import partialmethod
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def trace_only() -> None:
-    """From now on nothing is compiled, which would take a compiler and long; on one thread."""
+    """Trace instead of compiling, which is slow and needs a compiler; use one thread."""
     torch.set_num_threads(1)
     traced = partialmethod(nn.Module.compile, backend="aot_eager")
     nn.Module.compile = traced  # pyright: ignore[reportAttributeAccessIssue]

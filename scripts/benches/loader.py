@@ -1,11 +1,11 @@
 """Time our decoding of an image folder against torchvision's reference loader on the same folder.
 
 Theirs is ImageFolder, RandomResizedCrop, RandomHorizontalFlip, ToTensor and Normalize in a
-DataLoader. Ours is a streamed split as it hands uint8 batches to the device, where flip and
-normalising are a few operations on the batch; once more with those done on this CPU. All in one
-process, in turns, with as many workers. A figure is the median over rounds of the ratio within a
-round, on a folder of 500 x 375 parts of real photographs unless one is given.
-Writes results/bench/loader-cpu.json.
+DataLoader. Ours is a streamed split as it hands uint8 batches to the device, where flipping and
+normalising are a few operations per batch; once more with those done on this CPU. All run in one
+process, in turns, with equally many workers. A figure is the median over rounds of the ratio within
+a round, on a folder of 500 x 375 parts of real photographs unless one is given.
+Writes loader-cpu.json.
 """
 
 import argparse
@@ -40,20 +40,20 @@ from vicinal.provenance import provenance
 from vicinal.runtime import cores
 
 MEAN, STD, SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
-WIDTH, HEIGHT, QUALITY = 500, 375, 95  # ImageNet's median; about 80 kB a file, its mean is 110 kB
+WIDTH, HEIGHT, QUALITY = 500, 375, 95  # ImageNet's median size; about 80 kB, ImageNet's mean is 110
 
 
-def main() -> None:
-    """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, help="a folder with train and val; made if not given")
-    parser.add_argument("--images", type=int, default=2048, help="of a round, and of that folder")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Define the command line."""
+    parser.add_argument("--root", type=Path, help="folder with train and val; default: made here")
+    parser.add_argument("--images", type=int, default=2048, help="per round, and in that folder")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=Path("results/bench/loader-cpu.json"))
-    arguments = parser.parse_args()
 
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Measure, print, write the JSON."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.root or photographs(Path(folder), arguments.images)
@@ -63,35 +63,42 @@ def main() -> None:
             "torchvision": theirs(root, arguments),
         }
         speeds = measure(contenders, arguments)
-        per_image = {name: milliseconds(one) for name, one in single(root).items()}
-    print(f"{'':32} images/s over theirs, by core second over theirs")
-    loaders = {}
-    for name, found in speeds.items():
-        pairs = list(zip(found, speeds["torchvision"], strict=True))
-        row = {"images_per_second": median(ours[0] for ours, _ in pairs)}
-        row["over_torchvision"] = median(ours[0] / theirs[0] for ours, theirs in pairs)
-        row["images_per_core_second"] = median(ours[1] for ours, _ in pairs)
-        row["per_core_second_over_torchvision"] = median(
-            ours[1] / theirs[1] for ours, theirs in pairs
-        )
-        print(f"{name:32} " + "".join(f"{value:10.3f}" for value in row.values()))
-        loaders[name] = row
-    for name, found in per_image.items():
-        print(f"{name:32} {found:6.3f} ms an image")
+        per_image = {name: milliseconds(*one) for name, one in single(root).items()}
     result = provenance("cpu") | {
         "batch": arguments.batch,
         "rounds": arguments.rounds,
         "workers": arguments.workers,
-        "loaders": loaders,
+        "loaders": table(speeds),
         "milliseconds": per_image,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json_atomically(arguments.out, result)
-    print(f"written: {arguments.out}")
+    for name, found in per_image.items():
+        print(f"{name:32} {found:6.3f} ms per image")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    target = arguments.out / "loader-cpu.json"
+    write_json_atomically(target, result)
+    print(f"written: {target}")
+
+
+def table(speeds: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
+    """Print and return medians, and ratios to torchvision's loader in the same round."""
+    print(f"{'':32} images/s, over theirs, per core second, over theirs")
+    rows = {}
+    for name, found in speeds.items():
+        pairs = list(zip(found, speeds["torchvision"], strict=True))
+        rows[name] = {
+            "images_per_second": median(ours[0] for ours, _ in pairs),
+            "over_torchvision": median(ours[0] / theirs[0] for ours, theirs in pairs),
+            "images_per_core_second": median(ours[1] for ours, _ in pairs),
+            "per_core_second_over_torchvision": median(
+                ours[1] / theirs[1] for ours, theirs in pairs
+            ),
+        }
+        print(f"{name:32} " + "".join(f"{value:10.3f}" for value in rows[name].values()))
+    return rows
 
 
 def photographs(root: Path, count: int) -> Path:
-    """JPEGs of ImageNet's size, each a part of a photograph that scikit-learn ships."""
+    """JPEGs of ImageNet's size, each cut from a photograph that scikit-learn ships."""
     whole = [Image.fromarray(image) for image in load_sample_images().images]
     draws = Random(0)
     for part, images in (("train", count), ("val", 2)):
@@ -113,7 +120,7 @@ def streamed(root: Path, arguments: argparse.Namespace) -> tuple[Part, Vicinity]
 
 
 def delivered(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
-    """Batches as they go to the device."""
+    """Yield batches as they go to the device."""
     split, _ = streamed(root, arguments)
     for epoch in range(1_000_000):
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(epoch))
@@ -122,7 +129,7 @@ def delivered(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
 
 
 def augmented(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
-    """Batches as a network's first layer hands them on."""
+    """Yield batches as a network's first layer passes them on."""
     split, augment = streamed(root, arguments)
     batches = Batches(split, 2, arguments.batch, augment, seed=0)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -132,7 +139,7 @@ def augmented(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
 
 
 def theirs(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
-    """As torchvision's reference script for ImageNet has it."""
+    """The loader of torchvision's reference script for ImageNet."""
     steps = [
         transforms.RandomResizedCrop(SIZE),
         transforms.RandomHorizontalFlip(),
@@ -154,10 +161,10 @@ def theirs(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
 def measure(
     contenders: dict[str, Iterator[int]], arguments: argparse.Namespace
 ) -> dict[str, list[tuple[float, float]]]:
-    """Images by second, and by second of a core, by contender and round.
+    """Images per second, and per second of a core, by contender and round.
 
-    A round is an epoch each of the folder that is made, at whose end nothing is ahead. The first
-    starts the workers and is dropped.
+    In the folder made here a round is one epoch, after which nothing has been decoded in advance.
+    The first round starts the workers and is dropped.
     """
     speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     steps = -(-arguments.images // arguments.batch)
@@ -172,17 +179,17 @@ def measure(
 
 
 def core_seconds() -> float:
-    """Of this process and its workers, to a hundredth: what others do to the clock is not in it."""
+    """CPU time of this process and its workers, to 0.01 s, whatever else the machine does."""
     here = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
     ticks = 0
     for child in Path(here).read_text().split():
         fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # in user mode, in the system's
+        ticks += int(fields[11]) + int(fields[12])  # in user mode, in the system
     return process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def single(root: Path) -> dict[str, tuple[Callable[[Any], object], list[Any]]]:
-    """The parts of the work on one image, and what they are timed on."""
+    """The parts of the work on one image, with the inputs to time them on."""
     files = [path.read_bytes() for path in sorted((root / "train").rglob("*.JPEG"))[:64]]
     pillow = [rgb(file) for file in files]
     tensors = [torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] for image in pillow]
@@ -207,9 +214,8 @@ def single(root: Path) -> dict[str, tuple[Callable[[Any], object], list[Any]]]:
     }
 
 
-def milliseconds(timed: tuple[Callable[[Any], object], list[Any]]) -> float:
-    """Of this process's own time: others share the machine."""
-    act, samples = timed
+def milliseconds(act: Callable[[Any], object], samples: list[Any]) -> float:
+    """CPU time per sample of this process alone, because others share the machine."""
     found = []
     for _ in range(7):
         began = process_time()
@@ -217,7 +223,3 @@ def milliseconds(timed: tuple[Callable[[Any], object], list[Any]]) -> float:
             act(sample)
         found.append(1000 * (process_time() - began) / len(samples))
     return median(found)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
-"""Images a second, one after the other in one process: items are NETWORK.CONTENDER, or `peaks`.
+"""Images per second, one after the other in one process: items are NETWORK.CONTENDER, or `peaks`.
 
-A contender is a form of the suite's own loop under ERM, `bare` (the loop that the papers' scripts
-have), or `epochs-FORM`: true epochs with their evaluation. The benches say how each is built and
-what the floor is; `peaks` must come first for the shares of it.
+A contender is a form of the suite's own loop under ERM, `bare` (a loop like that of the papers'
+scripts), or `epochs-FORM`: whole epochs with their evaluation. The benches say how each is built
+and what the floor is; `peaks` must come first, because shares of the floor need it.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from benches.judging import shared
 from benches.networks import known_networks
 from benches.racing import Contender, Effort, Row, prepared, summary, window
 
-from quarter.forms import EAGER, forms
-from quarter.pool import read
+from gpu_session.forms import EAGER, forms
+from gpu_session.pool import read
 
 WINDOWS = 2
 EFFORT = Effort(rounds=WINDOWS, window=0.5, warmup=20, deadline=float("inf"))
@@ -25,7 +25,7 @@ REHEARSAL = Effort(rounds=WINDOWS, window=0.0, warmup=2, deadline=float("inf"))
 
 
 def items(rehearse: bool) -> list[str]:
-    """The first network in every form, the others in the fast ones, their bare loops last."""
+    """The first network in every form, then the others in the fast ones, and their bare loops."""
     first, *others = [network.name for network in known_networks(rehearse)]
     fast = [form for form in forms(rehearse) if form not in EAGER]
     return [
@@ -38,7 +38,7 @@ def items(rehearse: bool) -> list[str]:
 
 
 def measure(item: str, folder: Path, rehearse: bool) -> Row:
-    """One item."""
+    """Measure one item."""
     if item == "peaks":
         return peaks("cpu" if rehearse else "cuda")
     name, _, contender = item.partition(".")
@@ -48,7 +48,7 @@ def measure(item: str, folder: Path, rehearse: bool) -> Row:
     run = network.run(known.get(form, known["fp32"]).split())
     data = network.data(run.runtime.target)
     if contender != form:
-        return contenders.true_epochs(run, data, count=2)
+        return contenders.whole_epochs(run, data, count=2)
     whole, workers = network.whole_batches(data), 1 if rehearse else 8
     make = partial(contenders.ours, run, whole)
     if contender == "bare":
@@ -63,6 +63,6 @@ def measure(item: str, folder: Path, rehearse: bool) -> Row:
 
 
 def timed(make: Callable[[], Contender], effort: Effort) -> Row:
-    """Its windows, right after its warm-up."""
+    """Time a contender's windows right after its warm-up."""
     ready = prepared(make, effort)
     return ready.row | summary([window(ready) for _ in range(effort.rounds)])

@@ -11,9 +11,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from quarter.parts import Part, run, whole
-from quarter.pool import Pool
-from quarter.processes import REPORTS, Child, environment
+from gpu_session.parts import Part, complete, run
+from gpu_session.pool import Pool
+from gpu_session.processes import REPORTS, Child, environment
 
 # Says something, starts a process that would outlive it, and hangs.
 HANGS = """
@@ -56,7 +56,7 @@ def notes(out: Path, *parts: Part, budget: float = 60.0) -> dict[str, Any]:
 
 def within(code: str, out: Path, seconds: float) -> Callable[[float], None]:
     """A part that is one process, which has so long."""
-    return lambda deadline: whole(child(code, out), min(deadline, monotonic() + seconds))
+    return lambda deadline: complete(child(code, out), min(deadline, monotonic() + seconds))
 
 
 def test_a_part_that_hangs_is_killed_with_what_it_started_and_the_next_runs(tmp_path: Path) -> None:
@@ -117,22 +117,24 @@ def test_time_is_divided_by_weight_and_what_one_leaves_is_the_others(tmp_path: P
 
 
 def test_the_budget_is_kept_and_what_it_does_not_reach_is_named(tmp_path: Path) -> None:
-    forever = Part("forever", lambda deadline: whole(child(HANGS, tmp_path), deadline), reserve=0)
+    forever = Part(
+        "forever", lambda deadline: complete(child(HANGS, tmp_path), deadline), reserve=0
+    )
     began = monotonic()
     found = notes(tmp_path, forever, Part("late", lambda _: None, reserve=0), budget=3)
     assert monotonic() - began < 3 + 1
     assert found["forever"]["state"] == "failed"
-    late = {"state": "not begun", "reason": "the budget was spent"}
+    late = {"state": "not started", "reason": "the budget was spent"}
     assert late.items() <= found["late"].items()
 
 
 TOLD = """
 import os, pathlib, sys
-from quarter.parts import Part, leave_on_sigterm, run, whole
-from quarter.processes import Child
+from gpu_session.parts import Part, leave_on_sigterm, run, complete
+from gpu_session.processes import Child
 leave_on_sigterm()
 out, hangs = pathlib.Path(sys.argv[1]), [sys.executable, "-c", sys.argv[2]]
-part = Part("hangs", lambda deadline: whole(Child(hangs, out / "log", os.environ), deadline))
+part = Part("hangs", lambda deadline: complete(Child(hangs, out / "log", os.environ), deadline))
 run([part], out, 600, lambda: None)
 """
 
@@ -160,9 +162,9 @@ def test_what_ends_by_itself_leaves_nothing_running(tmp_path: Path) -> None:
     assert not alive(held)
 
 
-def pool(out: Path, patience: float = 3.0) -> Pool:
+def pool(out: Path, timeout: float = 3.0) -> Pool:
     command = [sys.executable, "-c", WORKS, str(out / "items")]
-    return Pool(command, out / "items", os.environ, out / "logs", patience)
+    return Pool(command, out / "items", os.environ, out / "logs", timeout)
 
 
 def results(out: Path) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def test_what_was_measured_is_kept_and_what_failed_is_tried_again(tmp_path: Path
 
 
 def test_a_pool_ends_with_its_time(tmp_path: Path) -> None:
-    pool(tmp_path, patience=100).work(["hang", "never"], 1, monotonic() + 1)
+    pool(tmp_path, timeout=100).work(["hang", "never"], 1, monotonic() + 1)
     found = results(tmp_path)
     assert found.keys() == {"hang"}
     assert found["hang"]["error"] == "stopped: the time of this part was over"
@@ -214,7 +216,7 @@ def test_outcomes_of_tests_are_there_although_pytest_is_killed(tmp_path: Path) -
         "def test_deadly(): os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     target = tmp_path / "tests.jsonl"
-    words = ["-m", "pytest", "-q", "-p", "quarter.reports", "-c", os.devnull, str(tmp_path)]
+    words = ["-m", "pytest", "-q", "-p", "gpu_session.reports", "-c", os.devnull, str(tmp_path)]
     told = environment(tmp_path) | {REPORTS: str(target), "PYTEST_XDIST_WORKER": ""}
     told.pop("PYTEST_XDIST_WORKER")
     with Child([sys.executable, *words], tmp_path / "log", told, tmp_path) as tests:

@@ -1,8 +1,8 @@
-"""What there is to do: `python -m quarter.plan OUT DATA [--rehearse]`.
+"""Plan the session: `python -m gpu_session.plan OUT DATA [--rehearse]`.
 
-Leaves OUT/items.json, what is tried and timed, and OUT/plan.json, the runs in order of value: for
-each its overrides, its name, and what its length depends on. The overrides are those of the papers'
-tables; a rehearsal trains them on drawn images, cut down.
+Writes OUT/items.json, what is tried and timed, and OUT/plan.json, the runs in order of value: the
+overrides and name of each, and what its length depends on. The overrides are those of the papers'
+tables; a rehearsal shortens them and trains on drawn images.
 """
 
 import sys
@@ -14,7 +14,7 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from quarter import pace, steps
+from gpu_session import pace, steps
 from vicinal.contracts import Method
 from vicinal.files import write_json_atomically
 from vicinal.tables.networks import SIZES
@@ -22,29 +22,29 @@ from vicinal.tables.plan import composed
 from vicinal.tables.sweep import Further, Sweep
 from vicinal.tables.table import load
 
-VALUE = (  # table, data set, labels that a cell must have
+BY_VALUE = (  # table, data set, labels that a cell must have
     ("mixup/figure3a", "cifar100", ("CIFAR-100", "PreAct ResNet-18")),
     ("mixup/table5", "cifar10", ()),
     ("mixup/table2", "cifar10", ()),
     ("maxup/table4", "cifar100", ()),
 )
-FILES = {  # any of which is the data set
+FILES = {  # any of them is the data set
     "cifar10": ("cifar-10-python.tar.gz", "cifar-10-batches-py"),
     "cifar100": ("cifar-100-python.tar.gz", "cifar-100-python"),
 }
 CUT = ("model=wrn10_2", "schedule.epochs=3", "schedule.batch_size=32")
-DRAWN = (96, 32)  # images of a rehearsal, for training and for testing
+DRAWN = (96, 32)  # images in a rehearsal, for training and for testing
 
 
 def main() -> None:
-    """Write both."""
+    """Write both files."""
     out, data, *flags = sys.argv[1:]
     rehearse = "--rehearse" in flags
     items = {"steps": steps.items(rehearse), "pace": pace.items(rehearse)}
     write_json_atomically(Path(out, "items.json"), items)
     root = Path(out, "data") if rehearse else Path(data)
     jobs: dict[tuple[str, int], dict[str, Any]] = {}
-    for table, dataset, only in VALUE[:1] if rehearse else VALUE:
+    for table, dataset, only in BY_VALUE[:1] if rehearse else BY_VALUE:
         if rehearse:
             draw(root, dataset)
         where = found(root, dataset)
@@ -68,12 +68,12 @@ def main() -> None:
 
 
 def folders(out: str) -> list[str]:
-    """Where runs are kept, and their records go."""
+    """Overrides for where runs and their records are written."""
     return [f"out='{out}/runs'", f"results='{out}/results'"]
 
 
 def found(root: Path, dataset: str) -> list[str] | None:
-    """The overrides that read it from this folder; None where it is not there."""
+    """Overrides that read the data set from this folder; None if it is not there."""
     if (arrays := root / f"{dataset}.npz").exists():
         return [f"dataset.arrays='{arrays}'"]
     if any((root / name).exists() for name in FILES[dataset]):
@@ -82,7 +82,7 @@ def found(root: Path, dataset: str) -> list[str] | None:
 
 
 def draw(root: Path, dataset: str) -> None:
-    """Images of the data set's shape, of as many classes."""
+    """Write random images of the data set's shape and number of classes."""
     root.mkdir(parents=True, exist_ok=True)
     generator, classes = np.random.default_rng(0), SIZES[dataset].classes
     arrays = {}
@@ -95,14 +95,14 @@ def draw(root: Path, dataset: str) -> None:
 def listed(
     table: str, only: Sequence[str], everywhere: Sequence[str], rehearse: bool
 ) -> Sequence[Any]:
-    """The runs of a table, seed by seed; in a rehearsal one seed."""
+    """The runs of a table, seed by seed; one seed in a rehearsal."""
     seeds, cut = ((0,), CUT) if rehearse else (None, ())
     further = Further((table,), seeds, tuple(everywhere), (cut,), tuple(only))
     return Sweep([load(table)], further, with_choices).jobs
 
 
 def with_choices(line: Sequence[str]) -> DictConfig:
-    """A config, and where Hydra would keep the choices that made it."""
+    """A config with its choices where Hydra would put them."""
     config, choices = composed(line)
     hydra = {"hydra": {"runtime": {"choices": choices}}}
     return OmegaConf.create(dict(config.items_ex(resolve=False)) | hydra)

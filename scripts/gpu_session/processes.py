@@ -1,6 +1,6 @@
-"""Processes that are watched: each in a group of its own, which ends with it, its output in a file.
+"""Supervised processes, each in a process group that ends with it, with its output in a file.
 
-A group and not a session: where the script itself is killed, what cleans up after it finds them.
+A group, not a session, so that whatever cleans up after a killed script still finds them.
 """
 
 import os
@@ -18,7 +18,7 @@ REPORTS = "VICINAL_REPORTS"  # in the environment: where pytest's outcomes go
 
 
 class Child:
-    """A command under way; on leaving the `with` it and all that it started have ended."""
+    """A running command; leaving the `with` block ends it and all that it started."""
 
     def __init__(
         self,
@@ -26,14 +26,14 @@ class Child:
         log: Path,
         environment: Mapping[str, str],
         folder: Path = ROOT,
-        asked: bool = False,
+        stdin: bool = False,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -49,15 +49,15 @@ class Child:
 
     @property
     def code(self) -> int | None:
-        """How it ended, negative for a signal; None while it runs."""
+        """The exit code, negative for a signal; None while it runs."""
         if self._process.returncode is None:
             found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if found is not None:
                 self.kill()
         return self._process.returncode
 
-    def ask(self, line: str) -> bool:
-        """Write a line to its input; whether it still reads."""
+    def send(self, line: str) -> bool:
+        """Write a line to its input; False if it no longer reads."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{line}\n".encode())
@@ -66,35 +66,35 @@ class Child:
             return False
         return True
 
-    def hang_up(self) -> None:
-        """No more lines: a worker ends then."""
+    def close_stdin(self) -> None:
+        """Send no more lines, on which a worker ends."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
 
     def stop(self) -> None:
-        """Ask it to end by itself, with whatever it wants to keep."""
+        """Ask it to save its state and end."""
         if self.code is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End the group, while its number is still this process's own."""
+        """Kill the group, while its id still belongs to this process."""
         if self._process.returncode is not None:
             return
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         if self._process.stdin is not None:
-            self.hang_up()
+            self.close_stdin()
 
     def wait(self, deadline: float) -> int | None:
-        """The code, or None where it still runs then."""
+        """The exit code, or None if it still runs at the deadline."""
         while self.code is None and monotonic() < deadline:
             sleep(POLL)
         return self.code
 
     @property
     def tail(self) -> str:
-        """The last lines that it said."""
+        """The last lines of its output."""
         return tail(self.log)
 
 
@@ -115,7 +115,7 @@ def ending(code: int) -> str:
 
 
 def environment(out: Path) -> dict[str, str]:
-    """What children are given: the sources, and caches that need no home that can be written."""
+    """For child processes: paths of the sources, and caches that need no writable home."""
     cache = out / "cache"
     paths = [str(ROOT / "src"), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
     return os.environ | {

@@ -1,28 +1,30 @@
-"""Time training on a GPU: images a second, share of the floor, memory, and against other loops.
+"""Time training on a GPU: images per second, share of the floor, memory; against other loops.
 
 For PreActResNet-18, WRN-28-10 and ResNet-110 at CIFAR's size and timm's ResNet-50 at 224 pixels:
-ERM through Run.loop against a bare PyTorch loop as the papers' scripts have it and against timm's
-(benches/contenders.py says how they are built); each method's step over ERM's; and true epochs.
+ERM through Run.loop against a bare PyTorch loop like that of the papers' scripts and against timm's
+(benches/contenders.py says how they are built); each method's step over ERM's; and whole epochs.
 The targets: PreActResNet-18 through 200 epochs in 6 minutes, WRN-28-10 through one in 6 s, each
 with its evaluation, and 8 times the bare loop's pace. benches/floors.py defines the floor.
 
-Contenders take turns in windows of many steps; warm-up and compilation are timed apart, figures are
-medians over windows, ratios are medians over rounds. What fails is listed with its error, what the
-budget does not reach as not measured: comparisons come first, then each paper's methods.
+Contenders take turns in windows of many steps; warm-up and compilation are timed separately. The
+figures are medians over windows, ratios are medians over rounds. Failures are listed with their
+error, and what the budget does not reach as not measured: comparisons come first, then a method of
+each paper.
 
-    python scripts/bench_gpu.py                     on a GPU; begins nothing after 8 minutes
-    python scripts/bench_gpu.py runtime.precision=fp32 --budget 3000 --variants runtime.compile=true
-    python scripts/bench_gpu.py --timm-train CHECKOUT/train.py    timm's own script, too
-    python scripts/bench_gpu.py --rehearse --out /tmp/bench  all of it on a CPU, small
+    python scripts/bench.py gpu                     on a GPU; starts nothing after 8 minutes
+    python scripts/bench.py gpu runtime.precision=fp32 --budget 3000 --variants runtime.compile=true
+    python scripts/bench.py gpu --timm-train CHECKOUT/train.py    timm's own script, too
+    python scripts/bench.py gpu --rehearse --out /tmp/bench  all of it on a CPU, small
 
-One JSON, gpu-DEVICE.json, is written anew after each network. Without `make`: PYTHONPATH=src, and
-torch, torchvision, timm, pillow, numpy, hydra-core, omegaconf, antlr4-python3-runtime, rich,
+gpu-DEVICE.json is rewritten after each network. Without `make`: PYTHONPATH=src, and torch,
+torchvision, timm, pillow, numpy, scikit-learn, hydra-core, omegaconf, antlr4-python3-runtime, rich,
 jaxtyping.
 """
 
 import argparse
 import gc
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -31,77 +33,84 @@ from time import perf_counter
 from typing import Any
 
 import torch
+
 from benches import contenders, nvidia, timm_script
 from benches.drawn import names
 from benches.floors import peaks
-from benches.judging import compared, not_measured, said, shared, table, targets
+from benches.judging import compared, described, not_measured, shared, table, targets
 from benches.networks import Network, known_networks
-from benches.racing import LEFT, Contender, Effort, Row, one_line, prepared, race, release
-
+from benches.racing import NOT_REACHED, Contender, Effort, Row, one_line, prepared, race, release
+from vicinal.configs import CONFIGS
 from vicinal.data.split import Data
 from vicinal.files import write_json_atomically
 from vicinal.provenance import provenance
 from vicinal.run import Run
 
-# Of each paper; the others follow.
-FIRST = ("mixup", "maxup_cutmix", "gradaug", "augmax", "patchup_soft", "patchup_hard", "augmix")
-# Every width that they draw is new to the libraries once, and they search how to compute it.
+# These methods draw many widths, and for each new one the libraries search how to compute it.
 SETTLING = ("gradaug",)
 
 
-def main() -> None:
-    """Measure, print the table, write the JSON."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("overrides", nargs="*", help="of all runs of ours")
-    parser.add_argument("--networks", nargs="*", help="all, unless named")
-    parser.add_argument("--methods", nargs="*", help="all, unless named; none after --methods")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Define the command line."""
+    parser.add_argument("overrides", nargs="*", help="for every run of ours")
+    parser.add_argument("--networks", nargs="*", help="default: all")
+    parser.add_argument("--methods", nargs="*", help="default: all; a bare --methods: none")
     parser.add_argument("--variants", nargs="*", default=[], help="settings: ERM with each, too")
     parser.add_argument("--exact", action="store_true", help="the bare loop without TF32, too")
-    parser.add_argument("--budget", type=float, default=480, help="seconds in which to begin")
+    parser.add_argument("--budget", type=float, default=480, help="start nothing after so many s")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--window", type=float, default=0.5, help="seconds of a round")
     parser.add_argument("--warmup", type=int, default=20, help="steps")
-    parser.add_argument("--settling", type=int, default=200, help="steps, of GradAug's methods")
-    parser.add_argument("--workers", type=int, default=8, help="of the others' loaders")
+    parser.add_argument("--settling", type=int, default=200, help="warm-up steps of GradAug")
+    parser.add_argument("--workers", type=int, default=8, help="of the other loops' loaders")
     parser.add_argument("--timm-train", type=Path, help="train.py in a checkout of timm")
     parser.add_argument("--rehearse", action="store_true", help="on a CPU, with small networks")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="a folder")
-    settings = parser.parse_args()
+
+
+def bench(settings: argparse.Namespace) -> None:
+    """Measure, print the table, write the JSON."""
     if settings.rehearse:
         settings.rounds, settings.window, settings.warmup, settings.workers = 2, 0.0, 2, 1
         settings.settling = 4
-        settings.methods = FIRST if settings.methods is None else settings.methods
+        if settings.methods is None:
+            settings.methods = one_of_each_paper(names("method"))
     known = {network.name: network for network in known_networks(settings.rehearse)}
     if unknown := set(settings.networks or ()) - known.keys():
-        parser.error(f"unknown network {', '.join(unknown)}; known: {', '.join(known)}")
+        sys.exit(f"unknown network {', '.join(unknown)}; known: {', '.join(known)}")
     if not any(word.startswith("runtime=") for word in settings.overrides):
         settings.overrides.append("runtime=cpu" if settings.rehearse else "runtime=cuda")
     chosen = [known[name] for name in settings.networks or known]
     try:
         device = chosen[0].run(settings.overrides).runtime.target
     except ValueError as error:
-        parser.error(one_line(error))
-    bench = Bench(settings, chosen, device)
-    gc.freeze()  # lest every release look through all that was imported
-    bench.measure()
+        sys.exit(one_line(error))
+    measured = Bench(settings, chosen, device)
+    gc.freeze()  # so that releasing memory does not look through all imported modules
+    measured.measure()
     gc.unfreeze()
-    print(table(bench.result))
-    print(f"written: {bench.target}")
+    print(table(measured.result))
+    print(f"written: {measured.target}")
+
+
+def one_of_each_paper(methods: list[str]) -> list[str]:
+    """The first method that has the name of a paper with tables."""
+    papers = sorted(path.name for path in (CONFIGS / "table").iterdir() if path.is_dir())
+    own = {paper: [name for name in methods if name.startswith(paper)] for paper in papers}
+    return [found[0] for found in own.values() if found]
 
 
 class Bench:
-    """What was measured so far, and with what effort to go on."""
+    """What has been measured so far, and the effort for the rest."""
 
     def __init__(self, settings: argparse.Namespace, networks: list[Network], device: str) -> None:
         self.settings, self.networks, self.device = settings, networks, device
         self.deadline = perf_counter() + settings.budget
         self.effort = Effort(settings.rounds, settings.window, settings.warmup, self.deadline)
-        told = {k: str(v) if isinstance(v, Path) else v for k, v in vars(settings).items()}
+        words = {k: str(v) if isinstance(v, Path) else v for k, v in vars(settings).items()}
         self.result: dict[str, Any] = {
             **provenance(self.device),
-            "driver": nvidia.told("driver_version"),
-            "settings": told,
+            "driver": nvidia.query("driver_version"),
+            "settings": words,
             "peaks": peaks(self.device),
             "networks": {
                 network.name: asdict(network) | {"contenders": {}, "epoch": {}}
@@ -112,18 +121,18 @@ class Bench:
         self.target = settings.out / f"{'rehearsal' if settings.rehearse else 'gpu'}-{name}.json"
 
     def measure(self) -> None:
-        """Comparisons first, then methods; written after each network."""
+        """Comparisons first, then methods; the file is written after each network."""
         for network in self.networks:
             self.guarded(network, self.compare)
         wanted = names("method") if self.settings.methods is None else self.settings.methods
-        early = [name for name in FIRST if name in wanted]
-        late = [name for name in wanted if name not in (*FIRST, "erm")]
+        early = one_of_each_paper(wanted)
+        late = [name for name in wanted if name not in (*early, "erm")]
         for group in filter(None, (early, late)):
             for network in self.networks:
                 self.guarded(network, partial(self.methods, group))
 
     def guarded(self, network: Network, part: Callable[[Network], None]) -> None:
-        """One part for one network; the others go on where it fails."""
+        """Do one part for one network; if it fails, the others go on."""
         try:
             part(network)
         except Exception as error:
@@ -134,7 +143,7 @@ class Bench:
         self.write()
 
     def compare(self, network: Network) -> None:
-        """ERM against the loops of others, and through true epochs."""
+        """ERM against other loops, and through whole epochs."""
         found = self.result["networks"][network.name]
         run, data = network.run(self.settings.overrides), network.data(self.device)
         work = network.work(run)
@@ -166,11 +175,11 @@ class Bench:
             found["epoch"] = self.epochs(run, data)
 
     def script(self, network: Network, name: str) -> Row:
-        """timm's own, which needs the memory that the others no longer do."""
+        """timm's own script, which needs the memory that the others have finished with."""
         release()
         left = self.deadline - perf_counter()
         if left < 0:
-            return dict(LEFT)
+            return dict(NOT_REACHED)
         setting = {
             "--batch-size": str(network.batch),
             "--num-classes": str(network.classes),
@@ -181,18 +190,18 @@ class Bench:
         return timm_script.measured(self.settings.timm_train, name, setting, left)
 
     def epochs(self, run: Run, data: Data) -> Row:
-        """True ones, of whatever the last batch leaves."""
+        """Whole epochs, including the smaller last batch."""
         if self.effort.spent:
-            return dict(LEFT)
+            return dict(NOT_REACHED)
         try:
-            return contenders.true_epochs(run, data, count=2)
+            return contenders.whole_epochs(run, data, count=2)
         except Exception as error:
             return {"error": one_line(error)}
 
     def methods(self, group: list[str], network: Network) -> None:
-        """Each against ERM, alone with it."""
+        """Each method against ERM, in a race of the two."""
         rows = self.result["networks"][network.name]["contenders"]
-        rows |= {name: dict(LEFT) for name in group}
+        rows |= {name: dict(NOT_REACHED) for name in group}
         if self.effort.spent:
             return
         data = network.whole_batches(network.data(self.device))
@@ -210,22 +219,18 @@ class Bench:
             self.write()
 
     def method(self, network: Network, name: str, data: Data) -> Contender:
-        """One, built when its turn has come."""
+        """One method, built when its turn comes."""
         settling = self.settings.settling if name.startswith(SETTLING) else 0
         return contenders.ours(network.run(self.settings.overrides, name), data, settling)
 
     def note(self, network: Network, name: str, row: Row) -> None:
-        """Keep a row, and say so."""
+        """Keep a row and print it."""
         self.result["networks"][network.name]["contenders"][name] = row
-        print(f"{network.name}: {said(name, row)}", flush=True)
+        print(f"{network.name}: {described(name, row)}", flush=True)
 
     def write(self) -> None:
-        """The JSON as it is so far."""
+        """Write the JSON with what is known so far."""
         found = self.result["networks"]
         self.result |= {"targets": targets(found), "not_measured": not_measured(found)}
         self.settings.out.mkdir(parents=True, exist_ok=True)
         write_json_atomically(self.target, self.result)
-
-
-if __name__ == "__main__":
-    main()

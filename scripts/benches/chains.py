@@ -1,13 +1,12 @@
 """Time AugMix images, ours in batches against Pillow one by one, on one core; checks them equal.
 
-Both start from the same draws and end in float tensors: three chains an image, mixed with it. Ours
-and Pillow's take turns; each figure is the median over rounds, in seconds of this process, so that
-others on the machine count less. Writes results/bench/chains.json.
+Both start from the same draws and end in float tensors: three chains per image, mixed with it. They
+take turns. Each figure is the median over rounds, in this process's CPU seconds, so that others on
+the machine matter less. Writes chains.json.
 """
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from time import process_time
 from typing import Any
@@ -31,19 +30,19 @@ Images = Float[Tensor, "n c h w"]
 BATCHES = {32: 128, 224: 32}
 
 
-def main() -> None:
-    """Measure, print, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", type=int, default=[32, 224], help="pixels a side")
-    parser.add_argument("--batch", type=int, help="images; by default 128, and 32 at 224 pixels")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Define the command line."""
+    parser.add_argument("--sizes", nargs="*", type=int, default=[32, 224], help="pixels per side")
+    parser.add_argument("--batch", type=int, help="images; default: 128, and 32 at 224 pixels")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
-    arguments = parser.parse_args()
 
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Measure, print, write the JSON."""
     torch.set_num_threads(1)
     keep_freed_memory()
     origin = provenance("cpu")
-    print(f"{origin['device']['name']}, one core; AugMix images a second")
+    print(f"{origin['device']['name']}, one core; AugMix images per second")
     print(f"{'pixels':>6} {'batch':>6} {'ours':>10} {'Pillow':>10} {'ratio':>7}")
     rows = {}
     for size in arguments.sizes:
@@ -58,7 +57,7 @@ def main() -> None:
 
 
 def compared(size: int, count: int, rounds: int) -> dict[str, Any]:
-    """Images a second of both, and the median ratio within a round; the first round is dropped."""
+    """Images per second of both, and the median ratio within a round; the first is dropped."""
     pixels, rng = scenes(size, count), Rng.seeded(0)
     plan = Plan.drawn(count, 3, None, 3.0, rng)
     m, w = beta(1.0, count, rng).float(), dirichlet(count, 3, rng).float()
@@ -92,12 +91,12 @@ def scenes(size: int, count: int) -> Pixels:
 
 
 def in_batches(pixels: Pixels, x: Images, plan: Plan, m: Tensor, w: Tensor) -> Images:
-    """The suite's own."""
+    """This suite's way."""
     return mixture(x, rendered(x, plan), m, w)
 
 
 def one_by_one(pixels: Pixels, x: Images, plan: Plan, m: Tensor, w: Tensor) -> Images:
-    """What a data loader does: Pillow image by image, operator by operator."""
+    """A data loader's way: Pillow, image by image, operator by operator."""
     operators, levels = plan.operators.tolist(), plan.levels.tolist()
     lengths = plan.lengths.tolist()
     mixed = []
@@ -119,7 +118,7 @@ def to_tensor(image: Image.Image) -> Float[Tensor, "c h w"]:
 
 
 def whole(level: float, largest: float) -> int:
-    """A level, which is signed, as an integer parameter."""
+    """An integer parameter from a signed level."""
     return int(level * largest / 10)
 
 
@@ -139,7 +138,3 @@ PILLOW: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "translate_x": lambda im, v: affine(im, 1, 0, whole(v, im.width / 3), 0, 1, 0),
     "translate_y": lambda im, v: affine(im, 1, 0, 0, 0, 1, whole(v, im.height / 3)),
 }
-
-
-if __name__ == "__main__":
-    main()

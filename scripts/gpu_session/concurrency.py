@@ -1,7 +1,7 @@
 """One, two and four processes at once on one device, with and without CUDA MPS.
 
-MPS is started here, where it is installed, with folders of its own, and quit here. Nothing else of
-the device is touched.
+If MPS is installed, it is started here, with folders of its own, and stopped here. No other setting
+of the device is changed.
 """
 
 import os
@@ -16,22 +16,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
-from quarter.parts import PartError
-from quarter.pool import Row, done, read
-from quarter.processes import POLL, Child, ending
+from gpu_session.parts import PartError
+from gpu_session.pool import Row, done, read
+from gpu_session.processes import POLL, Child, ending
 from vicinal.files import write_json_atomically
 
 CONTROL = "nvidia-cuda-mps-control"
 COUNTS = (1, 2, 4)
-SECONDS = 3.0  # of a measurement
-PATIENCE = 20.0  # with the daemon
-LEAVES = 5.0  # seconds
+SECONDS = 3.0  # per measurement
+TIMEOUT = 20.0  # seconds to wait for the daemon
+EXIT = 5.0  # seconds that processes have to end by themselves
 
 
 def attempt(
     target: Path, form: str, environment: Mapping[str, str], deadline: float, rehearse: bool
 ) -> None:
-    """Measure, unless that is done; what fails is written down beside what was measured."""
+    """Measure, unless that is done; an error is written beside what was measured."""
     if not done(target.parent, target.stem):
         try:
             measure(target, form, environment, deadline, rehearse)
@@ -42,19 +42,19 @@ def attempt(
 def measure(
     target: Path, form: str, environment: Mapping[str, str], deadline: float, rehearse: bool
 ) -> None:
-    """Write images a second by the number of processes, each as soon as it is known."""
+    """Write images per second by the number of processes, each as soon as it is known."""
     counts, seconds = ((1, 2), 0.3) if rehearse else (COUNTS, SECONDS)
     folder = target.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     flags = ["--rehearse"] if rehearse else []
-    command = [sys.executable, "-m", "quarter.member", str(folder)]
+    command = [sys.executable, "-m", "gpu_session.member", str(folder)]
     row: Row = {}
     with ExitStack() as ended:
         members = [
             ended.enter_context(
                 Child(
-                    [*command, str(k), form, *flags], folder / f"{k}.log", environment, asked=True
+                    [*command, str(k), form, *flags], folder / f"{k}.log", environment, stdin=True
                 )
             )
             for k in range(counts[-1])
@@ -63,38 +63,38 @@ def measure(
         for count in counts:
             start = time.time() + 0.2
             for member in members[:count]:
-                member.ask(f"{count} {start} {seconds}")
+                member.send(f"{count} {start} {seconds}")
             files = [folder / f"{count}-{k}.json" for k in range(count)]
             await_files(files, members, deadline)
             each = [(read(file) or {})["rate"] for file in files]
             row[str(count)] = {"images_per_second": sum(each), "each": each}
             write_json_atomically(target, row)
-        for member in members:  # MPS wants its clients to leave by themselves
-            member.hang_up()
+        for member in members:  # MPS wants its clients to end by themselves
+            member.close_stdin()
         for member in members:
-            member.wait(min(deadline, monotonic() + LEAVES))
+            member.wait(min(deadline, monotonic() + EXIT))
 
 
 def await_files(files: Sequence[Path], members: Sequence[Child], deadline: float) -> None:
-    """Until all are there; an error where a member ended before, or the time."""
+    """Wait until all exist; an error if a process or the time ends first."""
     while not all(file.exists() for file in files):
         for member in members:
             if (code := member.code) is not None:
                 raise PartError(f"a process {ending(code)}\n{member.tail}")
         if monotonic() > deadline:
-            said = "\n".join(member.tail for member in members)
-            raise PartError(f"hung: killed, {len(members)} processes\n{said}")
+            tails = "\n".join(member.tail for member in members)
+            raise PartError(f"hung: killed, {len(members)} processes\n{tails}")
         time.sleep(POLL)
 
 
 def installed() -> bool:
-    """Whether there is MPS."""
+    """Whether MPS is installed."""
     return shutil.which(CONTROL) is not None
 
 
 @contextmanager
 def mps(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment of processes that share the device through a daemon, which ends with it."""
+    """Run MPS's daemon during the block; the environment for processes that share the device."""
     with tempfile.TemporaryDirectory(prefix="vicinal-mps-") as folder:
         pipe, log = Path(folder, "pipe"), Path(folder, "log")
         pipe.mkdir()
@@ -113,15 +113,15 @@ def mps(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
                 end_daemon(pipe / f"{CONTROL}.pid")
 
 
-def command(words: Sequence[str], environment: Mapping[str, str], told: str = "") -> None:
-    """One of the daemon's."""
+def command(words: Sequence[str], environment: Mapping[str, str], text: str = "") -> None:
+    """Run one of the daemon's commands."""
     try:
         subprocess.run(
             words,
-            input=told,
+            input=text,
             env=environment,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -131,7 +131,7 @@ def command(words: Sequence[str], environment: Mapping[str, str], told: str = ""
 
 
 def end_daemon(file: Path) -> None:
-    """The daemon of this folder, where it does not listen."""
+    """Kill the daemon of this folder if it did not quit."""
     if file.exists():
         with suppress(ProcessLookupError):
             os.kill(int(file.read_text()), signal.SIGKILL)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from quarter import carry, crowd, halve, summary
-from quarter.choose import Crowd, Measured
-from quarter.forms import FORMS
-from quarter.parts import PartError
+from gpu_session import carry, concurrency, halve, summary
+from gpu_session.choose import Concurrency, Measured
+from gpu_session.forms import FORMS
+from gpu_session.parts import PartError
 from safetensors.torch import load_file, save_file
 
 JOB = {
@@ -21,7 +21,7 @@ JOB = {
 
 
 def measured(**parts: dict[str, Any]) -> Measured:
-    return Measured(**({key: {} for key in ("steps", "pace", "crowd", "runs")} | parts))
+    return Measured(**({key: {} for key in ("steps", "pace", "concurrency", "runs")} | parts))
 
 
 def pace(**rates: float) -> dict[str, Any]:
@@ -49,36 +49,36 @@ def test_as_many_run_at_once_as_end_the_most_runs() -> None:
         "mps": {"1": {"images_per_second": 99.0}, "4": {"images_per_second": 180.0}},
     }
     true = {"train_seconds": 1.0, "evaluate_seconds": 0.1, "first_seconds": 0.0}
-    known = measured(crowd=rows, pace=pace(compiled=1e9) | {"net.epochs-compiled": true})
+    known = measured(concurrency=rows, pace=pace(compiled=1e9) | {"net.epochs-compiled": true})
     # A run takes 240 s alone, 320 s as one of two, 533 s as one of four.
-    assert known.together(JOB, 100) == Crowd()
-    assert known.together(JOB, 300) == Crowd()
-    assert known.together(JOB, 340) == Crowd(2, False, 1.5)
-    assert known.together(JOB, 560) == Crowd(4, True, 1.8)
-    assert measured(crowd={"plain": {"error": "hung"}}).together(JOB, 1e9) == Crowd()
+    assert known.together(JOB, 100) == Concurrency()
+    assert known.together(JOB, 300) == Concurrency()
+    assert known.together(JOB, 340) == Concurrency(2, False, 1.5)
+    assert known.together(JOB, 560) == Concurrency(4, True, 1.8)
+    assert measured(concurrency={"plain": {"error": "hung"}}).together(JOB, 1e9) == Concurrency()
 
 
 def test_a_runs_length_follows_from_the_best_that_is_known_of_it() -> None:
-    def seconds(together: Crowd, **parts: dict[str, Any]) -> float | None:
+    def seconds(together: Concurrency, **parts: dict[str, Any]) -> float | None:
         return measured(**parts).seconds(JOB, together, 200)
 
-    assert seconds(Crowd()) is None
+    assert seconds(Concurrency()) is None
     rates = pace(compiled=50_000.0)
-    rough = seconds(Crowd(), pace=rates)
+    rough = seconds(Concurrency(), pace=rates)
     assert rough == pytest.approx(60 + 200 * (1.1 + 1 / 15))
     true = {"train_seconds": 1.2, "evaluate_seconds": 0.1, "first_seconds": 20.0}
     exact = rates | {"net.epochs-compiled": true}
-    assert seconds(Crowd(), pace=exact) == pytest.approx(20 + 200 * (1.1 * 1.2 + 0.1))
-    four = seconds(Crowd(4, gain=2.0), pace=exact)
+    assert seconds(Concurrency(), pace=exact) == pytest.approx(20 + 200 * (1.1 * 1.2 + 0.1))
+    four = seconds(Concurrency(4, gain=2.0), pace=exact)
     assert four == pytest.approx(20 + 2 * 200 * (1.1 * 1.2 + 0.1))
     run = {"name": JOB["name"], "at_once": 1, "seconds_per_epoch": 0.9}
-    assert seconds(Crowd(), pace=exact, runs={"a": run}) == pytest.approx(20 + 180)
-    assert seconds(Crowd(4, gain=2.0), pace=exact, runs={"a": run}) == four
+    assert seconds(Concurrency(), pace=exact, runs={"a": run}) == pytest.approx(20 + 180)
+    assert seconds(Concurrency(4, gain=2.0), pace=exact, runs={"a": run}) == four
 
 
 def control(folder: Path, body: str) -> Path:
     """Stands for NVIDIA's program: notes how it is called."""
-    program = folder / "bin" / crowd.CONTROL
+    program = folder / "bin" / concurrency.CONTROL
     program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(f'#!/bin/sh\necho "$1 $CUDA_MPS_PIPE_DIRECTORY $(cat)" >> {folder}/called\n')
     with program.open("a") as file:
@@ -91,11 +91,11 @@ def test_mps_is_quit_whatever_happens_in_folders_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{control(tmp_path, '')}:{os.environ['PATH']}")
-    assert crowd.installed()
+    assert concurrency.installed()
     pipes: list[str] = []
 
     def interrupted() -> None:
-        with crowd.mps(os.environ) as shared:
+        with concurrency.mps(os.environ) as shared:
             pipes.append(shared["CUDA_MPS_PIPE_DIRECTORY"])
             assert Path(pipes[0]).is_dir()
             raise KeyError
@@ -112,7 +112,10 @@ def test_mps_that_does_not_start_is_an_error_of_its_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{control(tmp_path, 'exit 1')}:{os.environ['PATH']}")
-    with pytest.raises(PartError, match=rf"^{crowd.CONTROL} -d failed"), crowd.mps(os.environ):
+    with (
+        pytest.raises(PartError, match=rf"^{concurrency.CONTROL} -d failed"),
+        concurrency.mps(os.environ),
+    ):
         pytest.fail("begun all the same")
 
 
@@ -143,7 +146,7 @@ def test_what_is_carried_lets_a_begun_run_go_on_and_leaves_the_rest(tmp_path: Pa
         str(tmp_path.joinpath(p).relative_to(tmp_path)) for p in expected
     )
     assert len(set(lines)) == len(lines)
-    assert f"begun: {begun.relative_to(tmp_path)}" in summary.page(tmp_path)
+    assert f"unfinished: {begun.relative_to(tmp_path)}" in summary.page(tmp_path)
 
 
 def test_weights_that_are_too_large_are_carried_in_half_the_bytes(
@@ -176,7 +179,7 @@ def test_the_summary_shows_what_failed_and_why(tmp_path: Path) -> None:
         "steps/method=mixup.graphs": {"error": "RuntimeError: capture", "tail": "line 12"},
         "pace/net.bare": {"images_per_second": 10.0, "spread": 0.0, "warmup_seconds": 1.0},
         "pace/net.graphs": {"images_per_second": 25.0, "spread": 0.01, "warmup_seconds": 2.0},
-        "crowd/plain": {"1": {"images_per_second": 100.0}, "2": {"images_per_second": 150.0}},
+        "concurrency/plain": {"1": {"images_per_second": 100.0}, "2": {"images_per_second": 150.0}},
     }
     for name, row in rows.items():
         path = tmp_path / f"{name}.json"
@@ -185,9 +188,9 @@ def test_the_summary_shows_what_failed_and_why(tmp_path: Path) -> None:
     said = {"test": "test_gpu.py::test_a", "outcome": "failed", "seconds": 1, "tail": "E assert"}
     (tmp_path / "tests.jsonl").write_text(f"{json.dumps(said)}\n")
     page = summary.page(tmp_path)
-    assert "3 combinations: 1 failed, 1 lose otherwise than fp32" in page
+    assert "3 combinations: 1 failed, 1 with another loss than fp32" in page
     assert "| method mixup | 5.0 ≠ 25.0% | 10.0 | **failed** |" in page
     assert "method=mixup.graphs: RuntimeError: capture\n\n```\nline 12" in page
     assert "test_gpu.py::test_a\n\n```\nE assert" in page
     assert "| net | graphs | 25 | 1.0% |  | 2.50 |" in page
-    assert "The most: 2 at once, 1.50 times the pace of one" in page
+    assert "Best: 2 at once, 1.50 times the pace of one" in page

@@ -1,23 +1,23 @@
-"""What the measurements say: the form to train in, how many at once, and how long a run takes."""
+"""What the measurements say: the form to train in, how many at once, and how long runs take."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quarter.pool import Row, read, rows
+from gpu_session.pool import Row, read, rows
 
 Job = dict[str, Any]  # of the plan
-LIKE = 0.02  # as a share: how far a form's first loss may lie from that in fp32
-MARGIN = 1.03  # of predictions
-USUAL = "compiled"  # where nothing is known
-BUILDS = 60.0  # seconds before a network's first step, where they were not measured
-FORWARD = 3.0  # an evaluation is as many times as fast as training, by images
+LIKE = 0.02  # how far a form's first loss may be from that in fp32, as a share of it
+MARGIN = 1.03  # on predictions
+USUAL = "compiled"  # the form, if nothing is known
+BUILDS = 60.0  # seconds before a network's first step, unless measured
+FORWARD = 3.0  # an evaluation is this many times faster than training, per image
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """How many runs at once, by MPS or not, and how much faster all of them are than one."""
+class Concurrency:
+    """How many runs at once, under MPS or not, and their pace together over that of one."""
 
     count: int = 1
     mps: bool = False
@@ -26,28 +26,30 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Measured:
-    """All results so far, by part and item; those of runs by run."""
+    """All results so far, by part and item; for runs, by run."""
 
     steps: Mapping[str, Row]
     pace: Mapping[str, Row]
-    crowd: Mapping[str, Row]
+    concurrency: Mapping[str, Row]
     runs: Mapping[str, Row]
 
     @classmethod
     def under(cls, out: Path) -> "Measured":
-        """What lies there."""
-        steps, pace, crowd = (dict(rows(out / name)) for name in ("steps", "pace", "crowd"))
-        return cls(steps, pace, crowd, read(out / "runs.json") or {})
+        """Read what is there."""
+        steps, pace, concurrency = (
+            dict(rows(out / name)) for name in ("steps", "pace", "concurrency")
+        )
+        return cls(steps, pace, concurrency, read(out / "runs.json") or {})
 
     def sound(self, network: str, form: str) -> bool:
-        """Whether a form's steps went well and lost what they should, as far as is known."""
+        """Whether a form's steps ran and had the right losses, as far as is known."""
         item = f"network={network}.{form}"
-        row, distance = self.steps.get(item, {}), apart(self.steps, item)
+        row, distance = self.steps.get(item, {}), difference(self.steps, item)
         failed = "error" in row and not row.get("late")
         return not failed and (distance is None or distance <= LIKE)
 
     def rates(self, network: str) -> dict[str, float]:
-        """Images a second of a network in the forms that may be used, by form."""
+        """A network's images per second, by form, for the forms that may be used."""
         found = {}
         for item, row in self.pace.items():
             name, _, form = item.partition(".")
@@ -61,30 +63,30 @@ class Measured:
         known = self.rates(network)
         return max(known, key=lambda form: known[form]) if known else USUAL
 
-    def crowds(self) -> list[Crowd]:
-        """Every number of runs at once that was timed; one, whatever was."""
+    def concurrencies(self) -> list[Concurrency]:
+        """Every number of runs at once that was timed, and always one."""
         paces = {
             (int(count), kind == "mps"): row["images_per_second"]
-            for kind, counts in self.crowd.items()
+            for kind, counts in self.concurrency.items()
             for count, row in counts.items()
             if count.isdigit()
         }
         alone = paces.pop((1, False), None)
         if alone is None:
-            return [Crowd()]
-        return [Crowd(), *(Crowd(*how, pace / alone) for how, pace in paces.items())]
+            return [Concurrency()]
+        return [Concurrency(), *(Concurrency(*how, pace / alone) for how, pace in paces.items())]
 
-    def together(self, job: Job, left: float) -> Crowd:
-        """How many at once end the most runs like this one in so many seconds, or the fewest."""
+    def together(self, job: Job, left: float) -> Concurrency:
+        """The number at once that ends the most runs like this one in time; the fewest if equal."""
 
-        def ended(crowd: Crowd) -> int:
-            each = self.seconds(job, crowd, job["epochs"])
-            return 0 if each is None else crowd.count * int(left / (MARGIN * each))
+        def ended(runs: Concurrency) -> int:
+            seconds = self.seconds(job, runs, job["epochs"])
+            return 0 if seconds is None else runs.count * int(left / (MARGIN * seconds))
 
-        return max(self.crowds(), key=lambda crowd: (ended(crowd), -crowd.count))
+        return max(self.concurrencies(), key=lambda runs: (ended(runs), -runs.count))
 
-    def seconds(self, job: Job, together: Crowd, epochs: int) -> float | None:
-        """Of so many epochs, each with its evaluation; None where the network was not timed."""
+    def seconds(self, job: Job, together: Concurrency, epochs: int) -> float | None:
+        """How long that many epochs with evaluations take; None if the network was not timed."""
         model, method = job["name"].split("/")[1:3]
         form, known = self.fastest(model), self.rates(model)
         true = self.pace.get(f"{model}.epochs-{form}", {})
@@ -107,8 +109,8 @@ class Measured:
         return builds + epochs * each * together.count / together.gain
 
 
-def apart(steps: Mapping[str, Row], item: str) -> float | None:
-    """How far the first loss lies from that in fp32, as a share of it."""
+def difference(steps: Mapping[str, Row], item: str) -> float | None:
+    """How far the first loss is from that in fp32, as a share of it; None if not measured."""
     exact, own = steps.get(f"{item.rpartition('.')[0]}.fp32", {}), steps.get(item, {})
     if "losses" not in exact or "losses" not in own:
         return None

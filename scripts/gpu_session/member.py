@@ -1,8 +1,8 @@
-"""One of several processes at once on one device: `python -m quarter.member FOLDER NUMBER FORM`.
+"""One of several processes that share a device: `python -m gpu_session.member FOLDER NUMBER FORM`.
 
-Builds, warms up and leaves ready-NUMBER. Then, for each COUNT that it is asked on its input:
-`COUNT START SECONDS` (by the clock of the machine): trains from START on for so long, and leaves
-COUNT-NUMBER.json with its images a second.
+Builds, warms up and writes ready-NUMBER. Then reads lines `COUNT START SECONDS` from its input; for
+each it trains from START (by the machine's clock) for so long and writes COUNT-NUMBER.json with its
+images per second.
 """
 
 import sys
@@ -14,16 +14,16 @@ from benches import contenders
 from benches.networks import known_networks
 from benches.racing import now, prepared
 
-from quarter.forms import forms
-from quarter.pace import EFFORT, REHEARSAL
-from quarter.tracing import trace_only
+from gpu_session.forms import forms
+from gpu_session.pace import EFFORT, REHEARSAL
+from gpu_session.tracing import trace_only
 from vicinal.files import write_json_atomically
 
-TOGETHER = 10  # steps between two looks at the clock, each of which waits for the device
+STEPS = 10  # steps between looks at the clock, each of which waits for the device
 
 
 def main() -> None:
-    """Build, say so, and train whenever asked."""
+    """Build, report that it is ready, and train on request."""
     folder, number, form, *flags = sys.argv[1:]
     rehearse = "--rehearse" in flags
     if rehearse:
@@ -40,7 +40,7 @@ def main() -> None:
         time.sleep(max(0.0, float(start) - time.time()))
         images, passed, began = 0, 0.0, now()
         while passed < float(seconds):
-            images += sum(next(steps) for _ in range(TOGETHER))
+            images += sum(next(steps) for _ in range(STEPS))
             passed = now() - began
         write_json_atomically(Path(folder, f"{count}-{number}.json"), {"rate": images / passed})
 
