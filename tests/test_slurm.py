@@ -1,4 +1,4 @@
-"""The tasks of a Slurm step are the ranks of a run, where the run says so, and only there."""
+"""The tasks of a Slurm step are the ranks of a run with runtime=slurm, and only there."""
 
 import json
 import os
@@ -25,15 +25,15 @@ BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_L
 
 
 def step(rank: int, tasks: int = 2, number: int = 0) -> dict[str, str]:
-    """What srun tells a task."""
-    told = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": str(number)}
-    told |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_NUM_TASKS": str(tasks)}
-    return told | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+    """The variables that srun sets for a task."""
+    variables = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": str(number)}
+    variables |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_NUM_TASKS": str(tasks)}
+    return variables | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Without what a launcher of these tests may have told them; as before, afterwards."""
+    """Without variables that a launcher of these tests may have set; restored afterwards."""
     before = dict(os.environ)
     for name in [*LAUNCHED, *(word for word in os.environ if word.startswith("SLURM_"))]:
         monkeypatch.delenv(name, raising=False)
@@ -43,15 +43,15 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     os.environ.update(before)
 
 
-def tell(environment: pytest.MonkeyPatch, told: dict[str, str]) -> None:
-    for name, value in told.items():
+def set_variables(environment: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
         environment.setenv(name, value)
 
 
-def train(out: Path, told: dict[str, str], *more: str) -> subprocess.Popen[str]:
+def train(out: Path, variables: dict[str, str], *more: str) -> subprocess.Popen[str]:
     paths = [f"out={out}", f"results={out}/results"]
     command = [sys.executable, str(TRAIN), *SMALL, *paths, *more]
-    ours = {name: value for name, value in os.environ.items() if name not in LAUNCHED} | told
+    ours = {name: value for name, value in os.environ.items() if name not in LAUNCHED} | variables
     pipe = subprocess.PIPE
     return subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, env=ours)
 
@@ -69,12 +69,13 @@ def test_ranks_meet_on_the_first_host_of_the_list(nodes: str, first: str) -> Non
     assert first_host(nodes) == first
 
 
-def test_a_task_of_srun_learns_what_torchrun_would_have_said(
+def test_a_task_of_srun_gets_the_variables_that_torchrun_sets(
     environment: pytest.MonkeyPatch,
 ) -> None:
-    tell(environment, step(3, tasks=16) | {"SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "n[4-5]"})
+    task = {"SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "n[4-5]"}
+    set_variables(environment, step(3, tasks=16) | task)
     become_rank()
-    become_rank()  # of the next run of a sweep
+    become_rank()  # for the next run of a sweep
     assert [os.environ[name] for name in LAUNCHED[:4]] == ["3", "1", "16", "n4"]
 
 
@@ -82,45 +83,46 @@ def test_all_tasks_of_a_step_meet_at_one_port_and_other_steps_at_another(
     environment: pytest.MonkeyPatch,
 ) -> None:
     ports = []
-    for told in (step(0), step(1), step(0, number=1)):
+    for variables in (step(0), step(1), step(0, number=1)):
         for name in LAUNCHED:
             environment.delenv(name, raising=False)
-        tell(environment, told)
+        set_variables(environment, variables)
         become_rank()
         ports.append(os.environ["MASTER_PORT"])
     assert ports[0] == ports[1] != ports[2]
 
 
-def test_a_batch_script_is_no_rank_although_it_has_a_rank_of_slurm(
+def test_a_batch_script_is_not_a_rank_although_slurm_gives_it_one(
     environment: pytest.MonkeyPatch,
 ) -> None:
-    tell(environment, BATCH)
+    set_variables(environment, BATCH)
     with pytest.raises(RunError, match=r"runtime\.slurm must be false outside a Slurm step"):
         become_rank()
 
 
-def test_torchruns_ranks_are_not_counted_anew(environment: pytest.MonkeyPatch) -> None:
-    tell(environment, step(0, tasks=2) | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "16"})
+def test_ranks_of_torchrun_are_kept(environment: pytest.MonkeyPatch) -> None:
+    rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "16"}
+    set_variables(environment, step(0, tasks=2) | rank)
     with pytest.raises(RunError, match=r"must be false under torchrun.*WORLD_SIZE is 16"):
         become_rank()
 
 
 def test_two_tasks_train_one_run_and_the_first_alone_prints(tmp_path: Path) -> None:
-    for said in ("", "finished already"):
+    for message in ("", "finished already"):
         tasks = [train(tmp_path, step(rank), "runtime.slurm=true") for rank in range(2)]
-        heard = [task.communicate(timeout=120) for task in tasks]
-        assert [task.returncode for task in tasks] == [0, 0], heard
-        assert said in heard[0][0]
-        assert heard[1][0] == ""
+        outputs = [task.communicate(timeout=120) for task in tasks]
+        assert [task.returncode for task in tasks] == [0, 0], outputs
+        assert message in outputs[0][0]
+        assert outputs[1][0] == ""
     (path,) = tmp_path.glob("digits/**/record.json")
     assert [session["ranks"] for session in json.loads(path.read_text())["sessions"]] == [2]
 
 
-def test_a_job_of_submitit_with_one_task_is_no_rank(tmp_path: Path) -> None:
-    told = step(0, tasks=1) | {"SUBMITIT_EXECUTOR": "slurm"}
-    task = train(tmp_path, told, "runtime.slurm=true")
-    heard = task.communicate(timeout=120)
-    assert task.returncode == 0, heard
+def test_a_job_of_submitit_with_one_task_is_not_a_rank(tmp_path: Path) -> None:
+    variables = step(0, tasks=1) | {"SUBMITIT_EXECUTOR": "slurm"}
+    task = train(tmp_path, variables, "runtime.slurm=true")
+    output = task.communicate(timeout=120)
+    assert task.returncode == 0, output
     (path,) = tmp_path.glob("digits/**/record.json")
     assert json.loads(path.read_text())["sessions"][0]["ranks"] == 1
 
@@ -128,7 +130,7 @@ def test_a_job_of_submitit_with_one_task_is_no_rank(tmp_path: Path) -> None:
 def test_several_tasks_of_submitit_do_not_race_for_one_run(
     environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tell(environment, step(1) | {"SUBMITIT_EXECUTOR": "slurm"})
+    set_variables(environment, step(1) | {"SUBMITIT_EXECUTOR": "slurm"})
     environment.setattr(sys, "argv", ["train.py", *SMALL, f"out={tmp_path}/out"])
     with pytest.raises(SystemExit):
         main()
@@ -161,13 +163,13 @@ def test_more_tasks_than_gpus_are_refused(
 
 
 class LeftError(Exception):
-    """Stands for the exit of a launcher that requeued the job."""
+    """A launcher exits because it has requeued the job."""
 
 
-def test_where_the_first_ranks_launcher_leaves_the_others_are_preempted_too(
+def test_if_the_launcher_of_rank_zero_exits_the_others_are_preempted_too(
     tmp_path: Path,
 ) -> None:
-    """submitit requeues from the first task alone; on the others its handler returns."""
+    """submitit requeues from the first task only; on the others its handler returns."""
 
     def requeue(*_: object) -> None:
         if ranks.first():
@@ -177,7 +179,7 @@ def test_where_the_first_ranks_launcher_leaves_the_others_are_preempted_too(
         saved: list[Any] = []
         signal.signal(signal.SIGUSR2, requeue)
         with stopping() as stop:
-            if ranks.rank() == 1:  # whoever hears it
+            if ranks.rank() == 1:
                 os.kill(os.getpid(), signal.SIGUSR2)
             with pytest.raises((LeftError, PreemptedError)) as found:
                 stop.obey(lambda: saved.append("saved"))
@@ -188,15 +190,15 @@ def test_where_the_first_ranks_launcher_leaves_the_others_are_preempted_too(
     assert found == [["saved", LeftError], ["saved", PreemptedError]]
 
 
-def test_where_a_launcher_wants_the_run_to_go_on_all_ranks_do(tmp_path: Path) -> None:
+def test_if_a_launcher_lets_the_run_go_on_all_ranks_go_on(tmp_path: Path) -> None:
     def went_on() -> int:
-        heard: list[int] = []
-        signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+        received: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
         with stopping() as stop:
             if ranks.first():
                 os.kill(os.getpid(), signal.SIGTERM)
             stop.obey(lambda: None)
             stop.obey(lambda: None)
-        return len(heard)
+        return len(received)
 
     assert on_two(went_on, tmp_path) == [1, 1]

@@ -37,7 +37,7 @@ class Active:
     seen: int = 0  # epochs at the last poll
     pace: float | None = None  # seconds per epoch
     ends: float = 0.0  # at this pace
-    reason: str | None = None  # why it was told to stop
+    reason: str | None = None  # why it was stopped
 
 
 @dataclass

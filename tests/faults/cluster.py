@@ -127,10 +127,14 @@ def _end(folder: Path) -> None:
         deadline = time.monotonic() + 5
         while (left := _processes(folder)) and time.monotonic() < deadline:
             for process in left:
-                with suppress(ProcessLookupError):
-                    os.kill(process, number)
+                _signal(process, number)
             time.sleep(0.2)
     assert not _processes(folder), f"processes outlive SIGKILL: {_processes(folder)}"
+
+
+def _signal(process: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def _processes(folder: Path) -> list[int]:

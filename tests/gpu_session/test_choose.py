@@ -1,4 +1,4 @@
-"""What follows from the measurements, what is carried, and MPS's coming and going."""
+"""What follows from the measurements, what is copied, and how MPS starts and stops."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The parts of a quarter of an hour: none can stop the next, and all end within the budget."""
+"""The parts of a GPU session: none can stop the next, and all end within the budget."""
 
 import json
 import os
@@ -22,7 +22,7 @@ held = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("started", held.pid, flush=True)
 time.sleep(600)
 """
-# Leaves for each item what it is told; `hang` and `die` are taken literally.
+# Writes a result for each item; `hang` and `die` do what they say.
 WORKS = """
 import json, os, pathlib, sys, time
 for line in sys.stdin:
@@ -89,14 +89,14 @@ def test_a_part_that_crashes_is_reported_with_its_last_lines_and_the_next_runs(
 
 
 def test_a_summary_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    told: list[int] = []
+    written: list[int] = []
 
-    def tell() -> None:
-        told.append(1)
+    def write() -> None:
+        written.append(1)
         raise OSError("no space left on device")
 
-    run([Part("a", lambda _: None), Part("b", lambda _: None, reserve=0)], tmp_path, 60, tell)
-    assert len(told) == 2
+    run([Part("a", lambda _: None), Part("b", lambda _: None, reserve=0)], tmp_path, 60, write)
+    assert len(written) == 2
 
 
 def test_time_is_divided_by_weight_and_what_one_leaves_is_the_others(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_budget_is_kept_and_what_it_does_not_reach_is_named(tmp_path: Path) 
     assert late.items() <= found["late"].items()
 
 
-TOLD = """
+TERMINATED = """
 import os, pathlib, sys
 from gpu_session.parts import Part, leave_on_sigterm, run, complete
 from gpu_session.processes import Child
@@ -139,8 +139,8 @@ run([part], out, 600, lambda: None)
 """
 
 
-def test_who_is_told_to_end_ends_what_is_under_way(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", TOLD, str(tmp_path), HANGS]
+def test_sigterm_ends_what_is_running(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TERMINATED, str(tmp_path), HANGS]
     script = subprocess.Popen(command, env=environment(tmp_path))
     log, deadline = tmp_path / "log", monotonic() + 60
     while not (log.exists() and log.read_text()) and monotonic() < deadline:
@@ -217,9 +217,9 @@ def test_outcomes_of_tests_are_there_although_pytest_is_killed(tmp_path: Path) -
     )
     target = tmp_path / "tests.jsonl"
     words = ["-m", "pytest", "-q", "-p", "gpu_session.reports", "-c", os.devnull, str(tmp_path)]
-    told = environment(tmp_path) | {REPORTS: str(target), "PYTEST_XDIST_WORKER": ""}
-    told.pop("PYTEST_XDIST_WORKER")
-    with Child([sys.executable, *words], tmp_path / "log", told, tmp_path) as tests:
+    variables = environment(tmp_path) | {REPORTS: str(target), "PYTEST_XDIST_WORKER": ""}
+    variables.pop("PYTEST_XDIST_WORKER")
+    with Child([sys.executable, *words], tmp_path / "log", variables, tmp_path) as tests:
         assert tests.wait(monotonic() + 120) == -9
     sound, wrong = (json.loads(line) for line in target.read_text().splitlines())
     assert (sound["test"], sound["outcome"]) == ("test_it.py::test_sound", "passed")

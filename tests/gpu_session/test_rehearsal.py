@@ -1,4 +1,4 @@
-"""The quarter of an hour on a GPU, once, small, on a CPU: with a run that was begun before."""
+"""A small GPU session on a CPU, with a run that an earlier session left unfinished."""
 
 import json
 import signal
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from gpu_session.processes import ROOT, environment
 
-pytestmark = pytest.mark.xdist_group("rehearsal of the quarter of an hour")  # once, not per worker
+pytestmark = pytest.mark.xdist_group("rehearsal of a GPU session")  # once, not per worker
 NETWORK = "wrn10_2"
 SCRIPT = ROOT / "scripts" / "gpu.py"
 
@@ -19,8 +19,8 @@ SCRIPT = ROOT / "scripts" / "gpu.py"
 def gpu(out: Path, *words: str) -> str:
     command = [sys.executable, str(SCRIPT), "--rehearse", "--out", str(out), *words]
     command += ["--budget", "3000"]  # of a machine with much else to do
-    told = environment(out) | {"HOME": "/nowhere"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=told)
+    variables = environment(out) | {"HOME": "/nowhere"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
     return done.stdout
 
 

@@ -1,4 +1,4 @@
-"""Real runs: none is begun that cannot end, a slow one stops, and what was begun goes on."""
+"""Real runs: none starts that cannot end in time, a slow one stops, unfinished ones resume."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from gpu_session.runs import Runs
 
 from vicinal.files import write_json_atomically
 
-# Stands for train.py: an epoch takes SECONDS; told to stop, it leaves a checkpoint and goes on from
-# there. `deaf` does not stop, `die` fails.
+# Instead of train.py: an epoch takes SECONDS; on SIGTERM it writes a checkpoint and later resumes
+# from it. `deaf` ignores SIGTERM, `die` fails.
 TRAIN = """
 import json, pathlib, signal, sys, time
 words = dict(word.split("=", 1) for word in sys.argv[1:])
