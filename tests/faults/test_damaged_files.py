@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def test_what_never_was_a_checkpoint_is_not_used_although_its_checksum_holds(
     name = f"epoch00001-step0000000001-{hashlib.sha256(content).hexdigest()[:16]}.pt"
     (tmp_path / name).write_bytes(content)
     assert checkpoints.load() == {"step": 1}
-    assert f"{name} is no checkpoint" in capsys.readouterr().err
+    assert re.search(f"{name} .*not used", capsys.readouterr().err)
 
 
 def test_a_checkpoint_that_the_disk_does_not_give_back_is_not_used(
@@ -33,7 +34,7 @@ def test_a_checkpoint_that_the_disk_does_not_give_back_is_not_used(
     checkpoints.save(0, 1, {"step": 1})
     (tmp_path / "epoch00002-step0000000002-0.pt").mkdir()  # reading it is an OSError
     assert checkpoints.load() == {"step": 1}
-    assert "is damaged (Is a directory); not used" in capsys.readouterr().err
+    assert re.search("Is a directory.*not used", capsys.readouterr().err)
 
 
 def test_a_packed_file_that_is_damaged_or_hostile_counts_as_not_packed(tmp_path: Path) -> None:

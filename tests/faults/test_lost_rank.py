@@ -45,7 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.trials(20)
+@pytest.mark.trials(10)
 def test_a_lost_rank(
     trial: int, whole: Path, draw: Random, tmp_path: Path, record_property: Callable[..., None]
 ) -> None:
