@@ -10,8 +10,8 @@ import pytest
 from faults.runs import (
     RUNTIME,
     TINY,
-    assert_loadable,
     assert_same_outcome,
+    assert_whole_checkpoints,
     checkpoints,
     finish,
     interrupt,
@@ -50,7 +50,7 @@ def test_killed_while_writing_checkpoints(
     while killed():
         kills += 1
         half_written += any(out.rglob(".*.tmp"))
-        assert_loadable(out)
+        assert_whole_checkpoints(out)
     assert_same_outcome(out, whole)
     record_property("kills", kills)
     record_property("half_written", half_written)
@@ -77,7 +77,7 @@ def test_killed_at_any_moment_whatever_the_method(
     longest = 1.5 * (time.monotonic() - began)
     while (code := wait(start(lines, out), draw.uniform(0, longest))) < 0:
         kills += 1
-        assert_loadable(out)
+        assert_whole_checkpoints(out)
     assert code == 0, log(out)
     assert_same_outcome(out, tmp_path / "whole")
     record_property("kills", kills)
