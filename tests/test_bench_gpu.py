@@ -18,7 +18,7 @@ from benches.gpu import one_of_each_paper
 from benches.racing import Contender, Effort, race
 from torch import nn
 
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 
 pytestmark = pytest.mark.xdist_group("rehearsal of the GPU bench")  # once, not per worker
 SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"

@@ -40,11 +40,11 @@ from benches.floors import peaks
 from benches.judging import compared, described, not_measured, shared, table, targets
 from benches.networks import Network, known_networks
 from benches.racing import NOT_REACHED, Contender, Effort, Row, one_line, prepared, race, release
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 from vicinal.data.split import Data
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
 from vicinal.run import Run
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 # These methods draw many widths, and for each new one the libraries search how to compute it.
 SETTLING = ("gradaug",)

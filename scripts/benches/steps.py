@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from benches.drawn import composed, drawn_data, endless, names
 from benches.racing import now
 from vicinal.data.split import Data, Split
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
 from vicinal.run import Run
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 STEPS = 64  # data for this many are drawn once
 

@@ -9,7 +9,7 @@ from time import monotonic
 from gpu_session.parts import PartError, complete
 from gpu_session.pool import read
 from gpu_session.processes import ROOT, Child
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 WHOLE, LOOK, SEEDS, RUNS = 20_000, 200, (0, 1, 2), 6  # iterations; runs per seed
 REHEARSED = (20, 10, (0,), 6)

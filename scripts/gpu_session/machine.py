@@ -10,8 +10,8 @@ import torch
 from benches import nvidia
 
 from gpu_session.concurrency import CONTROL
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 # The modules that runs, benches and tests import.
 NEEDED = (

@@ -17,7 +17,7 @@ from benches.racing import now, prepared
 from gpu_session.forms import forms
 from gpu_session.pace import EFFORT, REHEARSAL
 from gpu_session.tracing import trace_only
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 STEPS = 10  # steps between looks at the clock, each of which waits for the device
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from gpu_session.pool import read
 from gpu_session.processes import TAIL, Child, ending
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 Note = dict[str, Any]
 ENDING = 1.0  # seconds that a part needs to end after its deadline

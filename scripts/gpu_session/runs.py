@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from gpu_session.choose import MARGIN, Concurrency, Job, Measured
 from gpu_session.pool import Row, read
 from gpu_session.processes import ROOT, Child, ending
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 GRACE = 10.0  # seconds that a stopped run has to write its checkpoint
 ENOUGH = 2  # epochs after the first, from which the length of the others is known

@@ -8,7 +8,7 @@ from pathlib import Path
 from gpu_session import carry
 from gpu_session.choose import LIKE, Measured, difference
 from gpu_session.pool import Row, read
-from vicinal.files import write_bytes_atomically
+from vicinal.storage.files import write_bytes_atomically
 
 Lines = Iterator[str]
 SHOWN = 8  # of a list that may be long

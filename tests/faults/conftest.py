@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from faults.runs import TINY, finish
 
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

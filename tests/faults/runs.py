@@ -18,9 +18,9 @@ import torch
 from faults.keeping import keep
 
 import vicinal.run
-from vicinal.checkpoints import Checkpoints
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.run import Run
+from vicinal.storage.checkpoints import Checkpoints
 from vicinal.train import main
 
 RUNTIME = "runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 runtime.progress=false"

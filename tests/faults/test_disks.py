@@ -25,10 +25,10 @@ from faults.runs import (
     wait,
 )
 
-from vicinal import records
-from vicinal.checkpoints import Checkpoints
 from vicinal.errors import RunError
 from vicinal.loop import Loop
+from vicinal.storage import records
+from vicinal.storage.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.xdist_group("faults")  # one undisturbed run for all
 

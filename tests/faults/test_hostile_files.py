@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from vicinal.checkpoints import Checkpoints
-from vicinal.data import arrays, cifar, stl10, tiny_imagenet
+from vicinal.data import cifar, npz, stl10, tiny_imagenet
 from vicinal.data.download import RemoteFile
 from vicinal.errors import RunError
+from vicinal.storage.checkpoints import Checkpoints
 
 
 class Call:
@@ -72,14 +72,14 @@ def load_checkpoint(folder: Path, content: bytes) -> None:
 
 def npz_file(path: Path, hidden: object, protocol: int) -> None:
     objects = np.array([hidden, None, None], dtype=object)
-    given = dict.fromkeys(arrays.KEYS, np.zeros(3)) | {arrays.KEYS[protocol % 4]: objects}
+    given = dict.fromkeys(npz.KEYS, np.zeros(3)) | {npz.KEYS[protocol % 4]: objects}
     np.savez(path, allow_pickle=True, **given)
-    arrays.images(path.with_suffix(".npz"))
+    npz.images(path.with_suffix(".npz"))
 
 
 def key_of_a_packed_folder(path: Path, hidden: object, protocol: int) -> None:
     np.savez(path, key=np.array([hidden, protocol], dtype=object))
-    if arrays.key(path.with_suffix(".npz")) is None:
+    if npz.key(path.with_suffix(".npz")) is None:
         raise RunError("counts as not packed")
 
 

@@ -22,10 +22,10 @@ from faults.runs import (
     wait,
 )
 
-from vicinal.checkpoints import Checkpoints
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 from vicinal.errors import PreemptedError
 from vicinal.loop import Loop
+from vicinal.storage.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.xdist_group("faults")  # one undisturbed run for all
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))

@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from vicinal.configs import CONFIGS, compose
+from vicinal.cli.configs import CONFIGS, compose
 from vicinal.run import Run
 from vicinal.train import main
 

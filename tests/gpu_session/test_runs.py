@@ -10,7 +10,7 @@ import pytest
 from gpu_session.choose import Concurrency
 from gpu_session.runs import Runs
 
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 # Instead of train.py: an epoch takes SECONDS; on SIGTERM it writes a checkpoint and later resumes
 # from it. `deaf` ignores SIGTERM, `die` fails.
