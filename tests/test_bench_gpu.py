@@ -30,6 +30,7 @@ WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("bench")
     words = ["--rehearse", "--methods", WRONG, "mixup", "--variants", VARIANT, "--out", str(out)]
+    words += ["--budget", "3000"]  # for a busy machine
     command = [sys.executable, str(SCRIPT), "gpu", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

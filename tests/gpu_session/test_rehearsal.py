@@ -18,7 +18,7 @@ SCRIPT = ROOT / "scripts" / "gpu.py"
 
 def gpu(out: Path, *words: str) -> str:
     command = [sys.executable, str(SCRIPT), "--rehearse", "--out", str(out), *words]
-    command += ["--budget", "3000"]  # of a machine with much else to do
+    command += ["--budget", "3000"]  # for a busy machine
     variables = environment(out) | {"HOME": "/nowhere"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
     return done.stdout
