@@ -41,7 +41,7 @@ def test_killed_while_writing_checkpoints(
     trial: int, whole: Path, draw: Random, tmp_path: Path, record_property: Callable[..., None]
 ) -> None:
     longest = 2 * seconds_to_write(whole, tmp_path / "timed")
-    out, kills, half_written = tmp_path / "out", 0, 0
+    out, kills, leftovers = tmp_path / "out", 0, 0
 
     def killed() -> bool:
         call = (Checkpoints, "save", draw.randrange(6))
@@ -49,11 +49,11 @@ def test_killed_while_writing_checkpoints(
 
     while killed():
         kills += 1
-        half_written += any(out.rglob(".*.tmp"))
+        leftovers += any(out.rglob(".*.tmp"))
         assert_whole_checkpoints(out)
     assert_same_outcome(out, whole)
     record_property("kills", kills)
-    record_property("half_written", half_written)
+    record_property("temporary_files", leftovers)
 
 
 def seconds_to_write(whole: Path, folder: Path) -> float:

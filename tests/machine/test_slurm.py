@@ -110,7 +110,7 @@ def test_ranks_of_torchrun_are_kept(environment: pytest.MonkeyPatch) -> None:
 def test_two_tasks_train_one_run_and_the_first_alone_prints(tmp_path: Path) -> None:
     for message in ("", "finished already"):
         tasks = [train(tmp_path, step(rank), "runtime.slurm=true") for rank in range(2)]
-        outputs = [task.communicate(timeout=120) for task in tasks]
+        outputs = [task.communicate(timeout=600) for task in tasks]
         assert [task.returncode for task in tasks] == [0, 0], outputs
         assert message in outputs[0][0]
         assert outputs[1][0] == ""
@@ -121,7 +121,7 @@ def test_two_tasks_train_one_run_and_the_first_alone_prints(tmp_path: Path) -> N
 def test_a_job_of_submitit_with_one_task_is_not_a_rank(tmp_path: Path) -> None:
     variables = step(0, tasks=1) | {"SUBMITIT_EXECUTOR": "slurm"}
     task = train(tmp_path, variables, "runtime.slurm=true")
-    output = task.communicate(timeout=120)
+    output = task.communicate(timeout=600)
     assert task.returncode == 0, output
     (path,) = tmp_path.glob("digits/**/record.json")
     assert json.loads(path.read_text())["sessions"][0]["ranks"] == 1
