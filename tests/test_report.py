@@ -24,9 +24,9 @@ from vicinal.report.page import HERE, page
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
 from vicinal.tables.counts import EXACT, NUMBERS
-from vicinal.tables.joined import Joined, Records
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.plan import Planned
+from vicinal.tables.plan import PlannedRun
+from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.table import Table
 from vicinal.tables.verdicts import Deviation
 
@@ -66,13 +66,13 @@ def outcome(
     reduced: tuple[str, ...] = (),
 ) -> Outcome:
     name = f"d/m/e/{cell.place[0]}{cell.place[1]}"
-    run = Planned(cell.overrides, {}, name)
+    run = PlannedRun(cell.overrides, {}, name)
     found = [record(name, seed, error) for seed, error in errors.items()]
     found += [{**record(name, s, 0), "failed": f"not finite {HOSTILE}"} for s in failed]
     return Outcome(cell, run, errors, failed, reduced, tuple(found))
 
 
-def small() -> Joined:
+def small() -> TableResults:
     """Every verdict once, in a table with labels of unequal depth and hostile text."""
     waits = {"printed": "4.0", "waits": "speech data", "note": HOSTILE}
     size = {"printed": "4.0", "measures": "parameters", "unit": "M"}
@@ -106,7 +106,7 @@ def small() -> Joined:
         outcome(made.cells[3], wide),
         outcome(made.cells[4], narrow, reduced=("schedule.epochs=3",)),
         outcome(made.cells[5], {}, failed=(0, 1, 2)),
-        Outcome(made.cells[6], Planned((), {}, "d/m/e/none"), {}),
+        Outcome(made.cells[6], PlannedRun((), {}, "d/m/e/none"), {}),
         Outcome(made.cells[7], None, {}),
         replace(outcome(made.cells[8], {0: 4.0}), pooled=known),
         replace(outcome(made.cells[9], {0: 4.2}), pooled=known),
@@ -117,12 +117,12 @@ def small() -> Joined:
         Outcome(made.cells[14], None, {}, counted=4.01),
         Outcome(made.cells[15], None, {}, counted=5.0),
     ]
-    return Joined(made, tuple(found))
+    return TableResults(made, tuple(found))
 
 
-def unrun(name: str) -> Joined:
+def unrun(name: str) -> TableResults:
     made = table.load(name)
-    return Joined(made, tuple(Outcome(cell, None, {}) for cell in made.cells))
+    return TableResults(made, tuple(Outcome(cell, None, {}) for cell in made.cells))
 
 
 def whole() -> str:
@@ -175,7 +175,7 @@ def laid_out(markup: str) -> dict[tuple[int, int], str]:
 @pytest.mark.parametrize(
     "joined", [small(), *map(unrun, table.names())], ids=lambda j: j.table.name
 )
-def test_each_number_stands_under_its_labels(joined: Joined) -> None:
+def test_each_number_stands_under_its_labels(joined: TableResults) -> None:
     places = laid_out(grids.grid(joined))
     made = joined.table
     depth, width = max(map(len, made.columns)), max(map(len, made.rows))
@@ -218,7 +218,7 @@ def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
     text = "".join(Read(page([joined], [], "rules")).text)
     assert "counted apart: reproduced 1 · better 1 · worse 1" in text  # all of it is quoted
     own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
-    text = "".join(Read(page([Joined(joined.table, tuple(own))], [], "rules")).text)
+    text = "".join(Read(page([TableResults(joined.table, tuple(own))], [], "rules")).text)
     assert "counted apart" not in text
     assert "1 (by chance alone at most 0.1) the whole 95 % interval" in text
 
@@ -292,7 +292,9 @@ def test_the_same_records_give_the_same_bytes() -> None:
     found = records.load(ROOT / "results" / "runs")
     shuffled = random.Random(0).sample(found, len(found))
     made = table.load("mixup/figure3a")
-    pages = [page([Joined.of(made, Records(each))], each, "") for each in (found, shuffled)]
+    pages = [
+        page([TableResults.of(made, RecordIndex(each))], each, "") for each in (found, shuffled)
+    ]
     assert pages[0] == pages[1]
     program = "import sys, test_report; sys.stdout.buffer.write(test_report.whole().encode())"
     known = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -306,7 +308,7 @@ def test_a_page_of_four_hundred_runs_and_a_thousand_numbers_is_small() -> None:
     made, waiting = table.load("patchup/table2"), unrun("gradaug/table8")
     found = tuple(outcome(c, {s: c.value + 0.01 * s for s in c.seeds}) for c in made.cells)
     frame, run, not_run = (
-        len(page(every, [], "").encode()) for every in ([], [Joined(made, found)], [waiting])
+        len(page(every, [], "").encode()) for every in ([], [TableResults(made, found)], [waiting])
     )
     each_run = (run - frame) / len(found)
     each_not_run = (not_run - frame) / len(waiting.outcomes)

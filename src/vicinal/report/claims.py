@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from vicinal.report import words
 from vicinal.report.html import Html, tag
 from vicinal.tables.counts import ORDERINGS
-from vicinal.tables.joined import Joined
-from vicinal.tables.markdown import deviation, spanned
-from vicinal.tables.outcome import Compared
+from vicinal.tables.markdown import deviation, with_half_width
+from vicinal.tables.outcome import Ordering
+from vicinal.tables.results import TableResults
 
 
-def claims(joined: Joined) -> Html | None:
+def claims(joined: TableResults) -> Html | None:
     """Each claim with its pairs' verdicts."""
-    if not joined.comparisons:
+    if not joined.orderings:
         return None
-    by_claim: dict[str, list[Compared]] = {}
-    for pair in joined.comparisons:
+    by_claim: dict[str, list[Ordering]] = {}
+    for pair in joined.orderings:
         by_claim.setdefault(pair.claim.says, []).append(pair)
     items = [_claim(says, pairs) for says, pairs in by_claim.items()]
     heading = tag("h4", "Orderings that the paper states")
     return tag("div", heading, tag("ul", items), class_="claims")
 
 
-def _claim(says: str, pairs: Sequence[Compared]) -> Html:
+def _claim(says: str, pairs: Sequence[Ordering]) -> Html:
     count = Counter(_spoken(pair) for pair in pairs)
     order = [*ORDERINGS[:-1], *(f"{x}, reduced" for x in ORDERINGS[:-1]), "not run"]
     chips = [
@@ -31,14 +31,14 @@ def _claim(says: str, pairs: Sequence[Compared]) -> Html:
         for verdict in order
         if count[verdict]
     ]
-    unborne = sum(not pair.printed for pair in pairs)
+    unborne = sum(not pair.paper_agrees for pair in pairs)
     doubt = None
     if unborne:
         doubt = tag(
             "span", f"not so in the paper's own numbers: {unborne} of {len(pairs)}", class_="doubt"
         )
     head = [tag("q", says), " ", chips, doubt]
-    shown = [_pair(pair) for pair in pairs if _spoken(pair) != "not run" or not pair.printed]
+    shown = [_pair(pair) for pair in pairs if _spoken(pair) != "not run" or not pair.paper_agrees]
     if not shown:
         return tag("li", head)
     names = ("better", "worse", "among", "paper", "our gain, 95 %", "deviation", "verdict")
@@ -53,18 +53,18 @@ def _chip(verdict: str, said: str) -> Html:
     return tag("span", said, class_=f"chip o-{words.slug(verdict.partition(',')[0])}")
 
 
-def _spoken(pair: Compared) -> str:
+def _spoken(pair: Ordering) -> str:
     verdict = pair.verdict
     return f"{verdict}, reduced" if pair.reduced and verdict != "not run" else verdict
 
 
-def _pair(pair: Compared) -> Html:
+def _pair(pair: Ordering) -> Html:
     mine, other = pair.better.cell, pair.worse.cell
     parts = list(zip((*mine.row, *mine.column), (*other.row, *other.column), strict=True))
     among = ", ".join(ours for ours, theirs in parts if ours == theirs)
     gain = pair.gain
-    said = "" if gain is None else spanned(gain, mine.decimals)
-    verdict, over = _spoken(pair), f" ({pair.seeds})" if pair.seeds else ""
+    said = "" if gain is None else with_half_width(gain, mine.decimals)
+    verdict, over = _spoken(pair), f" ({pair.num_seeds})" if pair.num_seeds else ""
     return tag(
         "tr",
         tag("td", next((ours for ours, theirs in parts if ours != theirs), "")),
@@ -73,7 +73,7 @@ def _pair(pair: Compared) -> Html:
         tag(
             "td",
             words.minus(f"{mine.printed} / {other.printed}"),
-            None if pair.printed else tag("b", " not so", class_="doubt"),
+            None if pair.paper_agrees else tag("b", " not so", class_="doubt"),
         ),
         tag("td", words.minus(said), tag("span", over, class_="soft")),
         tag("td", deviation(gain, mine.decimals), class_="soft"),

@@ -5,16 +5,16 @@ from itertools import groupby
 
 from vicinal.report import words
 from vicinal.report.html import Html, tag
-from vicinal.tables.joined import Joined
-from vicinal.tables.markdown import ours
+from vicinal.tables.markdown import our_number
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.results import TableResults
 
 Label = tuple[str, ...]
 
 LONG = 32  # letters of a label that may be broken
 
 
-def grid(joined: Joined) -> Html:
+def grid(joined: TableResults) -> Html:
     """The table, in a container that scrolls where the page is too narrow."""
     table, width = joined.table, max(map(len, joined.table.rows))
     by_place = {outcome.cell.place: outcome for outcome in joined.outcomes}
@@ -38,13 +38,13 @@ def grid(joined: Joined) -> Html:
     return tag("div", inner, class_="scroll")
 
 
-def footnotes(joined: Joined) -> dict[str, str]:
+def footnotes(joined: TableResults) -> dict[str, str]:
     """What is odd about a number, each with its letter, in the order of the cells."""
     found = dict.fromkeys(o.cell.note for o in joined.outcomes if o.cell.note)
     return {note: _letter(i) for i, note in enumerate(found)}
 
 
-def notes(joined: Joined) -> Html | None:
+def notes(joined: TableResults) -> Html | None:
     """The remarks on the table, and its footnotes."""
     items = [tag("li", note) for note in joined.table.notes]
     items += [
@@ -129,7 +129,7 @@ def _cell(outcome: Outcome | None, marks: dict[str, str]) -> Html:
     # The sign comes with the verdict's word, for whoever does not see it.
     signed = [words.sign(verdict), words.hidden(f" {verdict}")]
     printed = tag("span", words.printed(cell), quoted, mark, class_="p")
-    mine = ours(outcome)
+    mine = our_number(outcome)
     below = tag("span", words.hidden(" ours "), words.minus(mine), class_="o") if mine else None
     button = tag("button", printed, below, signed, type="button", id=words.cell_id(outcome))
     return tag("td", button, class_=f"k-{words.slug(verdict)}")

@@ -6,14 +6,14 @@ from typing import Any
 from vicinal.report import curves
 from vicinal.report.html import Html, tag
 from vicinal.tables import runs
-from vicinal.tables.joined import Joined
+from vicinal.tables.results import TableResults
 
 Record = Mapping[str, Any]
 
 
-def others(every: Sequence[Joined], records: Sequence[Record]) -> Html | None:
+def others(every: Sequence[TableResults], records: Sequence[Record]) -> Html | None:
     """Runs of which no table shows a number: their accuracies, side by side."""
-    groups = runs.grouped(runs.of_no_table(every, records))
+    groups = runs.grouped(runs.unlisted_runs(every, records))
     body = [_other(runs.row(name, group)) for name, group in groups.items()]
     head = tag("tr", [tag("th", name, scope="col") for name in runs.HEAD])
     grid = tag("table", tag("thead", head), tag("tbody", body), class_="plain")

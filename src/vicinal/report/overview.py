@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from vicinal.report import dots, grids, words
 from vicinal.report.html import Html, tag
 from vicinal.tables.counts import by_chance
-from vicinal.tables.joined import Joined
-from vicinal.tables.markdown import difference, ours
+from vicinal.tables.markdown import difference, our_number
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.results import TableResults
 
 SHOWN = 10
 
 
-def lead(every: Sequence[Joined]) -> str:
+def lead(every: Sequence[TableResults]) -> str:
     """What the page is, and what there is to see."""
-    papers, outcomes = len({j.table.paper for j in every}), [o for j in every for o in j.own]
+    papers, outcomes = (
+        len({j.table.paper for j in every}),
+        [o for j in every for o in j.original_outcomes],
+    )
     tables = sum(not joined.table.variant for joined in every)
     count = _counts(outcomes)
     print_ = "paper prints" if papers == 1 else "papers print"
@@ -28,9 +31,12 @@ def lead(every: Sequence[Joined]) -> str:
     )
 
 
-def overview(papers: Mapping[str, Sequence[Joined]]) -> Html:
+def overview(papers: Mapping[str, Sequence[TableResults]]) -> Html:
     """How much is covered, how it came out, and how to read the rest."""
-    every = {p: [o for joined in tables for o in joined.own] for p, tables in papers.items()}
+    every = {
+        p: [o for joined in tables for o in joined.original_outcomes]
+        for p, tables in papers.items()
+    }
     found = [outcome for outcomes in every.values() for outcome in outcomes]
     return tag(
         "section",
@@ -47,9 +53,11 @@ def overview(papers: Mapping[str, Sequence[Joined]]) -> Html:
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
     return {
         "printed": len(outcomes),
-        "runnable": sum(o.cell.trains for o in outcomes),
+        "runnable": sum(o.cell.trainable for o in outcomes),
         "run": sum(bool(o.values) and not o.reduced for o in outcomes),
-        "reproduced": sum(o.verdict == "reproduced" and o.cell.group == "own" for o in outcomes),
+        "reproduced": sum(
+            o.verdict == "reproduced" and o.cell.group == "authors" for o in outcomes
+        ),
     }
 
 
@@ -156,7 +164,7 @@ def _differing(outcome: Outcome) -> Html:
         tag("td", link, tag("span", f" {labels}", class_="soft")),
         tag("td", swatch, class_="n"),
         tag("td", words.printed(cell), class_="n"),
-        tag("td", words.minus(ours(outcome)), class_="n"),
+        tag("td", words.minus(our_number(outcome)), class_="n"),
     )
 
 

@@ -10,7 +10,7 @@ from vicinal.report.figures import Figure, figures
 from vicinal.report.html import Html, as_json, tag
 from vicinal.report.others import others
 from vicinal.report.section import section
-from vicinal.tables.joined import Joined
+from vicinal.tables.results import TableResults
 
 HERE = Path(__file__).parent
 SIGNS = {  # in a square of 12
@@ -37,7 +37,7 @@ SIGNS = {  # in a square of 12
 
 
 def page(
-    every: Sequence[Joined],
+    every: Sequence[TableResults],
     records: Sequence[Mapping[str, Any]],
     rules: str,
     drawn: Sequence[Figure] = (),
@@ -105,7 +105,7 @@ def _signs() -> Html:
     return tag("svg", symbols, width="0", height="0", aria_hidden="true", class_="vh")
 
 
-def _navigation(papers: Mapping[str, Sequence[Joined]], drawn: Sequence[Figure]) -> Html:
+def _navigation(papers: Mapping[str, Sequence[TableResults]], drawn: Sequence[Figure]) -> Html:
     items = [tag("li", tag("a", "Overview", href="#overview"))]
     for paper, tables in papers.items():
         links = []
@@ -137,11 +137,11 @@ def _navigation(papers: Mapping[str, Sequence[Joined]], drawn: Sequence[Figure])
     )
 
 
-def _paper(paper: str, tables: Sequence[Joined], drawn: Sequence[Figure]) -> Html:
+def _paper(paper: str, tables: Sequence[TableResults], drawn: Sequence[Figure]) -> Html:
     title, authors, where, arxiv = words.PAPERS.get(paper, (paper, "", "", ""))
     link = tag("a", f"arXiv:{arxiv}", href=f"https://arxiv.org/abs/{arxiv}") if arxiv else None
     said = tag("p", [f"{part}. " for part in (authors, where) if part], link, class_="by")
-    outcomes = [outcome for joined in tables for outcome in joined.own]
+    outcomes = [outcome for joined in tables for outcome in joined.original_outcomes]
     own, quoted = (
         words.counted(o.verdict for o in outcomes if (o.cell.group == "quoted") is apart)
         for apart in (False, True)

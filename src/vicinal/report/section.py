@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 from vicinal.report import claims, curves, dots, grids, words
 from vicinal.report.html import Html, tag
 from vicinal.tables.cell import Cell
-from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import machines
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.results import TableResults
 
 FOLD = 24  # lines of a plot that is folded away
 MOST = 8  # curves in one chart
 
 
-def section(joined: Joined) -> Html:
+def section(joined: TableResults) -> Html:
     """One table."""
     table = joined.table
     name = words.slug(table.name)
     kinds = {outcome.verdict for outcome in joined.outcomes}
     run = any(outcome.mean is not None or outcome.failed for outcome in joined.outcomes)
-    trains = any(outcome.cell.trains for outcome in joined.outcomes)
+    trains = any(outcome.cell.trainable for outcome in joined.outcomes)
     return tag(
         "section",
         tag("h3", tag("a", words.titled(table.name), href=f"#{name}"), tag("span", table.caption)),
@@ -41,7 +41,7 @@ def section(joined: Joined) -> Html:
     )
 
 
-def _machines(joined: Joined) -> Html | None:
+def _machines(joined: TableResults) -> Html | None:
     """On what the paper's numbers and ours were made."""
     found = machines(joined)
     if not found:
@@ -61,7 +61,7 @@ def _command(name: str) -> Html:
     return tag("div", command(f"python train.py -m table={name}"), class_="run")
 
 
-def _protocol(joined: Joined) -> str:
+def _protocol(joined: TableResults) -> str:
     cells = [outcome.cell for outcome in joined.outcomes]
     read = [words.reading(cell) for cell in cells]
     runs = [words.many(c.paper_runs, "run") for c in cells]
@@ -91,7 +91,7 @@ def _either(found: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(found))
 
 
-def _waiting(joined: Joined) -> Html | None:
+def _waiting(joined: TableResults) -> Html | None:
     count = Counter(o.cell.waits for o in joined.outcomes if o.cell.waits)
     if not count:
         return None
@@ -108,7 +108,7 @@ def _waiting(joined: Joined) -> Html | None:
     return tag("p", words.sign("waits"), said, class_="meta")
 
 
-def _dots(joined: Joined) -> Html | None:
+def _dots(joined: TableResults) -> Html | None:
     run = [outcome for outcome in joined.outcomes if outcome.mean is not None]
     if not run:
         return None
@@ -127,7 +127,7 @@ def _dots(joined: Joined) -> Html | None:
     )
 
 
-def _curves(joined: Joined) -> Html | None:
+def _curves(joined: TableResults) -> Html | None:
     charts = charted([(o, _line_name(joined, o)) for o in joined.outcomes])
     if not charts:
         return None
@@ -160,7 +160,7 @@ def charted(named: Sequence[tuple[Outcome, str]]) -> list[Html]:
     return charts
 
 
-def _line_name(joined: Joined, outcome: Outcome) -> str:
+def _line_name(joined: TableResults, outcome: Outcome) -> str:
     """The row and column, less what all cells of this dataset and network share."""
     kind = _kind(outcome)
     among = [o.cell for o in joined.outcomes if _kind(o) == kind]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from vicinal.report.html import Html, tag
 from vicinal.tables.cell import Cell
-from vicinal.tables.markdown import ours
+from vicinal.tables.markdown import our_number
 from vicinal.tables.outcome import Outcome
 from vicinal.tables.verdicts import Interval, margin
 
@@ -186,27 +186,27 @@ def spanned(found: Interval, decimals: int, unit: str) -> str:
 
 def verdict(outcome: Outcome) -> str:
     """The verdict in a sentence or two."""
-    cell, word = outcome.cell, outcome.verdict
+    cell, word, ours = outcome.cell, outcome.verdict, our_number(outcome)
     plain = {
         "definition": "So by definition: no run could change it.",
         "waits": f"Waits for {cell.waits}: this run cannot be made yet.",
         "not run": "Not run yet.",
         "failed": f"Failed: {many(len(outcome.failed), 'run')} diverged, and none finished.",
-        "equal": f"Equal: counted on the network, ours has the printed digits ({ours(outcome)}).",
-        "unequal": f"Unequal: counted on the network, ours has other digits ({ours(outcome)}).",
+        "equal": f"Equal: counted on the network, ours has the printed digits ({ours}).",
+        "unequal": f"Unequal: counted on the network, ours has other digits ({ours}).",
         "reduced": f"Reduced: run with {listed(outcome.reduced) if outcome.reduced else ''}. "
-        f"Ours is {ours(outcome)}; it does not count.",
+        f"Ours is {ours}; it does not count.",
     }
     if word in plain:
         return plain[word]
     found, begun = outcome.difference, word[0].upper() + word[1:]
     if word == "interim":
-        begun = f"Interim: {outcome.so_far} so far"
+        begun = f"Interim: {outcome.verdict_so_far} so far"
     lacking = _lacking(outcome)
     if found is None:
         return f"{begun}: no deviation is known to judge so few runs by{lacking}."
     said = f"ours minus the paper's is {spanned(found, cell.decimals, cell.unit)}"
-    return f"{begun}: {said}, {_answers(outcome)}{lacking}. Judged by: {found.by}."
+    return f"{begun}: {said}, {_answers(outcome)}{lacking}. Judged by: {found.source}."
 
 
 def _answers(outcome: Outcome) -> str:
