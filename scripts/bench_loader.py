@@ -35,9 +35,9 @@ from vicinal.data.pixels import rgb
 from vicinal.data.split import Part
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
-from vicinal.runtime import cores
+from vicinal.machine.runtime import cores
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 MEAN, STD, SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
 WIDTH, HEIGHT, QUALITY = 500, 375, 95  # ImageNet's median; about 80 kB a file, its mean is 110 kB

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vicinal import records
 from vicinal.errors import RunError
 from vicinal.report import figures
 from vicinal.report.page import page as report
+from vicinal.storage import records
 from vicinal.tables import runs, table, verdicts
 from vicinal.tables.counts import coverage, overview, summary
 from vicinal.tables.markdown import page

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Vicinity
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng

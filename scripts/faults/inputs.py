@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from faults.children import TINY, Trials, differing, finish, outcome, said, undisturbed
-from vicinal.checkpoints import Checkpoints
 from vicinal.data import arrays, cifar, stl10, tiny_imagenet
 from vicinal.data.download import RemoteFile, fetch
 from vicinal.errors import RunError
+from vicinal.storage.checkpoints import Checkpoints
 
 
 class Call:

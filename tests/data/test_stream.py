@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vicinal import ranks
 from vicinal.data.batches import Batches
 from vicinal.data.decoders import Decoder, Here, Workers
 from vicinal.data.pixels import Crop
@@ -23,6 +22,7 @@ from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import RunError
 from vicinal.evaluation.clean import Clean
+from vicinal.machine import ranks
 from vicinal.vicinities.identity import Identity
 
 MOMENTS: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.2] * 3}

@@ -10,8 +10,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from vicinal.cli.configs import build, check, compose
 from vicinal.cli.overrides import merge
-from vicinal.configs import build, check, compose
 from vicinal.run import Run
 from vicinal.tables import table
 from vicinal.tables.cell import Cell

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from vicinal import ranks
 from vicinal.data.decoders import Decoder, Here, Task
 from vicinal.data.pixels import Crop
 from vicinal.data.split import Batch, Key, Labels, Rows, on_device
 from vicinal.draws import derived_seed
 from vicinal.errors import RunError
+from vicinal.machine import ranks
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from vicinal.figures import svg
 from vicinal.figures.gan_runs import COLUMNS, POINTS, READINGS, GanRun, Trained, columns, trained
 from vicinal.figures.spread import over_seeds
-from vicinal.files import write_json_atomically
 from vicinal.gan.coverage import GOOD_OF_REAL, HELD, WITHIN, Coverage, coverage
 from vicinal.gan.mixtures import MIXTURES
+from vicinal.storage.files import write_json_atomically
 
 TITLE = "mixup, Figure 5: GANs on toy data"
 SHOWN = 1000  # points of each kind in a panel, as in the code

@@ -11,9 +11,9 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal import records
+from vicinal.cli.configs import CONFIGS, recorded
 from vicinal.cli.overrides import parse
-from vicinal.configs import CONFIGS, recorded
+from vicinal.storage import records
 
 
 @dataclass(frozen=True)

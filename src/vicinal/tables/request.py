@@ -7,10 +7,10 @@ from itertools import product
 
 from hydra.core.override_parser.types import Glob
 
-from vicinal import records
+from vicinal.cli.messages import listed
 from vicinal.cli.overrides import alternatives, parse, value
 from vicinal.errors import RunError
-from vicinal.messages import listed
+from vicinal.storage import records
 from vicinal.tables.table import names
 
 PLAN_KEYS = ("table", "seed", "only", "dry_run")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vicinal import records
+from vicinal.cli.configs import build, check
+from vicinal.cli.explain import complaint
+from vicinal.cli.messages import listed
 from vicinal.cli.overrides import join, merge
-from vicinal.configs import build, check
 from vicinal.errors import BusyError, RunError
-from vicinal.explain import complaint
-from vicinal.folders import read_record
-from vicinal.messages import listed
+from vicinal.storage import records
+from vicinal.storage.run_folder import read_record
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Cost, Costs
 from vicinal.tables.plan import PlannedRun, name_run, split_hydra

@@ -30,8 +30,8 @@ from typing import Any
 
 import yaml
 
+from vicinal.cli.configs import CONFIGS
 from vicinal.cli.overrides import merge
-from vicinal.configs import CONFIGS
 from vicinal.tables.cell import Cell
 
 TABLES = CONFIGS / "table"
