@@ -13,12 +13,12 @@ def parse(line: str) -> Override:
     return OverridesParser.create().parse_override(line)
 
 
-def key(line: str) -> str:
+def key_of(line: str) -> str:
     """What an override sets: `method.copies`, `vicinity@method.vicinity`."""
     return parse(line).get_key_element().lstrip("+~")
 
 
-def value(line: str) -> str:
+def value_of(line: str) -> str:
     """The value as it was typed; empty where an override has none."""
     override = parse(line)
     return "" if override.value_type is None else override.get_value_string()
@@ -34,7 +34,7 @@ def alternatives(line: str) -> list[str]:
 
 def merge(*levels: Sequence[str]) -> tuple[str, ...]:
     """Keep one override per key, the last one, in the order of their first appearance."""
-    return tuple({key(line): line for level in levels for line in level}.values())
+    return tuple({key_of(line): line for level in levels for line in level}.values())
 
 
 def join(name: str, lines: Sequence[str]) -> str:

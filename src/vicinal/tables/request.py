@@ -8,7 +8,7 @@ from itertools import product
 from hydra.core.override_parser.types import Glob
 
 from vicinal.cli.messages import listed
-from vicinal.cli.overrides import alternatives, parse, value
+from vicinal.cli.overrides import alternatives, parse, value_of
 from vicinal.errors import RunError
 from vicinal.storage import records
 from vicinal.tables.table import names
@@ -43,7 +43,7 @@ def parse_request(arguments: Iterable[str]) -> SweepRequest:
         elif key not in FREE_KEYS and re.split(r"[./]", key)[0] not in FREE_NODES:
             axes.append(alternatives(line))
         elif override.is_sweep_override():
-            raise RunError(f"{key} must have one value beside table=, got {value(line)}")
+            raise RunError(f"{key} must have one value beside table=, got {value_of(line)}")
         else:
             shared.append(line)
     return SweepRequest(
@@ -61,16 +61,17 @@ def _tables(line: str) -> tuple[str, ...]:
     if not parse(line).is_sweep_override():
         return (str(pattern),)
     if not isinstance(pattern, Glob):
-        return tuple(value(each) for each in alternatives(line))
+        return tuple(value_of(each) for each in alternatives(line))
     matching = pattern.filter(names())
     if not matching:
-        known = listed(value(line), names())
-        raise RunError(f"table must match the name of a table, got {value(line)} (known: {known})")
+        typed = value_of(line)
+        known = listed(typed, names())
+        raise RunError(f"table must match the name of a table, got {typed} (known: {known})")
     return tuple(matching)
 
 
 def _seeds(line: str) -> tuple[int, ...]:
-    seeds = [value(each) for each in alternatives(line)]
+    seeds = [value_of(each) for each in alternatives(line)]
     for seed in seeds:
         if not seed.isdigit():
             raise RunError(f"seed must be a whole number, got {seed}")

@@ -6,14 +6,14 @@ from statistics import median
 
 from scipy import stats
 
-from vicinal.cli.overrides import key, value
+from vicinal.cli.overrides import key_of, value_of
 from vicinal.tables.cell import MEASURES, Cell
 from vicinal.tables.table import Table
 from vicinal.tables.verdicts import MIN_PRINTED_RUNS, Deviation
 
 MIN_POOLED = 5  # deviations
-# The settings of a run's data that decide how far its results scatter.
-DATA_KEYS = ("dataset", "dataset.train_per_class", "dataset.label_noise")
+# The settings of a data set that decide how far results scatter.
+DATA_KEYS = ("dataset.label_noise", "dataset.train_per_class")
 
 Kind = tuple[str, ...]  # data set, its settings, measure and split
 
@@ -42,9 +42,9 @@ class Spreads:
 
 
 def _kind(cell: Cell) -> Kind:
-    data = {key(line): value(line) for line in cell.overrides if key(line) in DATA_KEYS}
-    dataset = data.pop("dataset", "")
-    settings = [f"{name.partition('.')[2]} {chosen}" for name, chosen in sorted(data.items())]
+    data = {key_of(line): value_of(line) for line in cell.overrides}
+    dataset = data.get("dataset", "")
+    settings = [f"{key.partition('.')[2]} {data[key]}" for key in DATA_KEYS if key in data]
     return (dataset, *settings, MEASURES[cell.measures][0], cell.split)
 
 

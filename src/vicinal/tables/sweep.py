@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vicinal.cli.configs import build, check
-from vicinal.cli.explain import complaint
+from vicinal.cli.failures import user_message
 from vicinal.cli.messages import listed
 from vicinal.cli.overrides import join, merge
 from vicinal.errors import BusyError, RunError
@@ -88,7 +88,7 @@ class Sweep:
         if isinstance(error, BusyError):
             self.busy.append(str(error))
         else:
-            reason = complaint(error) or f"{type(error).__name__}: {error}"
+            reason = user_message(error) or f"{type(error).__name__}: {error}"
             self.failures.append(f"{' '.join(overrides)}: {reason.splitlines()[0]}")
 
     def summary(self) -> str:
