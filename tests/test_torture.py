@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vicinal.data import arrays
 from vicinal.errors import RunError
 from vicinal.storage import records
 from vicinal.storage.checkpoints import Checkpoints

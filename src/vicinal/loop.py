@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from vicinal.average import Average
 from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
@@ -17,20 +16,20 @@ from vicinal.errors import RunError
 from vicinal.machine import ranks
 from vicinal.machine.exchange import GradientExchange
 from vicinal.machine.runtime import Runtime
-from vicinal.optim import Optimizer, lay_out_like_weights
+from vicinal.optim import Average, Optimizer, lay_out_like_weights
 from vicinal.schedules import Schedule
 
-CHECK_EVERY = 50  # steps between two looks at the loss, each of which waits for the device
+CHECK_EVERY = 50  # steps between two checks of the loss, each of which waits for the device
 
 
 class LossNotFiniteError(RunError):
-    """Training cannot go on from here."""
+    """Training cannot continue."""
 
 
 class Loop:
-    """Trains one network. Owns every draw; whatever a resumed run needs is in `state()`.
+    """Trains one network. Owns every draw; `state()` has everything a resumed run needs.
 
-    Where there are several ranks, each goes through its share of every batch.
+    With several ranks, each processes its shard of every batch.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Loop:
         runtime: Runtime,
         rng: Rng,
     ) -> None:
-        ranks.same_start(model)
+        ranks.broadcast_parameters(model)
         self.exchange = GradientExchange(model)
         self.model, self.method, self.batches = model, method, batches
         self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
@@ -54,19 +53,19 @@ class Loop:
         if optimizer.ema_decay is not None:
             self.average = Average(model, optimizer.ema_decay)
             runtime.compiled(self.average.network)
-        self.epoch = 0  # epochs closed
+        self.epoch = 0  # epochs completed
         self.steps_done = 0
         self.seconds = 0.0  # of training, in this epoch
-        self.loss_sum = 0.0  # over this epoch's samples, up to the last look
-        self.losses: list[tuple[Tensor, int]] = []  # of the steps since, and on how many samples
+        self.loss_sum = 0.0  # over this epoch's samples, up to the last check
+        self.losses: list[tuple[Tensor, int]] = []  # since that check: loss, number of samples
 
     @property
     def network(self) -> nn.Module:
-        """What is evaluated: the network, or its average where one is kept."""
+        """The network to evaluate: the trained one, or its average where one is kept."""
         return self.model if self.average is None else self.average.network
 
     def steps(self) -> Iterator[int]:
-        """Train through the rest of this epoch; yields the batch's size after every step."""
+        """Train through the rest of this epoch, yielding the batch's size after every step."""
         self.model.train()
         first = self.steps_done - self.epoch * len(self.batches)
         since = perf_counter()
@@ -80,7 +79,7 @@ class Loop:
             since = perf_counter()
 
     def step(self, x: Inputs, y: Targets, rows: Rows, samples: int) -> None:
-        """One update of the weights, for the mean over the `samples` of all ranks."""
+        """Update the weights once, for the mean loss over the `samples` of all ranks."""
         rate = self.base_lr * self.schedule.rate(self.steps_done, len(self.batches))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -103,7 +102,7 @@ class Loop:
         self.losses.append((loss, samples))
 
     def terms(self, x: Inputs, y: Targets, rows: Rows) -> Iterator[Loss]:
-        """The method's terms, each computed in the run's precision and handed out outside it."""
+        """The method's terms, computed under the run's autocast and yielded outside it."""
         method = self.schedule.method(self.epoch, self.method)
         more: dict[str, Tensor] = {}
         if "rows" in method.wants:
@@ -119,7 +118,7 @@ class Loop:
             yield term
 
     def close_epoch(self) -> dict[str, float]:
-        """Count the epoch as done; its mean loss, last learning rate, and seconds of training."""
+        """Complete the epoch; return its mean loss, last learning rate and training seconds."""
         since = perf_counter()
         self.check()
         loss = self.loss_sum / len(self.batches.split)
@@ -129,16 +128,16 @@ class Loop:
         return {"train_loss": loss, "lr": rate, "seconds": seconds}
 
     def check(self) -> None:
-        """Look at the losses since the last look; stop the run at one that is not finite."""
+        """Add up the losses since the last check; stop the run if one is not finite."""
         if not self.losses:
             return
         losses, samples = zip(*self.losses, strict=True)
-        weighted = ranks.summed_(torch.stack(losses)).cpu() * torch.tensor(samples)
+        weighted = ranks.all_reduce_(torch.stack(losses)).cpu() * torch.tensor(samples)
         first = self.steps_done - len(losses) + 1
         for step, loss in enumerate(weighted.tolist(), start=first):
             if not isfinite(loss):
                 raise LossNotFiniteError(self._complaint("loss was", step))
-            self.loss_sum += loss  # one by one, so that it does not matter when one looks
+            self.loss_sum += loss  # one by one: the sum must not depend on when it is checked
         self.losses.clear()
 
     def _complaint(self, what: str, step: int) -> str:
@@ -148,23 +147,23 @@ class Loop:
         )
 
     def state(self) -> dict[str, Any]:
-        """All that continues this run; all ranks ask for it, the first may keep it.
+        """Everything that continues this run. All ranks must call it; rank zero may save it.
 
-        Bit for bit on a CPU, and on CUDA where the runtime is deterministic.
+        A resumed run is bit-identical on a CPU, and on CUDA if the runtime is deterministic.
         """
         self.check()
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["counters"] = [self.epoch, self.steps_done, self.seconds]
         state["loss_sum"] = self.loss_sum
-        draws, *others = ranks.heard(all_states(self.rng))
+        draws, *others = ranks.all_gather_object(all_states(self.rng))
         return state | draws | ({"other_ranks": others} if others else {})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken, also if that was on other devices or ranks.
+        """Continue where `state` was taken, even on another device or number of ranks.
 
-        The order of the samples goes on, and so do the draws that still have their generators:
-        always those that ranks share, each rank's own where there are as many ranks, those on the
-        device where it is of the same kind. The rest is seeded by the seed, the step and the rank.
+        The order of the samples continues, and so does every generator that still fits: the shared
+        one always, each rank's own if there are as many ranks, the device's if it is of the same
+        kind. The others are seeded from the seed, the step and the rank.
         """
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
@@ -173,12 +172,12 @@ class Loop:
         self.loss_sum = float(state["loss_sum"])
         self.losses.clear()
         draws = [state, *state.get("other_ranks", [])]
-        own = draws[ranks.rank()] if len(draws) == ranks.count() else None
+        own = draws[ranks.rank()] if len(draws) == ranks.world_size() else None
         seed = derived_seed(self.batches.seed, "moved", self.steps_done)
         restore_all(self.rng, own, state["rng"]["shared"], seed, ranks.rank())
 
     def check_weights(self) -> None:
-        """Stop the run if an update spoilt the weights although its loss was finite."""
+        """Stop the run if the weights are not finite although the loss was."""
         self.check()
         finite = torch.stack([p.isfinite().all() for p in self.model.parameters()])
         if not finite.all().item():
@@ -193,5 +192,5 @@ class Loop:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trained numbers of a network."""
+    """How many numbers of a network are trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -9,7 +9,8 @@ from typing import Literal
 import pytest
 import torch
 
-from vicinal.data.decoders import Here, Workers
+from vicinal.data.decode.pool import InProcessDecoder, WorkerPool
+from vicinal.data.decode.select import decoder_for
 from vicinal.machine.runtime import WORKSPACE, Runtime
 
 FAULTS = """
@@ -46,9 +47,9 @@ def test_a_rank_has_a_worker_for_each_core_that_is_its_own(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(allowed)), raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
-    assert Runtime(device="cpu").decoder() == Workers(workers)
-    assert Runtime(device="cpu", workers=5).decoder() == Workers(5)
-    assert Runtime(device="cpu", workers=0).decoder() == Here()
+    assert decoder_for(Runtime(device="cpu")) == WorkerPool(workers)
+    assert decoder_for(Runtime(device="cpu", workers=5)) == WorkerPool(5)
+    assert decoder_for(Runtime(device="cpu", workers=0)) == InProcessDecoder()
 
 
 @pytest.fixture

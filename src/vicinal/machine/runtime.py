@@ -11,8 +11,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from vicinal.data.decoders import Decoder, Here, Workers
-
 MOST_WORKERS = 16
 # Training, its last batch, evaluation, the passes that search: dynamo gives up at 8 by default.
 COMPILATIONS = 64
@@ -102,14 +100,10 @@ class Runtime:
         if self.target == "cuda":
             torch.cuda.empty_cache()
 
-    def decoder(self) -> Decoder:
-        """Who decodes the images of a data set that is not in memory."""
-        if self.decode == "gpu":
-            from vicinal.data.gpu_decoder import OnGpu  # noqa: PLC0415 (torchvision may drop it)
-
-            return OnGpu()
-        count = cores() if self.workers is None else self.workers
-        return Workers(count, pinned=self.target == "cuda") if count else Here()
+    @property
+    def num_workers(self) -> int:
+        """How many processes decode images beside this one."""
+        return cores() if self.workers is None else self.workers
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move the network to the device, in the layout it will run in."""

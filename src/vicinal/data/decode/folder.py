@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from vicinal.data.pixels import CorruptError, rgb
+from vicinal.data.decode.crops import CorruptError, rgb
 from vicinal.errors import RunError
 
 

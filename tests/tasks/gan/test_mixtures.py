@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vicinal.draws import Rng
-from vicinal.gan.mixtures import grid, ring
+from vicinal.tasks.gan.mixtures import grid, ring
 
 
 def test_the_rings_centres_are_an_eighth_of_a_turn_apart() -> None:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from vicinal.data.pixels import CorruptError, Crop, render
+from vicinal.data.decode.crops import CorruptError, Crop, render
 from vicinal.errors import RunError
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # meant for the run

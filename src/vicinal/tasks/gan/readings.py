@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from vicinal.contracts import Loss
 from vicinal.draws import Rng, beta, permutation
-from vicinal.gan.mixtures import Points
+from vicinal.tasks.gan.mixtures import Points
 
 Labels = Float[Tensor, "n 1"]
 Batch = tuple[Points, Labels]

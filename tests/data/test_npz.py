@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vicinal.data import arrays
+from vicinal.data import npz
 from vicinal.errors import RunError
 
 RNG = np.random.default_rng(0)
@@ -18,8 +18,8 @@ def saved(path, **changed):
 
 def test_both_layouts_give_the_same_images(tmp_path):
     last = {"x_train": FIRST.transpose(0, 2, 3, 1), "x_test": FIRST[:2].transpose(0, 2, 3, 1)}
-    train, test = arrays.images(saved(tmp_path / "first.npz"))
-    other, _ = arrays.images(saved(tmp_path / "last.npz", **last))
+    train, test = npz.images(saved(tmp_path / "first.npz"))
+    other, _ = npz.images(saved(tmp_path / "last.npz", **last))
     assert torch.equal(train.x, torch.from_numpy(FIRST))
     assert torch.equal(train.x, other.x)
     assert test.y.tolist() == [0, 1]
@@ -41,14 +41,14 @@ def test_both_layouts_give_the_same_images(tmp_path):
 )
 def test_what_is_not_clear_is_refused(tmp_path, changed, said):
     with pytest.raises(RunError, match=said):
-        arrays.images(saved(tmp_path / "a.npz", **changed))
+        npz.images(saved(tmp_path / "a.npz", **changed))
 
 
 def test_another_file_is_no_npz(tmp_path):
     with (tmp_path / "b.npz").open("wb") as file:
         np.save(file, FIRST)
     with pytest.raises(RunError, match=r"must be an \.npz file"):
-        arrays.images(tmp_path / "b.npz")
+        npz.images(tmp_path / "b.npz")
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):
@@ -57,23 +57,23 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     data[data.index(FIRST.tobytes()) + 10] ^= 1
     path.write_bytes(data)
     with pytest.raises(RunError, match="CRC"):
-        arrays.images(path)
+        npz.images(path)
 
 
 def test_vectors_become_float32(tmp_path):
     x = RNG.normal(size=(6, 4))
-    train, _ = arrays.vectors(saved(tmp_path / "a.npz", x_train=x, x_test=x[:2]))
+    train, _ = npz.vectors(saved(tmp_path / "a.npz", x_train=x, x_test=x[:2]))
     assert torch.equal(train.x, torch.from_numpy(x).float())
     with pytest.raises(RunError, match=r"x_train of .* must be numbers, n x d"):
-        arrays.vectors(saved(tmp_path / "b.npz"))
+        npz.vectors(saved(tmp_path / "b.npz"))
 
 
 def test_what_is_written_is_read_back_with_its_key(tmp_path):
-    train, test = arrays.images(saved(tmp_path / "a.npz"))
-    arrays.write(tmp_path / "new" / "b.npz", train, test, key="origin")
-    again, _ = arrays.images(tmp_path / "new" / "b.npz")
+    train, test = npz.images(saved(tmp_path / "a.npz"))
+    npz.write(tmp_path / "new" / "b.npz", train, test, key="origin")
+    again, _ = npz.images(tmp_path / "new" / "b.npz")
     assert torch.equal(again.x, train.x)
-    assert arrays.key(tmp_path / "new" / "b.npz") == "origin"
+    assert npz.key(tmp_path / "new" / "b.npz") == "origin"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["b.npz"]
-    assert arrays.key(tmp_path / "a.npz") is None
-    assert arrays.key(tmp_path / "none.npz") is None
+    assert npz.key(tmp_path / "a.npz") is None
+    assert npz.key(tmp_path / "none.npz") is None

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError
-from vicinal.gan.mixtures import Mixture, Points
-from vicinal.gan.readings import Reading, loss
 from vicinal.models.mlp import MLP
 from vicinal.optim import Adam
+from vicinal.tasks.gan.mixtures import Mixture, Points
+from vicinal.tasks.gan.readings import Reading, loss
 
 
 @dataclass(frozen=True, kw_only=True)

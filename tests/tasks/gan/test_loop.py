@@ -7,10 +7,10 @@ import torch
 
 from vicinal.draws import Rng
 from vicinal.errors import DivergedError
-from vicinal.gan.loop import GanLoop, Setup
-from vicinal.gan.mixtures import grid, ring
-from vicinal.gan.readings import CodeMixup, PaperMixup, Reading, Vanilla
 from vicinal.loop import count_parameters
+from vicinal.tasks.gan.loop import GanLoop, Setup
+from vicinal.tasks.gan.mixtures import grid, ring
+from vicinal.tasks.gan.readings import CodeMixup, PaperMixup, Reading, Vanilla
 
 READINGS: list[Reading] = [Vanilla(), CodeMixup(), PaperMixup()]
 

@@ -6,8 +6,8 @@ from oracles import gan as oracle
 from torch import Tensor, nn
 
 from vicinal.draws import Rng, beta, permutation
-from vicinal.gan.mixtures import ring
-from vicinal.gan.readings import CodeMixup, Draw, PaperMixup, Reading, Vanilla, loss
+from vicinal.tasks.gan.mixtures import ring
+from vicinal.tasks.gan.readings import CodeMixup, Draw, PaperMixup, Reading, Vanilla, loss
 
 READINGS: list[Reading] = [Vanilla(), CodeMixup(c=1.0), PaperMixup(alpha=1.0)]
 COUNT = 12

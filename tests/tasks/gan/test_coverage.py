@@ -8,8 +8,8 @@ from oracles import gan as oracle
 from torch import Tensor
 
 from vicinal.draws import Rng
-from vicinal.gan.coverage import GOOD_OF_REAL, coverage, energy_distance
-from vicinal.gan.mixtures import Mixture, grid, ring
+from vicinal.tasks.gan.coverage import GOOD_OF_REAL, coverage, energy_distance
+from vicinal.tasks.gan.mixtures import Mixture, grid, ring
 
 MIXTURES = pytest.mark.parametrize("data", [ring(), grid()], ids=["ring", "grid"])
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from vicinal.data.protocol import held_out, noisy_labels, stratified
 from vicinal.data.split import Split
+from vicinal.data.subsets import held_out, noisy_labels, stratified
 from vicinal.errors import RunError
 
 

@@ -20,13 +20,13 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from vicinal.data.decoding_worker import Faults, fill, receive, send
-from vicinal.data.pixels import CorruptError, Crop, render
+from vicinal.data.decode.crops import CorruptError, Crop, render
+from vicinal.data.decode.worker import Faults, fill, receive, send
 from vicinal.errors import RunError
 
 AHEAD = 3  # batches that are decoded while one is trained on
 CHUNK = 16  # images a request, where a batch has more than enough for all workers
-START = "import sys; from vicinal.data.decoding_worker import serve; serve(int(sys.argv[1]))"
+START = "import sys; from vicinal.data.decode.worker import serve; serve(int(sys.argv[1]))"
 
 
 class Task(NamedTuple):
@@ -52,7 +52,7 @@ class Decoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Here:
+class InProcessDecoder:
     """This process, when a batch is asked for: nothing runs beside it."""
 
     def __call__(
@@ -65,7 +65,7 @@ class Here:
 
 
 @dataclass(frozen=True)
-class Workers:
+class WorkerPool:
     """Processes that decode up to AHEAD batches before they are asked for, until the run ends.
 
     All work on one batch at a time, each on a chunk of it, so that the first is there soon.

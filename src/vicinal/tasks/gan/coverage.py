@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from vicinal.gan.mixtures import Mixture
+from vicinal.tasks.gan.mixtures import Mixture
 
 Points = Float[Tensor, "n 2"]
 Real = Float[Tensor, "m 2"]

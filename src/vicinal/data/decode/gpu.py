@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from vicinal.data.decoders import Here, Mend, Task
-from vicinal.data.pixels import Crop, content
+from vicinal.data.decode.crops import Crop, content
+from vicinal.data.decode.pool import InProcessDecoder, Mend, Task
 
 READERS = 8
 Plan = tuple[tuple[int, int], int, int]  # the size to resize to, and the corner to crop from there
@@ -29,7 +29,7 @@ MODES = ("RGB", "L")  # of JPEGs that nvJPEG turns to RGB
 
 
 @dataclass(frozen=True)
-class OnGpu:
+class GpuDecoder:
     """A batch is decoded when it is asked for; the next one's files are read meanwhile."""
 
     device: str = "cuda"
@@ -56,7 +56,7 @@ class OnGpu:
         if images:
             parts.append(cropped(crop, [*images.values()], [tasks[p].seed for p in images]))
         if left:  # to Pillow, which says what is wrong where something is
-            (others,) = Here()(crop, [[tasks[place] for place in left]], mend)
+            (others,) = InProcessDecoder()(crop, [[tasks[place] for place in left]], mend)
             parts.append(others.to(self.device, non_blocking=True))
         order = torch.tensor([*images, *left]).argsort().to(self.device, non_blocking=True)
         out = torch.cat(parts).index_select(0, order)

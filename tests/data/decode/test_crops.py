@@ -20,10 +20,9 @@ from torch.nn import functional as F
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from vicinal.data import gpu_decoder
-from vicinal.data.decoders import Here, Task
-from vicinal.data.gpu_decoder import OnGpu, cropped
-from vicinal.data.pixels import CorruptError, Crop, render, rgb
+from vicinal.data.decode.crops import CorruptError, Crop, render, rgb
+from vicinal.data.decode.gpu import GpuDecoder, cropped
+from vicinal.data.decode.pool import InProcessDecoder, Task
 
 CROP = Crop(size=24, resize=28)
 SHAPES = [(40, 40), (75, 50), (50, 75), (37, 91), (91, 37), (28, 28), (20, 24), (400, 30)]
@@ -137,7 +136,7 @@ def test_what_cannot_be_cropped_is_refused(settings: dict, rule: str) -> None:
 
 
 def test_a_worker_imports_no_torch() -> None:
-    code = "import sys, vicinal.data.decoding_worker; print('torch' in sys.modules)"
+    code = "import sys, vicinal.data.decode.worker; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], text=True, check=True, capture_output=True)
     assert found.stdout.strip() == "False"
 
@@ -183,7 +182,7 @@ def test_a_device_that_fails_is_not_taken_for_a_damaged_file(
     monkeypatch.setattr(gpu_decoder, "decode_jpeg", fail)
     tasks = [Task(0, str(tmp_path / "plain.jpg"), 0)]
     with pytest.raises(error):
-        next(OnGpu("cpu")(CROP, [tasks], lambda task, _: task))
+        next(GpuDecoder("cpu")(CROP, [tasks], lambda task, _: task))
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding .* of TorchVision are deprecated")
@@ -206,8 +205,8 @@ def test_the_gpu_decoder_leaves_to_pillow_what_is_no_plain_jpeg(tmp_path: Path) 
         assert "truncated" in reason.lower()
         return task._replace(path=str(tmp_path / "plain.jpg"))
 
-    (ours,) = OnGpu("cpu")(CROP, [tasks], mend)
-    (theirs,) = Here()(CROP, [tasks], mend)
+    (ours,) = GpuDecoder("cpu")(CROP, [tasks], mend)
+    (theirs,) = InProcessDecoder()(CROP, [tasks], mend)
     assert (ours.int() - theirs.int()).abs().amax((1, 2, 3)).tolist()[1:3] == [0, 0]
     assert (ours.int() - theirs.int()).abs().max() <= 1
 
