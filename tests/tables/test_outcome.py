@@ -181,7 +181,7 @@ def test_seeds_that_were_not_planned_count_nowhere() -> None:
     assert outcome(short).values == {3: 9.0}  # shown, since it is never counted
 
 
-def test_fewer_epochs_are_a_reduced_run_whoever_launched_them() -> None:
+def test_fewer_epochs_make_a_run_reduced() -> None:
     short = merge(ERM.overrides, ["schedule.epochs=30"])
     found = outcome(*runs(short, 3.7, 3.8, 3.9))
     assert (found.verdict, found.reduced) == ("reduced", ("schedule.epochs=30",))

@@ -48,7 +48,7 @@ def families() -> dict[str, Cell]:
 
 
 def stand_in(folder: Path, dataset: str) -> Path:
-    """Four samples a class to train on and one to test on; their true shape, if in memory."""
+    """Four training samples and one test sample per class; of the true shape, if in memory."""
     if dataset == "imagenet":
         return photos.folder(folder / "photos", train=4, val=1, side=60)
     shape, classes = SHAPES[dataset]

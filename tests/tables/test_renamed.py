@@ -1,4 +1,4 @@
-"""results/tables/renamed.md says which of the tables' runs have another name than they had."""
+"""results/tables/renamed.md lists the tables' runs whose name has changed."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_every_cell_is_listed_or_counted() -> None:
 
 
 def test_no_run_is_renamed_in_passing() -> None:
-    """Whoever means to: list the cells in renamed.md, and pin what is said here."""
+    """To rename runs on purpose, list the cells in renamed.md and pin the new digest."""
     every = (cell for name in table.names() for cell in table.load(name).cells if cell.overrides)
     names = [f"{cell.table}, {cell.label}: {plan_run(cell.overrides).name}" for cell in every]
     assert records.digest(names) == PINNED

@@ -85,7 +85,7 @@ def _explain_job(error: Exception, job: list[str], compose: Compose) -> str:
 
 
 def _wrong_form(line: str, is_group: bool) -> str | None:
-    """What is wrong with an override whatever its group or key holds."""
+    """What is wrong with an override by itself, without looking at any config."""
     override = parse(line)
     if not override.key_or_group:
         return f"{line} has no key; settings are written key=value"

@@ -1,4 +1,4 @@
-"""What a user reads when a run fails: one line if they can mend it, else a traceback."""
+"""What a user reads when a run fails: one line if they can fix it, else a traceback."""
 
 import sys
 import traceback
@@ -15,7 +15,7 @@ _JOB = "in the job "
 
 
 def user_message(error: Exception) -> str | None:
-    """The message for a user who can mend this; None if it is our fault."""
+    """The message if the user can fix this; None if it is our fault."""
     if isinstance(error, HydraException | OmegaConfBaseException | UserWarning):
         return one_line(error)
     if isinstance(error, OSError) and error.filename:

@@ -1,4 +1,4 @@
-"""The ranks and launchers of a run, as the environment tells them before torch is imported."""
+"""A run's ranks and launcher, as the environment names them before torch is imported."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""How long a run takes on one GPU: measured in records, or else estimated from its arithmetic.
+"""How long a run takes on one GPU: as measured in records, or estimated from its arithmetic.
 
 An estimate counts steps and evaluations. Each takes as long as its arithmetic or as launching its
 layers, whichever is longer: a small network waits for its launches. A step takes ERM's time

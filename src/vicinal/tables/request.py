@@ -14,7 +14,7 @@ from vicinal.storage import records
 from vicinal.tables.table import names
 
 PLAN_KEYS = ("table", "seed", "only", "dry_run")
-# Not part of the experiment, so a value of one's own does not make a run reduced.
+# Not part of the experiment, so changing it does not make a run reduced.
 FREE_NODES = ("runtime", "logger", "evaluation", "out", "results", "hydra")
 FREE_KEYS = tuple(f"dataset.{key}" for key in records.NOT_SCIENCE)
 
