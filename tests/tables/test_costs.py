@@ -1,4 +1,4 @@
-"""What a run will take, estimated before anything of it is at hand."""
+"""How long a run will take, estimated before its data or network exist."""
 
 import json
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_evaluations_and_the_true_number_of_images_are_counted() -> None:
 
 
 def test_a_batch_that_no_device_holds_needs_several_ranks() -> None:
-    """mixup's ResNeXt-101 64*4d, with 1,024 images of 224 x 224 a step."""
+    """mixup's ResNeXt-101 64*4d, with 1,024 images of 224 x 224 per step."""
     lines = ["dataset=imagenet", "model=timm", "model.name=resnext101_64x4d"]
     large = cost("imagenet/timm/mixup/some", *lines, "schedule.batch_size=1024")
     assert large.ranks > 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vicinal.errors import RunError
-from vicinal.tables.sweep import Further, further
+from vicinal.tables.request import SweepRequest, parse_request
 from vicinal.train import main
 
 ROOT = Path(__file__).parents[2]
@@ -96,10 +96,10 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path: Path) -> None:
 def test_what_is_typed_beside_the_table_is_sorted() -> None:
     words = "table=a/b seed=3,1 runtime=cpu out=x optimizer.lr=0.1,0.2 schedule.epochs=3"
     plan = ["+only=[ERM,CIFAR-10]", "+dry_run=true"]
-    assert further([*words.split(), *plan]) == Further(
+    assert parse_request([*words.split(), *plan]) == SweepRequest(
         tables=("a/b",),
         seeds=(3, 1),
-        everywhere=("runtime=cpu", "out=x"),
+        shared=("runtime=cpu", "out=x"),
         reductions=(
             ("optimizer.lr=0.1", "schedule.epochs=3"),
             ("optimizer.lr=0.2", "schedule.epochs=3"),
@@ -141,11 +141,21 @@ def test_what_needs_no_run_is_planned_without_one(
 
 
 def test_a_pattern_that_fits_no_table_is_refused() -> None:
-    with pytest.raises(RunError, match=r"glob\(mixup/t5\) fits no table .*mixup/table5"):
-        further(["table=glob(mixup/t5)"])
+    with pytest.raises(RunError, match=r"^table must .*glob\(mixup/t5\).*mixup/table5"):
+        parse_request(["table=glob(mixup/t5)"])
 
 
-@pytest.mark.parametrize("word", ["seed=one", "runtime=cpu,cuda", "seed=-1"])
-def test_what_cannot_be_planned_is_refused(word: str) -> None:
-    with pytest.raises(RunError, match=word.replace(",", "|")):
-        further([word])
+@pytest.mark.parametrize("line", ["seed=one", "runtime=cpu,cuda", "seed=-1"])
+def test_what_cannot_be_planned_is_refused(line: str) -> None:
+    key, value = line.split("=")
+    with pytest.raises(RunError, match=rf"^{key} must .*, got {value}$"):
+        parse_request([line])
+
+
+def test_a_swept_part_keeps_its_place_in_the_config() -> None:
+    found = parse_request(["vicinity@method.vicinity=mixup,cutmix", "+method.chunk=1,2"])
+    assert found.reductions == tuple(
+        (f"vicinity@method.vicinity={vicinity}", f"+method.chunk={chunk}")
+        for vicinity in ("mixup", "cutmix")
+        for chunk in (1, 2)
+    )
