@@ -10,6 +10,7 @@ import jaxtyping
 import pytest
 import torch
 from torch import nn
+from wording import says
 
 from vicinal import runtime
 from vicinal.configs import CONFIGS, build, compose, resolved
@@ -115,13 +116,16 @@ def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"cuda_graphs": True, "device": "cpu", "compile": True}, "cuda_graphs must be false"),
-        ({"precision": "tf32", "device": "cpu"}, "precision must be fp32 or bf16 on a CPU"),
-        ({"sync_batchnorm": True, "compile": True}, "sync_batchnorm must be false"),
+        (
+            {"cuda_graphs": True, "device": "cpu", "compile": True},
+            "cuda_graphs ... compile",
+        ),
+        ({"precision": "tf32", "device": "cpu"}, "precision ... fp32 ... bf16 ... CPU ... tf32"),
+        ({"sync_batchnorm": True, "compile": True}, "sync_batchnorm ... compile"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, bool], rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
+    with pytest.raises(ValueError, match=says(rule)):
         Runtime(**settings)  # pyright: ignore[reportArgumentType]
 
 

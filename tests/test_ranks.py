@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from two_ranks import on_two
+from wording import says
 
 import vicinal.checkpoints
 import vicinal.folders
@@ -237,7 +239,7 @@ def test_a_batchnorm_of_its_own_kind_is_refused_by_name() -> None:
     class Odd(nn.BatchNorm2d):
         pass
 
-    with pytest.raises(ValueError, match=r"sync_batchnorm must be false .* Odd at 1"):
+    with pytest.raises(ValueError, match=says("sync_batchnorm ... Odd at 1")):
         sync_norms(nn.Sequential(nn.Conv2d(1, 1, 1), Odd(1)))
 
 
@@ -394,7 +396,7 @@ def test_only_the_first_rank_writes(tmp_path: Path, capfd: pytest.CaptureFixture
         execute(tmp_path / "out")
 
     on_two(twice, tmp_path)
-    assert capfd.readouterr().out.count("finished already") == 1
+    assert capfd.readouterr().out.count("finished") == 1
     (record,) = (tmp_path / "out").rglob("record.json")
     assert len(list(record.parent.glob("weights/*.safetensors"))) == len(
         json.loads(record.read_text())["weights"]
@@ -407,8 +409,8 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
             execute(tmp_path / "out", "schedule.batch_size=25")
         return str(found.value)
 
-    said = "schedule.batch_size must be a multiple of the 2 ranks, got 25"
-    assert all(each.startswith(said) for each in on_two(refused, tmp_path))
+    said = says("^schedule.batch_size ... multiple ... 2 ranks ... 25")
+    assert all(re.search(said, each) for each in on_two(refused, tmp_path))
     assert not (tmp_path / "out").exists()
 
 
@@ -419,7 +421,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_both(tmp_path: Path) -> Non
         samples = data(16)
         spoilt = replace(samples.train, x=samples.train.x / ranks.rank())  # of rank 0
         samples = replace(samples, train=spoilt)
-        with pytest.raises(Exception, match="not finite at step 1") as found:
+        with pytest.raises(Exception, match=says("loss ... finite ... step 1")) as found:
             trained(loop(method, samples, norms=False))
         return str(found.value)
 
