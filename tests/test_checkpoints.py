@@ -87,7 +87,7 @@ def test_a_checkpoint_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     checkpoints.save(0, 1, {"weights": Malicious()})
     with pytest.raises(RunError):
         checkpoints.load()
-    assert re.search(says("damaged ... checksum"), capsys.readouterr().err)
+    assert re.search(says("checkpoint ... tensors"), capsys.readouterr().err)
 
 
 def hold(folder: Path, ready: Any, release: Any) -> None:

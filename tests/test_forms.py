@@ -94,18 +94,19 @@ def test_bf16_and_channels_last_lose_what_fp32_loses(method: str) -> None:
     found = trained(method, "runtime.precision=bf16", "runtime.channels_last=true").close_epoch()
     expected = trained(method).close_epoch()
     assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=0.02)
+    assert found["train_loss"] != expected["train_loss"]
 
 
-def test_an_evaluation_sees_images_in_the_networks_layout() -> None:
-    run: Run = build(compose(*SETTINGS, "runtime=cpu", "runtime.channels_last=true"))
+def test_an_evaluation_is_in_the_runs_precision_and_layout() -> None:
+    form = "runtime=cpu", "runtime.channels_last=true", "runtime.precision=bf16"
+    run: Run = build(compose(*SETTINGS, *form))
     data, last = run.dataset.load(), torch.channels_last
-    model, seen = run.build(data), list[bool]()
-    model.register_forward_pre_hook(
-        lambda _, x: seen.append(x[0].is_contiguous(memory_format=last))
+    model, seen = run.build(data), list[tuple[bool, torch.dtype]]()
+    model.register_forward_hook(
+        lambda _, x, y: seen.append((x[0].is_contiguous(memory_format=last), y.dtype))
     )
     run.measure(model, data)
-    assert seen
-    assert all(seen)
+    assert set(seen) == {(True, torch.bfloat16)}
 
 
 def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixture) -> None:

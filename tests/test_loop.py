@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import torch
@@ -39,6 +39,7 @@ def loop(
     optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
     model: nn.Module | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Loop:
     schedule = schedule or Schedule(epochs=4, batch_size=16, curve=Step((0.5,)))
     return Loop(
@@ -47,7 +48,7 @@ def loop(
         Batches(split(), 3, schedule.batch_size, Identity(), seed=0),
         optimizer=optimizer or Sgd(lr=0.1),
         schedule=schedule,
-        runtime=Runtime(device="cpu"),
+        runtime=Runtime(device="cpu", precision=precision),
         rng=Rng.seeded(0),
     )
 
@@ -122,7 +123,8 @@ def test_the_average_is_exponential_and_is_what_is_evaluated() -> None:
     torch.testing.assert_close(trained.network[1].weight, average)
     assert torch.equal(trained.network[2].running_mean, trained.model[2].running_mean)
     assert trained.network is not trained.model
-    assert loop().network is not None
+    alone = loop()
+    assert alone.network is alone.model
 
 
 @dataclass(frozen=True)
@@ -226,3 +228,29 @@ def test_a_method_gets_the_places_and_the_unlabelled_images_it_wants() -> None:
     first_epoch = torch.cat([rows for rows, _ in curious.method.seen[:4]])
     assert torch.equal(first_epoch.sort().values, torch.arange(50))
     assert all(torch.equal(x, torch.ones(len(rows), 1, 4, 4)) for rows, x in curious.method.seen)
+
+
+@dataclass(frozen=True)
+class Watches(Method):
+    """ERM's loss, in two terms; sees what the network computes in."""
+
+    seen: list[torch.dtype]
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        for _ in range(2):
+            logits = model(x)
+            self.seen.append(logits.dtype)
+            yield F.cross_entropy(logits.float(), y) / 2
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_every_term_is_computed_in_the_runs_precision(
+    precision: Literal["fp32", "bf16"], dtype: torch.dtype
+) -> None:
+    watches = Watches([])
+    trained = loop(watches, precision=precision)
+    next(trained.steps())
+    assert watches.seen == [dtype, dtype]
+    assert all(parameter.dtype == torch.float32 for parameter in trained.model.parameters())

@@ -97,8 +97,8 @@ def data(count: int, unlabelled: int = 9) -> Data:
     return Data(split, split, None, 4, (0.5,) * 3, (0.2,) * 3, {}, None, few)
 
 
-def network(norms: bool) -> nn.Module:
-    torch.manual_seed(0)
+def network(norms: bool, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
     body = WideResNet(10, 1, num_classes=4, shape=(3, 8, 8))
     if not norms:
         for name, module in list(body.named_modules()):
@@ -107,8 +107,10 @@ def network(norms: bool) -> nn.Module:
     return Normalized(body, (0.5,) * 3, (0.2,) * 3)
 
 
-def loop(method: Method, samples: Data, *, norms: bool, synced: bool = False) -> Loop:
-    model = method.prepare(network(norms))
+def loop(
+    method: Method, samples: Data, *, norms: bool, synced: bool = False, seed: int = 0
+) -> Loop:
+    model = method.prepare(network(norms, seed))
     schedule = Schedule(epochs=2, batch_size=BATCH, curve=Constant())
     return Loop(
         sync_norms(model) if synced else model,
@@ -187,6 +189,21 @@ def test_two_ranks_train_as_one_process_on_the_whole_batch(
         assert each["losses"] == pytest.approx(expected["losses"], rel=1e-9)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_what_draws_nothing_is_held_to_the_whole_batch(name: str) -> None:
+    """Ranks draw alike exactly where PLAIN has an entry."""
+    method, samples = method_of(name, *PLAIN.get(name, [])), data(8)
+    rows, losses = torch.arange(8), []
+    x, y = samples.train.x, nn.functional.one_hot(samples.train.y, 4).float()
+    for rank in (0, 1):
+        model = method.prepare(network(norms=False))
+        torch.manual_seed(rank)
+        more = {name: {"rows": rows, "unlabelled": x.flip(0)}[name] for name in method.wants}
+        terms = method.attach(samples)(model, x, y, Rng.seeded(0, rank), **more)
+        losses.append([term.item() for term in terms])
+    assert (losses[0] == losses[1]) == (name in PLAIN)
+
+
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(("world", "last"), [(2, 1), (3, 1), (2, 2)])
 def test_a_batch_of_hardly_a_sample_a_rank_is_trained_on(
@@ -263,6 +280,37 @@ def test_all_start_from_the_first_ranks_weights_and_buffers(tmp_path: Path) -> N
     for found in on_two(started, tmp_path):
         for key in ("weight", "running_mean", "running_var"):
             assert found[key].tolist() == [2, 2]
+
+
+def test_a_loop_trains_one_network_where_ranks_built_others(tmp_path: Path) -> None:
+    def started_otherwise() -> dict[str, Any]:
+        of = loop(Erm(Identity()), data(13), norms=True, seed=ranks.rank())
+        started = copy.deepcopy(of.model.state_dict())
+        return {"start": started, **trained(of)}
+
+    first, second = on_two(started_otherwise, tmp_path)
+    expected = network(norms=True).state_dict()
+    for key, value in first["start"].items():
+        assert torch.equal(value, expected[key]), key
+    for part in ("start", "state", "average"):
+        for key, value in first[part].items():
+            assert torch.equal(value, second[part][key]), key
+
+
+def test_the_first_rank_hears_of_the_images_that_others_replaced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def saved() -> dict[str, str]:
+        own = {f"{ranks.rank()}.jpg": f"{ranks.rank()}.jpg is replaced"}
+        folder = RunFolder(tmp_path / "run", 0.0, {}, own)
+        folder.save(loop(Erm(Identity()), data(13), norms=False))
+        state = ranks.told(folder.checkpoints.load)
+        assert state is not None
+        return state["replaced"]
+
+    everything = {f"{rank}.jpg": f"{rank}.jpg is replaced" for rank in (0, 1)}
+    assert on_two(saved, tmp_path) == [everything, everything]
+    assert capfd.readouterr().err.count("1.jpg is replaced") == 1
 
 
 def test_only_the_first_rank_is_asked_what_all_are_told(tmp_path: Path) -> None:

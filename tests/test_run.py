@@ -18,7 +18,7 @@ from vicinal.checkpoints import Checkpoints
 from vicinal.configs import CONFIGS, build, compose, resolved
 from vicinal.errors import RunError
 from vicinal.folders import RunFolder
-from vicinal.loop import Loop
+from vicinal.loop import Loop, LossNotFiniteError
 from vicinal.run import Run
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
@@ -107,7 +107,8 @@ def test_a_record_says_what_was_run_on_what_and_what_came_out(tmp_path: Path) ->
     record = execute(tmp_path, "method=mixup", "seed=3")
     assert record["seed"] == record["config"]["seed"] == 3
     assert record["config"]["method"]["vicinity"]["alpha"] == 1.0
-    assert record["data"]["samples"] == {"train": 60, "valid": 20, "test": 360, "unlabelled": 1357}
+    rest = 1797 - 360 - 60 - 20  # of all digits
+    assert record["data"]["samples"] == {"train": 60, "valid": 20, "test": 360, "unlabelled": rest}
     assert record["data"]["canonical"] is True
     assert set(record["metrics"]) == {"last", "median10", "best_test", "best_valid"}
     assert set(record["metrics"]["last"]) == {"top1", "top5", "nll", "ece"}
@@ -115,7 +116,10 @@ def test_a_record_says_what_was_run_on_what_and_what_came_out(tmp_path: Path) ->
     (session,) = record["sessions"]
     assert session["device"]["type"] == "cpu"
     assert session["versions"]["torch"] == torch.__version__
-    assert record["parameters"] == 303_706
+    run: Run = build(compose(*SMALL))
+    assert record["parameters"] == sum(
+        p.numel() for p in run.build(run.dataset.load()).parameters()
+    )
     copy = tmp_path / "results" / "runs" / f"{record['name']}-seed3.json"
     assert json.loads(copy.read_text()) == record
     (history,) = tmp_path.rglob("history.jsonl")
@@ -297,6 +301,23 @@ def test_a_run_does_not_continue_on_other_data(
 def test_a_loss_that_explodes_names_step_seed_and_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"finite.* step \d+ .*seed 0.*checkpoint: (/.*\.pt|none)$"):
         execute(tmp_path, "optimizer.lr=1e20", "schedule.epochs=5")
+
+
+def test_the_failure_of_an_attempt_is_published_until_another_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(self: Loop) -> None:
+        raise LossNotFiniteError("the loss was not finite")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "check", diverge)
+        with pytest.raises(RunError):
+            execute(tmp_path)
+    (copy,) = (tmp_path / "results").rglob("*.json")
+    assert "not finite" in json.loads(copy.read_text())["failed"]
+    record = execute(tmp_path)
+    assert json.loads(copy.read_text()) == record
+    assert "failed" not in record
 
 
 def test_a_network_that_does_not_take_the_images_is_named(tmp_path: Path) -> None:

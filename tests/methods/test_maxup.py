@@ -126,7 +126,6 @@ def test_the_selected_loss_is_the_trained_loss_under_dropout() -> None:
         torch.manual_seed(seed)
         (ours,) = method(model, x, y, Rng.seeded(seed))
         torch.testing.assert_close(ours.detach(), losses.amax(dim=0).mean())
-        assert (losses.amax(dim=0) >= losses).all()
 
 
 @dataclass(frozen=True)
