@@ -192,16 +192,25 @@ def test_two_ranks_train_as_one_process_on_the_whole_batch(
 @pytest.mark.parametrize("name", METHODS)
 def test_what_draws_nothing_is_held_to_the_whole_batch(name: str) -> None:
     """Ranks draw alike exactly where PLAIN has an entry."""
-    method, samples = method_of(name, *PLAIN.get(name, [])), data(8)
-    rows, losses = torch.arange(8), []
+    smaller = ["method.vicinity.length=3"] if name == "maxup_cutout" else []  # than the images
+    method, samples = method_of(name, *PLAIN.get(name, smaller)), data(8)
     x, y = samples.train.x, nn.functional.one_hot(samples.train.y, 4).float()
-    for rank in (0, 1):
-        model = method.prepare(network(norms=False))
-        torch.manual_seed(rank)
-        more = {name: {"rows": rows, "unlabelled": x.flip(0)}[name] for name in method.wants}
-        terms = method.attach(samples)(model, x, y, Rng.seeded(0, rank), **more)
-        losses.append([term.item() for term in terms])
-    assert (losses[0] == losses[1]) == (name in PLAIN)
+    more = {"rows": torch.arange(8), "unlabelled": x.flip(0)}
+    wanted = {key: more[key] for key in method.wants}
+    model = method.prepare(network(norms=False))
+    state = copy.deepcopy(model.state_dict())
+    alike = True
+    for seed in range(4):
+        losses = []
+        for rank in (0, 1):
+            model.load_state_dict(state)
+            torch.manual_seed(rank)
+            terms = method.attach(samples)(model, x, y, Rng.seeded(seed, rank), **wanted)
+            losses.append([term.item() for term in terms])
+        alike &= losses[0] == losses[1]
+        if not alike:
+            break
+    assert alike == (name in PLAIN)
 
 
 @pytest.mark.usefixtures("double")
