@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import vicinal
-from vicinal.configs import CONFIGS, build, compose
+from vicinal.cli.configs import CONFIGS, build, compose
 from vicinal.contracts import Method
 from vicinal.data.split import Data, Split
 from vicinal.draws import Rng
@@ -195,7 +195,7 @@ def test_only_the_loops_go_backwards_and_step() -> None:
                 steps = call.func.attr == "step" and re.search("optim|adam|sgd", of)
                 if steps or call.func.attr == "backward":
                     found.add(path.relative_to(SOURCE).as_posix())
-    assert found == {"loop.py", "gan/loop.py"}
+    assert found == {"loop.py", "tasks/gan/loop.py"}
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from vicinal import records
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.run import Run
+from vicinal.storage import records
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=8 dataset.unlabelled=true "

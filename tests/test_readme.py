@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from vicinal import records, vicinities
+from vicinal import vicinities
 from vicinal.methods import Erm, MaxUp
+from vicinal.storage import records
 from vicinal.tables import runs, table
 from vicinal.tables.counts import coverage, overview
 from vicinal.tables.joined import Joined, Records

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from wording import says
 
-from vicinal.data import arrays
 from vicinal.data.image_folder import image_folder
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import StreamedImages

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from wording import says
 
-from vicinal.attacks import pgd
+from vicinal.attacks.pgd import pgd
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.methods.pgdat import Pgdat

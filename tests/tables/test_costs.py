@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from wording import says
 
-from vicinal.configs import compose, resolved
+from vicinal.cli.configs import compose, resolved
 from vicinal.tables.costs import ASSUMED, Cost, Costs
 
 NOTHING = Costs({}, {}, {})

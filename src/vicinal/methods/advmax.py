@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.chains.adversarial import MixtureAscent, flowed, worst_levels
+from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.surgery.dubin import Norm, routed, with_norm

@@ -26,7 +26,7 @@ from typing import Literal
 
 from torch import nn
 
-from vicinal.chains.adversarial import EarlyStop, MixtureAscent
+from vicinal.attacks.adversarial import EarlyStop, MixtureAscent
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.surgery.dubin import Norm, routed, with_norm

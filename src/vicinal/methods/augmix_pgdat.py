@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks import pgd
+from vicinal.attacks.pgd import pgd
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.surgery.dubin import Norm, routed, with_norm
