@@ -21,9 +21,9 @@ from vicinal.attacks.adversarial import worst_levels
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import mixture
+from vicinal.methods.consistency import consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed, with_norm
 from vicinal.vicinities.augmix import AugMix
-from vicinal.views import consistency_loss, view_of
 
 
 @dataclass(frozen=True)
