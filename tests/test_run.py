@@ -246,6 +246,16 @@ def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
     assert without_time(execute(tmp_path / "c", "method=cutmix", "seed=1")) != without_time(first)
 
 
+def test_the_first_weights_follow_from_the_seed() -> None:
+    def weights_of(seed: int) -> torch.Tensor:
+        run: Run = build(compose(*SMALL, f"seed={seed}"))
+        return torch.cat([p.flatten() for p in run.build(run.dataset.load()).parameters()])
+
+    first, again, other = map(weights_of, (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
 def saved(folder: Path, name: str) -> list[str]:
     """The lines of a data set by that file's name, whose content depends on it."""
     images = np.random.default_rng(len(name)).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
