@@ -57,13 +57,11 @@ class Mutant:
                 return f"{self.path}: there is no test {test}"
         return None
 
-    def plant(self, root: Path) -> None:
-        """Put the fault into a copy."""
-        _write(root / self.path, (ROOT / self.path).read_text().replace(self.old, self.new))
-
-    def remove(self, root: Path) -> None:
-        """Make that copy whole again."""
-        _write(root / self.path, (ROOT / self.path).read_text())
+    def plant(self, root: Path) -> str:
+        """Put the fault into a copy; the file's text before."""
+        before = (root / self.path).read_text()
+        _write(root / self.path, before.replace(self.old, self.new))
+        return before
 
 
 def load(path: Path = LIST) -> list[Mutant]:
@@ -120,17 +118,17 @@ def run(mutants: Sequence[Mutant], jobs: int) -> list[Mutant]:
     for name in IMPORTED_ONCE:
         __import__(name)
     missed, waiting = [], list(mutants)
-    running: dict[int, tuple[Mutant, Path, float]] = {}
+    running: dict[int, tuple[Mutant, Path, str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         free = [_copy(Path(scratch, str(number))) for number in range(jobs)]
         while waiting or running:
             while waiting and free:
                 mutant, folder = waiting.pop(0), free.pop()
-                mutant.plant(folder)
-                running[_test(mutant, folder)] = mutant, folder, time.monotonic()
+                before = mutant.plant(folder)
+                running[_test(mutant, folder)] = mutant, folder, before, time.monotonic()
             child, status = os.wait()
-            mutant, folder, since = running.pop(child)
-            mutant.remove(folder)
+            mutant, folder, before, since = running.pop(child)
+            _write(folder / mutant.path, before)
             free.append(folder)
             said = _verdict(status)
             print(f"{said:10} {time.monotonic() - since:4.0f} s  {mutant.path}: {mutant.claim}")
