@@ -3,9 +3,8 @@
     python scripts/mutants.py                 # every fault of tests/mutants.toml
     python scripts/mutants.py ranks augmax    # those whose path or claim has one of these words
 
-A fault is a text that occurs once in a file, what takes its place, and the tests that must fail
-then. It is planted in a copy of the repository, never here. Exit code 1: some fault survived, or
-its tests could not be run.
+A fault is planted in a copy of the repository, never here. Exit code 1: a fault survived, or its
+tests could not be run.
 """
 
 import argparse
@@ -20,74 +19,80 @@ import tomllib
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "tests" / "mutants.toml"
 COPIED = ("src", "configs", "tests", "scripts", "train.py", "pyproject.toml")
-PATIENCE = 300  # seconds; a fault that makes its tests hang is caught
-IMPORTED_ONCE = ("torch", "torchvision", "scipy.stats", "omegaconf")  # no plugin of pytest
+TIMEOUT = 600  # seconds; a fault that makes its tests hang is caught
+PRELOADED = (
+    "torch._dynamo",
+    "torchvision",
+    "scipy.stats",
+    "omegaconf",
+)  # no pytest plugin: see _test
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault, and the tests that must fail where it is."""
+    """One fault, what holds without it, and the tests (node ids) that must fail with it."""
 
-    claim: str  # what holds without it
+    claim: str
     path: str
     old: str
     new: str
-    tests: Sequence[str]  # node ids
+    tests: Sequence[str]
 
-    def problem(self, root: Path = ROOT) -> str | None:
-        """Why this entry no longer fits the code, if it does not."""
-        file = root / self.path
+    def problem(self) -> str | None:
+        """Why this entry does not fit the code, if it does not."""
+        file = ROOT / self.path
         count = file.read_text().count(self.old) if file.is_file() else 0
         if count != 1 or self.old == self.new:
             return f"{self.path}: old must occur once and differ from new, occurs {count} times"
         for test in self.tests:
             name, _, function = test.partition("::")
-            file = root / name
-            body = ast.parse(file.read_text()).body if file.is_file() else []
-            known = {node.name for node in body if isinstance(node, ast.FunctionDef)}
-            if function.partition("[")[0] not in known:
+            if function.partition("[")[0] not in _functions(ROOT / name):
                 return f"{self.path}: there is no test {test}"
         return None
 
-    def plant(self, root: Path) -> str:
+    def plant(self, folder: Path) -> str:
         """Put the fault into a copy; the file's text before."""
-        before = (root / self.path).read_text()
-        _write(root / self.path, before.replace(self.old, self.new))
+        before = (folder / self.path).read_text()
+        _write(folder / self.path, before.replace(self.old, self.new))
         return before
 
 
-def load(path: Path = LIST) -> list[Mutant]:
+def load() -> list[Mutant]:
     """Every fault of the list."""
-    entries: list[dict[str, Any]] = tomllib.loads(path.read_text())["mutant"]
-    return [Mutant(**entry) for entry in entries]
+    return [Mutant(**entry) for entry in tomllib.loads(LIST.read_text())["mutant"]]
+
+
+@cache
+def _functions(file: Path) -> set[str]:
+    body = ast.parse(file.read_text()).body if file.is_file() else []
+    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def _write(path: Path, text: str) -> None:
-    """Without the bytecode of the other version, which may be as long and of the same second."""
+    """Without the bytecode of the other text, which may be as long and of the same second."""
     path.write_text(text)
     for stale in path.parent.glob(f"__pycache__/{path.stem}.*"):
         stale.unlink()
 
 
 def _copy(folder: Path) -> Path:
+    folder.mkdir()
     for name in COPIED:
-        if (source := ROOT / name).is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
     return folder
 
 
 def _test(mutant: Mutant, folder: Path) -> int:
-    """Start the tests in a fork of this process, which has imported what takes long."""
+    """Start the tests in a fork, so that torch is imported once; pytest imports its own plugins."""
     if child := os.fork():
         return child
     code = 70
@@ -95,7 +100,7 @@ def _test(mutant: Mutant, folder: Path) -> int:
         output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        signal.alarm(PATIENCE)
+        signal.alarm(TIMEOUT)
         os.chdir(folder)
         os.environ["PYTHONPATH"] = str(folder / "src")
         sys.path.insert(0, str(folder / "src"))
@@ -108,15 +113,11 @@ def _test(mutant: Mutant, folder: Path) -> int:
         os._exit(code)
 
 
-def _verdict(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    return {1: "caught", 0: "SURVIVED", -signal.SIGALRM: "caught (hangs)"}.get(code, "BROKEN")
-
-
 def run(mutants: Sequence[Mutant], jobs: int) -> list[Mutant]:
-    """Try all of them, some at a time; those that were not caught."""
-    for name in IMPORTED_ONCE:
+    """Try all of them, `jobs` at a time; those that were not caught."""
+    for name in PRELOADED:
         __import__(name)
+    verdicts = {1: "caught", 0: "SURVIVED", -signal.SIGALRM: "caught, hangs"}
     missed, waiting = [], list(mutants)
     running: dict[int, tuple[Mutant, Path, str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -130,18 +131,18 @@ def run(mutants: Sequence[Mutant], jobs: int) -> list[Mutant]:
             mutant, folder, before, since = running.pop(child)
             _write(folder / mutant.path, before)
             free.append(folder)
-            said = _verdict(status)
-            print(f"{said:10} {time.monotonic() - since:4.0f} s  {mutant.path}: {mutant.claim}")
+            said = verdicts.get(os.waitstatus_to_exitcode(status), "BROKEN")
+            took = f"{time.monotonic() - since:3.0f} s"
+            print(f"{said:8}  {took}  {mutant.path}: {mutant.claim}", flush=True)
             if not said.startswith("caught"):
                 missed.append(mutant)
-                print((folder / "output").read_text()[-2000:] if said == "BROKEN" else mutant.tests)
-            sys.stdout.flush()
+                print((folder / "output").read_text()[-2000:], *mutant.tests, sep="\n", flush=True)
     return missed
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("words", nargs="*", help="only faults with one of these in path or claim")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()

@@ -74,7 +74,7 @@ def test_compiled_steps_are_the_uncompiled(method: str, caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     ("method", "reason", "some"),
     [
-        ("patchup_soft", "between two layers", False),
+        ("patchup_soft", "layers", False),
         ("stochastic_depth", "gates", False),
         ("gradaug", "sub-networks", True),
         ("mean_teacher", "teacher", True),

@@ -345,22 +345,22 @@ def test_many_names_are_cut_to_the_nearest(folder: Path) -> None:
     ("value", "hint", "words"),
     [
         (1, float, None),
-        (True, int, "an integer"),
-        (1, bool, "true or false"),
+        (True, int, "integer"),
+        (1, bool, "true ... false"),
         ("x", Path, None),
         ([1, 2.5], list[float], None),
-        ([1, "x"], Sequence[int], "an integer"),
-        ([[1, 2], [3]], tuple[tuple[int, int], ...], "a list of 2 values"),
+        ([1, "x"], Sequence[int], "integer"),
+        ([[1, 2], [3]], tuple[tuple[int, int], ...], "list ... 2"),
         ({"a": 1}, dict[str, int], None),
-        ({"a": "x"}, Mapping[str, int], "an integer"),
+        ({"a": "x"}, Mapping[str, int], "integer"),
         ("a", Literal["a", "b"], None),
-        (1, Literal[True, 2], "True or 2"),
+        (1, Literal[True, 2], "True ... 2"),
         ("relu", Callable[[float], float], AN_OBJECT),
         (3, Vicinity, AN_OBJECT),
         ({"_target_": "x"}, Vicinity, None),
         (None, Vicinity | None, None),
-        ([1, "x"], list[int] | None, "an integer"),
-        ("x", int | list[int], "an integer or a list [...]"),
+        ([1, "x"], list[int] | None, "integer"),
+        ("x", int | list[int], "integer ... list"),
         ("anything", Any, None),
         ("anything", object, None),
         (None, Parameter.empty, None),
@@ -368,7 +368,9 @@ def test_many_names_are_cut_to_the_nearest(folder: Path) -> None:
 )
 def test_annotations_decide(value: object, hint: Any, words: str | None) -> None:
     fault = fault_in("key", value, hint)
-    assert (fault and wanted(fault[2], fault[1])) == words
+    assert (fault is None) == (words is None)
+    if fault and words:
+        assert re.search(says(words), wanted(fault[2], fault[1]))
 
 
 def groups() -> list[tuple[str, str]]:

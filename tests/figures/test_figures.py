@@ -1,6 +1,7 @@
 """Figures: what they say of themselves, and that making one again changes no byte."""
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_a_longer_figure_continues_the_runs_of_a_shorter_one(tmp_path: Path) -> 
 def test_the_full_figure_5_has_the_papers_columns_and_is_not_reduced() -> None:
     assert figure5.columns(Figure5().steps) == [10, 100, 1000, 10_000, 20_000]
     assert Figure5().reduced is None
-    assert Figure5(steps=2000).reduced == "2,000 of the paper's 20,000 iterations"
+    assert re.search(says("^2,000 ... 20,000"), Figure5(steps=2000).reduced or "")
 
 
 @pytest.mark.parametrize("wrong", ["--steps 0", "--seeds 1,1", "--strength 0"])

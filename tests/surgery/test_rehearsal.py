@@ -38,7 +38,7 @@ def sequence(*middle: nn.Module, side: int | None = None) -> nn.Module:
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "joined": (
         lambda: DenseNetBC(10, 4, **SHAPE),
-        "DenseLayer at body.stage1.0: model must not join",
+        "DenseLayer at body.stage1.0: model",
     ),
     "reshaped": (lambda: sequence(nn.ReLU(), Shuffled()), "Shuffled at body.2: shape '[2, 2, 8"),
 }

@@ -1,9 +1,11 @@
 """Cells joined with records: which runs count, as what."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from wording import says
 
 from vicinal.tables import table
 from vicinal.tables.counts import by_chance, coverage, overview, summary
@@ -98,7 +100,7 @@ def test_one_run_is_judged_by_what_the_papers_print_of_its_data_and_measure(
     assert found.difference.half_width == pytest.approx(
         2 * (2 * 0.12**2 + 0.01 / 12) ** 0.5, abs=1e-3
     )
-    assert found.difference.by == "pooled, 0.12 (median of 5: cifar10, top1, test)"
+    assert re.search(says("^pooled, 0.12 ... 5 ... cifar10, top1, test"), found.difference.by)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +348,7 @@ def test_a_page_says_what_is_known_of_each_number() -> None:
 
 def test_an_interim_verdict_says_how_many_seeds_it_is_of() -> None:
     text = page(Joined.of(TABLE, Records(runs(ERM.overrides, 5.78, 5.8))))
-    assert "| worse | no | interim: worse so far (2 of 3 seeds) |" in text
+    assert re.search(r"\| worse \| no \| interim\b.* worse .*\b2 of 3 seeds\b.* \|", text)
 
 
 def test_a_page_says_on_what_numbers_were_made() -> None:
@@ -368,5 +370,4 @@ def test_two_sets_of_records_are_compared_run_by_run() -> None:
     theirs = runs(ERM.overrides, 3.7, 3.8, 3.9)
     bad = {**record(ERM.overrides, 0, 0.0), "failed": "loss is not finite"}
     text = against([*runs(ERM.overrides, 3.7, 4.05), *runs(MIXUP.overrides, 1.0)], [*theirs, bad])
-    assert text.startswith("1 of 2 runs have the recorded accuracy")
-    assert text.endswith("the largest difference is 0.25 points")
+    assert re.search(says("^1 of 2 runs ... 0.25 points"), text)
