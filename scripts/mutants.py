@@ -33,7 +33,7 @@ PRELOADED = (
     "torchvision",
     "scipy.stats",
     "omegaconf",
-)  # no pytest plugin: see _test
+)  # no plugins of pytest
 
 
 @dataclass(frozen=True)
