@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from two_ranks import SMALL, on_two
 from wording import says
 
+import vicinal
 from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
@@ -490,15 +492,16 @@ def test_each_rank_draws_for_itself_but_for_what_they_share(tmp_path: Path) -> N
             "weights": torch.cat([p.detach().flatten() for p in of.model.parameters()]),
         }
 
-    first, second = on_two(drawn, tmp_path)
+    found = on_two(drawn, tmp_path, 3)
     alone = drawn()
-    for key, value in first.items():
+    for key, value in found[0].items():
         assert torch.equal(value, alone[key])
-        assert torch.equal(value, second[key]) == (key in ("shared", "weights"))
+        for one, other in combinations(found, 2):
+            assert torch.equal(one[key], other[key]) == (key in ("shared", "weights")), key
 
 
 def test_only_one_module_knows_torch_distributed() -> None:
-    source = Path(ranks.__file__).parent
+    source = Path(vicinal.__file__).parent
     found = [p.name for p in source.rglob("*.py") if "distributed" in p.read_text()]
     assert found == ["ranks.py"]
 
