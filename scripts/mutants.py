@@ -9,6 +9,7 @@ tests could not be run.
 
 import argparse
 import ast
+import contextlib
 import os
 import shutil
 import signal
@@ -97,6 +98,7 @@ def _test(mutant: Mutant, folder: Path) -> int:
         return child
     code = 70
     try:
+        os.setpgrp()
         output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -128,6 +130,8 @@ def run(mutants: Sequence[Mutant], jobs: int) -> list[Mutant]:
                 before = mutant.plant(folder)
                 running[_test(mutant, folder)] = mutant, folder, before, time.monotonic()
             child, status = os.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # ranks and workers that a fault left behind
             mutant, folder, before, since = running.pop(child)
             _write(folder / mutant.path, before)
             free.append(folder)
