@@ -33,6 +33,9 @@ reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six
 test: $(READY)  ## Run the test suite (CPU)
 	$(RUN)python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
+mutants: $(READY)  ## Plant faults, one at a time; the tests named for each must fail (ONLY=words)
+	$(RUN)python scripts/mutants.py $(ONLY)
+
 lint: $(READY)  ## Check style and format
 	$(RUN)ruff check . && $(RUN)ruff format --check .
 
@@ -60,4 +63,4 @@ DATA ?= data
 gpu: $(READY)  ## On a GPU, in 15 minutes: steps of every method, GPU tests, pace, real runs (DATA=FOLDER)
 	$(RUN)python scripts/gpu.py --data $(DATA)
 
-.PHONY: help setup reproduce test lint types tables report bench gpu torture slurm
+.PHONY: help setup reproduce test mutants lint types tables report bench gpu torture slurm

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wording import says
 
 from vicinal.tables import table
 from vicinal.tables.plan import plan_run
@@ -130,7 +131,7 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
     ],
 )
 def test_a_mistake_in_a_file_is_named(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=says(message)):
         small(**changed)
 
 
