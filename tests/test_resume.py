@@ -1,0 +1,67 @@
+"""Training resumes bit for bit, for every file in configs/method: a new one is tested unasked."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+import torch
+
+from vicinal.configs import CONFIGS, build, compose
+from vicinal.loop import Loop
+from vicinal.run import Run
+
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+SMALL = (
+    "dataset=digits dataset.size=8 dataset.train_per_class=1 dataset.unlabelled=true "
+    "model=wrn10_2 runtime=cpu schedule.batch_size=4 optimizer.ema_decay=0.9"
+).split()
+EPOCHS, STEPS = 2, 3  # of 4, 4 and 2 samples
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_is_stopped_after_every_step_ends_as_if_it_never_was(method: str) -> None:
+    """Before the step's epoch is closed; what is kept goes through the form of a checkpoint."""
+    run: Run = build(compose(*SMALL, f"method={method}"))
+    data = run.dataset.load()
+    whole, expected = run.loop(data), list[float]()
+    for _ in range(EPOCHS):
+        for _ in whole.steps():
+            pass
+        expected.append(whole.close_epoch()["train_loss"])
+    stopped, found = run.loop(data), list[float]()
+    for _ in range(whole.steps_done):
+        if stopped.steps_done == (stopped.epoch + 1) * STEPS:
+            found.append(stopped.close_epoch()["train_loss"])
+        next(stopped.steps())
+        kept = saved(stopped.state())
+        torch.manual_seed(1234)  # a new process knows nothing of the old generators
+        stopped = run.loop(data)
+        stopped.rng.cpu.manual_seed(99)
+        stopped.restore(torch.load(BytesIO(kept), weights_only=True))
+    assert stopped.steps_done == EPOCHS * STEPS
+    assert [*found, stopped.close_epoch()["train_loss"]] == expected
+    assert_equal(stopped.state(), whole.state())
+
+
+def saved(state: dict[str, Any]) -> bytes:
+    content = BytesIO()
+    torch.save(state, content)
+    return content.getvalue()
+
+
+def assert_equal(found: Any, expected: Any, where: str = "state") -> None:
+    """In every number; but for the seconds, the last of the counters."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key, value in expected.items():
+            if key == "counters":
+                assert found[key][:2] == value[:2], where
+            else:
+                assert_equal(found[key], value, f"{where}: {key}")
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected), where
+    elif isinstance(expected, list):
+        for index, pair in enumerate(zip(found, expected, strict=True)):
+            assert_equal(*pair, f"{where}: {index}")
+    else:
+        assert found == expected, where
