@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from vicinal.configs import CONFIGS, build, compose
+from vicinal.cli.configs import CONFIGS, build, compose
 from vicinal.loop import Loop
 from vicinal.run import Run
 
@@ -16,11 +16,12 @@ SMALL = (
     "model=wrn10_2 runtime=cpu schedule.batch_size=4 optimizer.ema_decay=0.9"
 ).split()
 EPOCHS, STEPS = 2, 3  # of 4, 4 and 2 samples
+STOPS = (2, 3, 5)  # in the first epoch, after its last step but before it is closed, in the second
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_that_is_stopped_after_every_step_ends_as_if_it_never_was(method: str) -> None:
-    """Before the step's epoch is closed; what is kept goes through the form of a checkpoint."""
+def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was(method: str) -> None:
+    """What is kept goes through the form of a checkpoint."""
     run: Run = build(compose(*SMALL, f"method={method}"))
     data = run.dataset.load()
     whole, expected = run.loop(data), list[float]()
@@ -29,18 +30,26 @@ def test_a_run_that_is_stopped_after_every_step_ends_as_if_it_never_was(method: 
             pass
         expected.append(whole.close_epoch()["train_loss"])
     stopped, found = run.loop(data), list[float]()
-    for _ in range(whole.steps_done):
-        if stopped.steps_done == (stopped.epoch + 1) * STEPS:
-            found.append(stopped.close_epoch()["train_loss"])
-        next(stopped.steps())
+    for stop in STOPS:
+        found += advance(stopped, stop)
         kept = saved(stopped.state())
         torch.manual_seed(1234)  # a new process knows nothing of the old generators
         stopped = run.loop(data)
         stopped.rng.cpu.manual_seed(99)
         stopped.restore(torch.load(BytesIO(kept), weights_only=True))
-    assert stopped.steps_done == EPOCHS * STEPS
-    assert [*found, stopped.close_epoch()["train_loss"]] == expected
+    found += [*advance(stopped, EPOCHS * STEPS), stopped.close_epoch()["train_loss"]]
+    assert found == expected
     assert_equal(stopped.state(), whole.state())
+
+
+def advance(loop: Loop, until: int) -> list[float]:
+    """Train up to just after a step; the losses of the epochs that were closed before it."""
+    losses = []
+    while loop.steps_done < until:
+        if loop.steps_done == (loop.epoch + 1) * STEPS:
+            losses.append(loop.close_epoch()["train_loss"])
+        next(loop.steps())
+    return losses
 
 
 def saved(state: dict[str, Any]) -> bytes:

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from vicinal import weights
-from vicinal.checkpoints import Checkpoints
-from vicinal.configs import build, compose, resolved
+from vicinal.cli.configs import build, compose, resolved
 from vicinal.errors import RunError
-from vicinal.folders import RunFolder
 from vicinal.loop import Loop
 from vicinal.run import Run
+from vicinal.storage import weights
+from vicinal.storage.checkpoints import Checkpoints
+from vicinal.storage.run_folder import RunFolder
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "

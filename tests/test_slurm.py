@@ -15,10 +15,10 @@ import pytest
 import torch
 from test_ranks import SMALL, on_two
 
-from vicinal import ranks
 from vicinal.errors import PreemptedError, RunError
-from vicinal.signals import stopping
-from vicinal.slurm import become_rank, first_host
+from vicinal.machine import ranks
+from vicinal.machine.signals import stopping
+from vicinal.machine.slurm import become_rank, first_host
 from vicinal.train import main
 
 TRAIN = Path(__file__).parents[1] / "train.py"

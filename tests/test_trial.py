@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vicinal import ranks
-from vicinal.configs import CONFIGS, build, check, compose
+from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.errors import RunError
 from vicinal.loop import Loop
+from vicinal.machine import ranks
 from vicinal.run import Run
 from vicinal.trial import rehearse, smallest_share
 

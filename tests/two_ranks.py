@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vicinal import ranks
+from vicinal.machine import ranks
 
 
 def on_two(task: Callable[[], Any], folder: Path, world: int = 2) -> list[Any]:

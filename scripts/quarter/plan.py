@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from quarter import pace, steps
 from vicinal.contracts import Method
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 from vicinal.tables.networks import SIZES
 from vicinal.tables.plan import composed
 from vicinal.tables.sweep import Further, Sweep

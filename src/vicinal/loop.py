@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from vicinal import ranks
 from vicinal.average import Average
 from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import RunError
-from vicinal.exchange import GradientExchange
+from vicinal.machine import ranks
+from vicinal.machine.exchange import GradientExchange
+from vicinal.machine.runtime import Runtime
 from vicinal.optim import Optimizer, lay_out_like_weights
-from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
 
 CHECK_EVERY = 50  # steps between two looks at the loss, each of which waits for the device

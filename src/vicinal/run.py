@@ -11,27 +11,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from vicinal import ranks, records, weights
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
-from vicinal.data.dataset import Dataset
-from vicinal.data.split import Data
+from vicinal.data.decode.select import decoder_for
+from vicinal.data.split import Data, Dataset
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
-from vicinal.files import prepare_folder
-from vicinal.folders import RunFolder, forget_checkpoints, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
+from vicinal.loggers.progress import Progress
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
+from vicinal.machine import ranks
+from vicinal.machine.runtime import Runtime
+from vicinal.machine.signals import stopping
+from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
-from vicinal.progress import Progress
-from vicinal.provenance import provenance
-from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
-from vicinal.signals import stopping
-from vicinal.surgery.synced_norms import sync_norms
+from vicinal.storage import records, weights
+from vicinal.storage.files import prepare_folder
+from vicinal.storage.provenance import provenance
+from vicinal.storage.run_folder import (
+    RunFolder,
+    forget_checkpoints,
+    locked,
+    read_record,
+    write_record,
+)
 from vicinal.trial import check_network, check_samples, rehearse
 
 
@@ -169,7 +176,7 @@ class Run:
         self.runtime.start()
         self.runtime.forget()
         with ranks.one_before_all():
-            return self.dataset.load().to(self.runtime.target, self.runtime.decoder())
+            return self.dataset.load().to(self.runtime.target, decoder_for(self.runtime))
 
     def _attempt(
         self, folder: Path, origin: dict[str, Any], data: Data, copy: Path

@@ -7,12 +7,12 @@ from copy import copy, deepcopy
 import torch
 from torch import nn
 
-from vicinal import ranks
 from vicinal.contracts import Method, image_parts
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.loop import Loop
+from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
 FEW = 2  # samples that stand for any number above

@@ -9,10 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 
-from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
-from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import Images
+from vicinal.data.split import Dataset, fingerprint
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.data.uci import Uci
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Generator, Tensor
 
-from vicinal import ranks
 from vicinal.contracts import Inputs, Rows, Targets, Vicinity
 from vicinal.data.split import Part, Split
 from vicinal.draws import Rng, derived_seed
+from vicinal.machine import ranks
 
 
 def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:

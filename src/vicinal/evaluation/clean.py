@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal import ranks
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
 from vicinal.data.split import Part
 from vicinal.evaluation.evaluation import Begin, as_it_is
+from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
 
