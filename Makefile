@@ -30,8 +30,12 @@ reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six
 	$(RUN)python scripts/figures.py figure5 --steps 100 --seeds 0 --runs $(AGAIN)/gan --out $(AGAIN)/figures/mixup
 	$(RUN)python scripts/tables.py --results $(AGAIN) --against results --report
 
-test: $(READY)  ## Run the test suite (CPU)
-	$(RUN)python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
+TESTS := $(RUN)python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: $(READY)  ## Run the test suite (CPU), but for what is marked slow
+	$(TESTS) -m 'not slow'
+
+test-all: $(READY)  ## Run all tests: every method in every form, too
+	$(TESTS)
 
 lint: $(READY)  ## Check style and format
 	$(RUN)ruff check . && $(RUN)ruff format --check .
@@ -61,4 +65,4 @@ DATA ?= data
 gpu: $(READY)  ## On a GPU, in a quarter of an hour: every method in every form, tests, paces, real runs (DATA=FOLDER)
 	$(RUN)python scripts/gpu.py --data $(DATA)
 
-.PHONY: help setup reproduce test lint types tables report bench bench-gpu gpu torture slurm
+.PHONY: help setup reproduce test test-all lint types tables report bench bench-gpu gpu torture slurm

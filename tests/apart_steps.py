@@ -12,9 +12,10 @@ from unittest.mock import patch
 
 import torch
 from apart import NAME, Anywhere, Apart, Device, unwaited
+from composing import compose
 
 import vicinal.draws
-from vicinal.cli.configs import build, compose
+from vicinal.cli.configs import build
 from vicinal.loop import Loop
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run

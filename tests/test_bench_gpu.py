@@ -16,7 +16,6 @@ from benches.floors import Work, work
 from benches.racing import Contender, Effort, race
 from torch import nn
 
-pytestmark = pytest.mark.xdist_group("rehearsal of the GPU bench")  # once, not per worker
 SCRIPT = Path(__file__).parents[1] / "scripts" / "bench_gpu.py"
 FOREVER = Effort(rounds=3, window=10.0, warmup=2, deadline=float("inf"))
 WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from composing import compose
 
-from vicinal.cli.configs import CONFIGS, build, compose
+from vicinal.cli.configs import CONFIGS, build
 from vicinal.loop import Loop
 from vicinal.run import Run
 

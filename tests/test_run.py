@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composing import compose
 from torch import nn
 
-from vicinal.cli.configs import build, compose, resolved
+from vicinal.cli.configs import build, resolved
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.run import Run

@@ -12,8 +12,9 @@ from typing import Any
 import photos
 import pytest
 import torch
+from composing import compose
 
-from vicinal.cli.configs import build, compose, resolved
+from vicinal.cli.configs import build, resolved
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.run import Run

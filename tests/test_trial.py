@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composing import compose
 from torch import Tensor
 
-from vicinal.cli.configs import CONFIGS, build, check, compose
+from vicinal.cli.configs import CONFIGS, build, check
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.machine import ranks

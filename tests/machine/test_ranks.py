@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from composing import compose
 from torch import Tensor, nn
 from two_ranks import on_two
 
-from vicinal.cli.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, resolved
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
 from vicinal.data.split import Data, Split

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from quarter.processes import ROOT, environment
 
-pytestmark = pytest.mark.xdist_group("rehearsal of the quarter of an hour")  # once, not per worker
 NETWORK = "wrn10_2"
 SCRIPT = ROOT / "scripts" / "gpu.py"
 
