@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from forks import Fork
 from test_ranks import SMALL, on_two
 
 from vicinal.errors import PreemptedError, RunError
@@ -21,7 +22,6 @@ from vicinal.machine.signals import stopping
 from vicinal.machine.slurm import become_rank, first_host
 from vicinal.train import main
 
-TRAIN = Path(__file__).parents[1] / "train.py"
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm.py"
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
@@ -51,12 +51,10 @@ def tell(environment: pytest.MonkeyPatch, told: dict[str, str]) -> None:
         environment.setenv(name, value)
 
 
-def train(out: Path, told: dict[str, str], *more: str) -> subprocess.Popen[str]:
-    paths = [f"out={out}", f"results={out}/results"]
-    command = [sys.executable, str(TRAIN), *SMALL, *paths, *more]
-    ours = {name: value for name, value in os.environ.items() if name not in LAUNCHED} | told
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, env=ours)
+def train(out: Path, told: dict[str, str], *more: str) -> Fork:
+    words = [*SMALL, f"out={out}", f"results={out}/results", *more]
+    ours = {name: value for name, value in os.environ.items() if name not in LAUNCHED}
+    return Fork(words, out, ours | told)
 
 
 @pytest.mark.parametrize(
