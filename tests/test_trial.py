@@ -71,7 +71,7 @@ def test_a_ranks_share_counts(
     batch_size: int, count: int, smallest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = loop(*DIGITS, "model=mlp", f"schedule.batch_size={batch_size}")
-    monkeypatch.setattr(ranks, "count", lambda: count)
+    monkeypatch.setattr(ranks, "world_size", lambda: count)
     assert smallest_share(trained.batches) == smallest
 
 

@@ -115,7 +115,7 @@ def test_ranks_share_the_images_of_one_process(
     expected = seen(split(root), epoch=2)
     shares = []
     for rank in range(2):
-        monkeypatch.setattr(ranks, "own", lambda rows, rank=rank: rows.tensor_split(2)[rank])
+        monkeypatch.setattr(ranks, "shard", lambda rows, rank=rank: rows.tensor_split(2)[rank])
         shares.append(seen(split(root, three), epoch=2))
     together = [torch.cat(pair) for pair in zip(*shares, strict=True)]
     assert equal(together, expected)

@@ -50,7 +50,7 @@ def step(of: GradientExchange, model: nn.Module, terms: list[Callable[[], Tensor
     for term in terms:
         of.next_term()
         term().backward()
-    of.finish(1, ranks.count())
+    of.finish(1, ranks.world_size())
     return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
 
 
@@ -81,8 +81,8 @@ def test_parameters_without_a_gradient_on_any_rank_stay_without(tmp_path: Path) 
     def steps() -> list[Gradients]:
         layers = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in range(4))
         of, x = GradientExchange(layers), torch.ones(1, 1)
-        used = [0] if ranks.first() else [0, 1]
-        first = [2] if ranks.first() else []
+        used = [0] if ranks.is_main() else [0, 1]
+        first = [2] if ranks.is_main() else []
         terms = [lambda: (layers[n](x) for n in [*first, 0]), lambda: (layers[n](x) for n in used)]
         summed = [lambda term=term: torch.cat(list(term())).sum() for term in terms]
         return [step(of, layers, summed) for _ in range(3)]
@@ -125,9 +125,11 @@ def sent_before(model: nn.Module, x: Tensor, steps: int) -> list[int]:
         parameter.requires_grad_(False).requires_grad_()  # as a search among inputs does
     first = next(model.parameters())
     first.register_hook(lambda _: seen.append(len(log)))
-    summing = ranks.summing_
+    summing = ranks.all_reduce_async_
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranks, "summing_", lambda values: log.append(values) or summing(values))
+        patch.setattr(
+            ranks, "all_reduce_async_", lambda values: log.append(values) or summing(values)
+        )
         for _ in range(steps):
             log.clear()
             step(of, model, [lambda: model(x).sum(), lambda: model(x).square().sum()])

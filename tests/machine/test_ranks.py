@@ -16,7 +16,7 @@ import pytest
 import torch
 from composing import compose
 from torch import Tensor, nn
-from two_ranks import on_two
+from two_ranks import SMALL, on_two
 
 from vicinal.cli.configs import CONFIGS, build, resolved
 from vicinal.contracts import Method
@@ -208,7 +208,7 @@ def test_synchronised_batchnorm_is_batchnorm_of_the_whole_batch(
     nn.init.normal_(norm.weight)
 
     def passed(synced: bool) -> dict[str, Tensor]:
-        own = torch.arange(7).tensor_split(ranks.count())[ranks.rank()]
+        own = torch.arange(7).tensor_split(ranks.world_size())[ranks.rank()]
         layer = copy.deepcopy(norm)
         layer = sync_norms(layer) if synced else layer
         z = x[own].clone().requires_grad_()
@@ -216,7 +216,7 @@ def test_synchronised_batchnorm_is_batchnorm_of_the_whole_batch(
             y = layer(z)
         (y * slope[own]).sum().backward()
         assert z.grad is not None
-        summed = [ranks.summed_(p.grad) for p in layer.parameters() if p.grad is not None]
+        summed = [ranks.all_reduce_(p.grad) for p in layer.parameters() if p.grad is not None]
         assert len(summed) == 2
         names = ("weight", "bias")
         return {"y": y.detach(), "x": z.grad, **dict(zip(names, summed, strict=True))} | dict(
@@ -253,7 +253,7 @@ def test_all_start_from_the_first_ranks_weights_and_buffers(tmp_path: Path) -> N
         for values in (norm.weight.data, norm.running_mean, norm.running_var):
             assert values is not None
             values.fill_(ranks.rank() + 2)
-        ranks.same_start(norm)
+        ranks.broadcast_parameters(norm)
         return norm.state_dict()
 
     for found in on_two(started, tmp_path):
@@ -264,7 +264,7 @@ def test_all_start_from_the_first_ranks_weights_and_buffers(tmp_path: Path) -> N
 def test_only_the_first_rank_is_asked_what_all_are_told(tmp_path: Path) -> None:
     def asked() -> tuple[str, list[int]]:
         heard: list[int] = []
-        told = ranks.told(lambda: heard.append(ranks.rank()) or "so")
+        told = ranks.broadcast_object(lambda: heard.append(ranks.rank()) or "so")
         return told, heard
 
     assert on_two(asked, tmp_path) == [("so", [0]), ("so", [])]
@@ -276,16 +276,9 @@ def test_a_signal_to_one_rank_stops_all_after_a_checkpoint(tmp_path: Path) -> No
             if ranks.rank() == 1:
                 os.kill(os.getpid(), signal.SIGUSR2)
             with pytest.raises(PreemptedError, match="SIGUSR2"):
-                stop.obey(ranks.wait)  # as saving does, it takes them all
+                stop.obey(ranks.barrier)  # as saving does, it takes them all
 
     on_two(stopped, tmp_path)
-
-
-SMALL = (
-    "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
-    "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
-    "runtime.progress=false schedule.epochs=2 schedule.batch_size=24 evaluation.batch_size=100"
-).split()
 
 
 def execute(out: Path, *overrides: str) -> dict[str, Any]:
@@ -293,7 +286,7 @@ def execute(out: Path, *overrides: str) -> dict[str, Any]:
     config = compose(*SMALL, *overrides, f"out={out}", f"results={out}/results")
     run: Run = build(config)
     run.execute(resolved(config), {"model": "wrn10_2", "method": "some"})
-    ranks.wait()
+    ranks.barrier()
     (path,) = out.rglob("record.json")
     return json.loads(path.read_text())
 
@@ -308,7 +301,7 @@ def seen_until(out: Path, stop: int, *overrides: str) -> list[Tensor]:
     step, save = Loop.step, RunFolder.save_if_due
 
     def watched(self: Loop, x: Tensor, y: Tensor, rows: Tensor, samples: int) -> None:
-        seen.append(torch.cat(ranks.heard(rows)))
+        seen.append(torch.cat(ranks.all_gather_object(rows)))
         step(self, x, y, rows, samples)
 
     def killing(self: RunFolder, of: Loop) -> None:
@@ -365,7 +358,7 @@ def test_a_rank_that_left_has_no_thread_that_would_wait_for_others(tmp_path: Pat
     script = tmp_path / "rank.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from vicinal import ranks\n"
+        "from vicinal.machine import ranks\n"
         "ranks.join('cpu')\n"
         "import torch._dynamo\n"  # as the first optimizer does
         "ranks.leave()\n"
@@ -382,7 +375,7 @@ def test_only_the_first_rank_writes(tmp_path: Path, capfd: pytest.CaptureFixture
         raise AssertionError("this rank must not write")
 
     def twice() -> None:
-        if not ranks.first():
+        if not ranks.is_main():
             for module in (checkpoints, run_folder, records, weights):
                 for name in ("write_bytes_atomically", "write_json_atomically", "locked"):
                     if hasattr(module, name):

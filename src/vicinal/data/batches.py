@@ -45,7 +45,7 @@ class Batches:
         """The batches of one epoch from number `first` on: inputs, one-hot targets, places."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=generator)
-        own = [ranks.own(batch) for batch in order.split(self.batch_size)[first:]]
+        own = [ranks.shard(batch) for batch in order.split(self.batch_size)[first:]]
         one_hot = torch.eye(self.num_classes, device=self.split.y.device)
         for x, labels, rows in self.split.batches(own, (self.seed, epoch)):
             y = one_hot.index_select(0, labels)

@@ -85,7 +85,7 @@ class StreamedSplit:
         if task.path not in self.replaced:
             said = f"{task.path} is no readable image ({reason}); {other.path} takes its place"
             self.replaced[task.path] = said
-            if ranks.first():
+            if ranks.is_main():
                 print(said, file=sys.stderr)
         return other
 

@@ -116,7 +116,7 @@ class StreamedImages:
         """Other numbers prove that it is not; the same leave nothing to doubt, if no proof."""
         if self.canonical is None or found == self.canonical:
             return None
-        if ranks.first():
+        if ranks.is_main():
             other = [
                 f"{found[key]:,} instead of {count:,} ({key})"
                 for key, count in self.canonical.items()

@@ -26,7 +26,9 @@ class GradientExchange:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        trained = [p for p in model.parameters() if p.requires_grad] if ranks.count() > 1 else []
+        trained = (
+            [p for p in model.parameters() if p.requires_grad] if ranks.world_size() > 1 else []
+        )
         self.buckets = [_Bucket(each) for each in _split(reversed(trained))]
         for bucket in self.buckets:
             for parameter in bucket.parameters:
@@ -56,7 +58,7 @@ class GradientExchange:
         Leaves the sums of the ranks' gradients, and the means of BatchNorm's running statistics. A
         parameter that has a gradient on no rank is left without, as on one process.
         """
-        if ranks.count() == 1:
+        if ranks.world_size() == 1:
             return
         self.sending = False
         too_early = self.early and self.terms > self.expected > 0
@@ -123,7 +125,7 @@ class _Bucket:
                 places.append(place)
         if found:
             torch._foreach_copy_(places, found)  # pyright: ignore[reportPrivateImportUsage]
-        self.arrive = ranks.summing_(self.sums)
+        self.arrive = ranks.all_reduce_async_(self.sums)
 
     def receive(self) -> None:
         """The sums become the gradients; only a rank that lacks one must ask whether others do."""
@@ -145,7 +147,7 @@ class _Statistics:
     def __init__(self, own: list[Tensor], mine: int, whole: int) -> None:
         self.own = own
         self.sums = ranks.weighted(torch.cat([values.flatten() for values in own]), mine, whole)
-        self.arrive = ranks.summing_(self.sums)
+        self.arrive = ranks.all_reduce_async_(self.sums)
 
     def receive(self) -> None:
         """The means become the statistics."""

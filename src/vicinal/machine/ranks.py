@@ -26,8 +26,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from vicinal.errors import RunError
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-PATIENCE = timedelta(minutes=30)  # with a rank that lives but does not answer
+ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+TIMEOUT = timedelta(minutes=30)  # with a rank that lives but does not answer
 
 Value = TypeVar("Value")
 
@@ -38,19 +38,17 @@ class LostRankError(RunError):
 
 def join(device: str) -> None:
     """Meet the other ranks, once a process, if there are any; on CUDA, each takes its own GPU."""
-    if dist.is_initialized() or not all(name in os.environ for name in LAUNCHED):
+    if dist.is_initialized() or not all(name in os.environ for name in ENVIRONMENT):
         return
     if os.environ["WORLD_SIZE"] == "1":
         return
     if device == "cuda":
-        torch.cuda.set_device(_own_gpu())
+        torch.cuda.set_device(_local_gpu())
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     with _met():
-        store, number, size = next(rendezvous("env://", timeout=PATIENCE))
+        store, number, size = next(rendezvous("env://", timeout=TIMEOUT))
         place = PrefixStore(f"vicinal{_attempt()}", store)
-        dist.init_process_group(
-            backend, store=place, rank=number, world_size=size, timeout=PATIENCE
-        )
+        dist.init_process_group(backend, store=place, rank=number, world_size=size, timeout=TIMEOUT)
 
 
 def leave() -> None:
@@ -59,7 +57,7 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def count() -> int:
+def world_size() -> int:
     """How many ranks there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -69,56 +67,56 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def first() -> bool:
+def is_main() -> bool:
     """Whether this is the one that writes and prints."""
     return rank() == 0
 
 
-def own(rows: Shaped[Tensor, " n"]) -> Shaped[Tensor, " m"]:
+def shard(rows: Shaped[Tensor, " n"]) -> Shaped[Tensor, " m"]:
     """This rank's share of a batch, in order.
 
     Where there are fewer samples than ranks, at the end of an epoch, each takes all of them: no
     method is asked for the loss of no samples, and no rank is missed where others wait for it.
     """
-    return rows.tensor_split(count())[rank()] if len(rows) >= count() else rows
+    return rows.tensor_split(world_size())[rank()] if len(rows) >= world_size() else rows
 
 
 def weighted(loss: Tensor, mine: int, whole: int) -> Tensor:
     """What the mean of `mine` of `whole` samples adds to the mean over the batch."""
-    if count() == 1:
+    if world_size() == 1:
         return loss
-    return loss * (mine / whole if whole >= count() else 1 / count())
+    return loss * (mine / whole if whole >= world_size() else 1 / world_size())
 
 
-def told(ask: Callable[[], Value]) -> Value:
+def broadcast_object(ask: Callable[[], Value]) -> Value:
     """What the first rank finds; the others do not ask."""
-    if count() == 1:
+    if world_size() == 1:
         return ask()
-    found: list[Any] = [ask() if first() else None]
+    found: list[Any] = [ask() if is_main() else None]
     with _met():
         dist.broadcast_object_list(found)
     return found[0]
 
 
-def heard(mine: Value) -> list[Value]:
+def all_gather_object(mine: Value) -> list[Value]:
     """What each rank says, in their order."""
-    if count() == 1:
+    if world_size() == 1:
         return [mine]
-    found: list[Any] = [None] * count()
+    found: list[Any] = [None] * world_size()
     with _met():
         dist.all_gather_object(found, mine)
     return found
 
 
-def summed_(values: Tensor) -> Tensor:
+def all_reduce_(values: Tensor) -> Tensor:
     """The sum over the ranks, in place and in the same bits on all of them."""
-    if count() > 1:
+    if world_size() > 1:
         with _met():
             dist.all_reduce(values)
     return values
 
 
-def summing_(values: Tensor) -> Callable[[], None]:
+def all_reduce_async_(values: Tensor) -> Callable[[], None]:
     """Begin to sum over the ranks, in place; the sum is there once what this returns returns."""
     with _met():
         work = dist.all_reduce(values, async_op=True)
@@ -130,41 +128,41 @@ def summing_(values: Tensor) -> Callable[[], None]:
     return arrive
 
 
-def stacked(values: Shaped[Tensor, " k"]) -> Shaped[Tensor, "r k"]:
+def all_gather(values: Shaped[Tensor, " k"]) -> Shaped[Tensor, "r k"]:
     """One row from each rank."""
-    rows = values.new_empty(count() * len(values))
+    rows = values.new_empty(world_size() * len(values))
     with _met():
         dist.all_gather_into_tensor(rows, values)
-    return rows.view(count(), -1)
+    return rows.view(world_size(), -1)
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until all ranks are here."""
-    heard(None)
+    all_gather_object(None)
 
 
 @contextmanager
-def one_before_all() -> Iterator[None]:
+def local_main_first() -> Iterator[None]:
     """The first of each node goes first, to download or to cache what the others then find."""
-    later = count() > 1 and os.environ.get("LOCAL_RANK", "0") != "0"
+    later = world_size() > 1 and os.environ.get("LOCAL_RANK", "0") != "0"
     if later:
-        wait()
+        barrier()
     yield
     if not later:
-        wait()
+        barrier()
 
 
 @torch.no_grad()
-def same_start(model: nn.Module) -> None:
+def broadcast_parameters(model: nn.Module) -> None:
     """The first rank's weights and buffers on all."""
-    for values in [*model.parameters(), *model.buffers()] if count() > 1 else ():
+    for values in [*model.parameters(), *model.buffers()] if world_size() > 1 else ():
         sent = values.contiguous()
         with _met():
             dist.broadcast(sent, 0)
         values.copy_(sent)
 
 
-def _own_gpu() -> int:
+def _local_gpu() -> int:
     """By the rank's place on its node; where Slurm shows each task only its own, that one."""
     local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if gpus == 1 and local < int(os.environ.get("SLURM_GPUS_ON_NODE", "0")):

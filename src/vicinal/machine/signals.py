@@ -33,11 +33,11 @@ class Stop:
         A launcher that listened before us (submitit, to requeue its job) is told now instead of in
         the middle of a step; where its handler returns, it wanted the run to go on.
         """
-        came = {number for each in ranks.heard(sorted(self.numbers)) for number in each}
+        came = {number for each in ranks.all_gather_object(sorted(self.numbers)) for number in each}
         if not came:
             return
         save()
-        ranks.wait()  # who leaves may end the others, and the first is still writing
+        ranks.barrier()  # who leaves may end the others, and the first is still writing
         self.numbers -= came
         for number in sorted(came):
             launcher = self.previous.get(number)
@@ -45,7 +45,7 @@ class Stop:
                 raise PreemptedError(signal.Signals(number).name)
             _tell(launcher, number)
             try:
-                ranks.wait()
+                ranks.barrier()
             except ranks.LostRankError:  # the first rank's launcher ended it, for all
                 raise PreemptedError(signal.Signals(number).name) from None
 

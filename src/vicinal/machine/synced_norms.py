@@ -34,7 +34,7 @@ def sync_norms(model: nn.Module) -> nn.Module:
 class _Synced(_BatchNorm):
     def forward(self, input: Features) -> Features:  # noqa: A002 (torch's name)
         """Of the first channels, where no others arrive (a network narrowed to them)."""
-        if not self.training or ranks.count() == 1:
+        if not self.training or ranks.world_size() == 1:
             return super().forward(input)
         channels = input.shape[1]
         weight = None if self.weight is None else self.weight[:channels]
@@ -87,7 +87,7 @@ class _Normalised(torch.autograd.Function):
         """One exchange between the ranks."""
         variance, mean = torch.var_mean(_wide(x), _all_but_channels(x), correction=0)
         size = mean.new_full((1,), x.numel() / len(mean))
-        rows = ranks.stacked(torch.cat([mean, variance, size]))
+        rows = ranks.all_gather(torch.cat([mean, variance, size]))
         c = len(mean)
         means, variances, sizes = rows[:, :c], rows[:, c:-1], rows[:, -1:]
         total = sizes.sum()
@@ -110,7 +110,7 @@ class _Normalised(torch.autograd.Function):
         normal = (_wide(x) - mean.view(shape)) * scale.view(shape)
         own = torch.cat([wide.sum(dims), (wide * normal).sum(dims)])
         c = len(mean)
-        means = ranks.summed_(own.clone()) / total
+        means = ranks.all_reduce_(own.clone()) / total
         slope = scale if weight is None else scale * weight
         moved = wide - means[:c].view(shape) - normal * means[c:].view(shape)
         for_weight = None if weight is None else own[c:].to(weight.dtype)

@@ -64,7 +64,7 @@ class RunFolder:
 
     def resume(self, training: Resumable, session: dict[str, Any]) -> bool:
         """Continue from the newest whole checkpoint, if there is one."""
-        state = ranks.told(self.checkpoints.load)
+        state = ranks.broadcast_object(self.checkpoints.load)
         if state is not None:
             if state["fingerprint"] != self.fingerprint:
                 raise RunError(
@@ -90,12 +90,12 @@ class RunFolder:
 
     def asks(self, training: Resumable) -> bool:
         """Whether to see about saving after this step: ranks ask each other now and then only."""
-        often = ranks.count() == 1 or self.checkpoint_seconds == 0
+        often = ranks.world_size() == 1 or self.checkpoint_seconds == 0
         return often or training.steps_done % ASK_EVERY == 0
 
     def save_if_due(self, training: Resumable) -> None:
         """A checkpoint whenever the last is old enough."""
-        if ranks.told(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
+        if ranks.broadcast_object(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
             self.save(training)
 
     def save(self, training: Resumable) -> None:
@@ -110,22 +110,22 @@ class RunFolder:
             "fingerprint": self.fingerprint,
             "replaced": dict(self.replaced),
         }
-        if ranks.first():
+        if ranks.is_main():
             self.checkpoints.save(training.epoch, training.steps_done, state)
         self._saved_at = monotonic()
 
     def _hear_of_replaced(self) -> None:
         """What the other ranks met, which the first has not said yet."""
-        for others in ranks.heard(dict(self.replaced)):
+        for others in ranks.all_gather_object(dict(self.replaced)):
             for file in others.keys() - self.replaced.keys():
                 self.replaced[file] = others[file]
-                if ranks.first():
+                if ranks.is_main():
                     print(others[file], file=sys.stderr)
 
     def log(self, values: dict[str, float], network: nn.Module) -> None:
         """One more epoch of history; the network's weights where it is the best so far."""
         self.history.append(values)
-        if ranks.first():
+        if ranks.is_main():
             for reading, epoch in best_epochs(self.history).items():
                 if epoch is values:
                     self.best[reading] = weights.snapshot(network)
