@@ -37,6 +37,9 @@ test: $(READY)  ## Run the test suite (CPU), but for what is marked slow
 test-all: $(READY)  ## Run all tests: every method in every form, too
 	$(TESTS)
 
+mutants: $(READY)  ## Plant faults, one at a time; the tests named for each must fail (ONLY=words)
+	$(RUN)python scripts/mutants.py $(ONLY)
+
 lint: $(READY)  ## Check style and format
 	$(RUN)ruff check . && $(RUN)ruff format --check .
 
@@ -65,4 +68,4 @@ DATA ?= data
 gpu: $(READY)  ## On a GPU, in a quarter of an hour: every method in every form, tests, paces, real runs (DATA=FOLDER)
 	$(RUN)python scripts/gpu.py --data $(DATA)
 
-.PHONY: help setup reproduce test test-all lint types tables report bench bench-gpu gpu torture slurm
+.PHONY: help setup reproduce test test-all mutants lint types tables report bench bench-gpu gpu torture slurm

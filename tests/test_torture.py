@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wording import says
 
 from vicinal.errors import RunError
 from vicinal.storage import records
@@ -62,7 +63,7 @@ def test_what_never_was_a_checkpoint_is_not_used_although_its_checksum_holds(
     name = f"epoch00001-step0000000001-{hashlib.sha256(content).hexdigest()[:16]}.pt"
     (tmp_path / name).write_bytes(content)
     assert checkpoints.load() == {"step": 1}
-    assert f"{name} is no checkpoint" in capsys.readouterr().err
+    assert re.search(says(f"{name} ... checkpoint"), capsys.readouterr().err)
 
 
 def test_a_checkpoint_that_the_disk_does_not_give_back_is_not_used(
@@ -72,7 +73,7 @@ def test_a_checkpoint_that_the_disk_does_not_give_back_is_not_used(
     checkpoints.save(0, 1, {"step": 1})
     (tmp_path / "epoch00002-step0000000002-0.pt").mkdir()  # reading it is an OSError
     assert checkpoints.load() == {"step": 1}
-    assert "is damaged (Is a directory); not used" in capsys.readouterr().err
+    assert re.search(says("damaged ... Is a directory"), capsys.readouterr().err)
 
 
 def test_a_packed_file_that_is_damaged_or_hostile_counts_as_not_packed(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_record_that_lies_twice_counts_once(
     (tmp_path / "a.json").write_text(json.dumps(RECORD))
     (tmp_path / "b.json").write_text(json.dumps(RECORD, indent=2))
     assert records.load(tmp_path) == [RECORD]
-    assert "b.json repeats " in capsys.readouterr().err
+    assert re.search(says("a.json ... b.json"), capsys.readouterr().err)
     (tmp_path / "c.json").write_text(json.dumps(RECORD | {"seed": 1}))
     assert len(records.load(tmp_path)) == 2
 
@@ -104,12 +105,12 @@ def test_a_record_that_lies_twice_counts_once(
 def test_two_records_of_one_run_that_differ_are_both_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(RECORD))
     (tmp_path / "b.json").write_text(json.dumps(RECORD | {"failed": "yes"}))
-    with pytest.raises(RunError, match=r"a\.json and .*b\.json are records of one run and differ"):
+    with pytest.raises(RunError, match=says("a.json ... b.json")):
         records.load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", '{"name": "x"', "[1]", '{"name": "x"}', "\ufffd"])
 def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(RunError, match=r"a\.json is (damaged|no record)"):
+    with pytest.raises(RunError, match=r"a\.json\b"):
         records.load(tmp_path)

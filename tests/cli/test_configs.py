@@ -1,6 +1,7 @@
 """Every mistake in a config has its line, and every config that we ship has none."""
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
@@ -10,6 +11,7 @@ from typing import Any, Literal, Protocol
 import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
+from wording import says
 
 from vicinal.cli.annotations import AN_OBJECT, fault_in, wanted
 from vicinal.cli.configs import CONFIGS, build, check
@@ -211,183 +213,123 @@ def test_what_constructors_take_passes(folder: Path, typed: str) -> None:
 METHODS = "erm, maxup_cutout, maxup_mixup"
 ROOT = "dataset, method, model, out, results, seed"
 MAXUP = "test_configs.MaxUp"
+SETTINGS = "chunk, copies, vicinity"
 
 
 @pytest.mark.parametrize(
-    ("typed", "line"),
+    ("typed", "parts"),
     [
         # names of options and groups
-        (
-            "method=maxup_mxiup",
-            f"method=maxup_mxiup is not known; did you mean maxup_mixup? (known: {METHODS})",
-        ),
-        ("method=", f"method= is not known (known: {METHODS})"),
-        ("method=3", f"method must be one of its options, got 3 (known: {METHODS})"),
-        ("method=null", f"method must be one of its options, got null (known: {METHODS})"),
-        (
-            "method=[erm,maxup_cutout]",
-            f"method must be one of its options, got [erm,maxup_cutout] (known: {METHODS})",
-        ),
-        ("methd=erm", f"methd is not a setting; did you mean method? (settings: {ROOT})"),
-        (
-            "vicinity=mixup",
-            "vicinity=mixup: this config has no vicinity; "
-            "did you mean vicinity@method.vicinity=mixup?",
-        ),
+        ("method=maxup_mxiup", f"^method=maxup_mxiup ... maxup_mixup? ... {METHODS}"),
+        ("method=", f"^method= ... {METHODS}"),
+        ("method=3", f"^method ... 3 ... {METHODS}"),
+        ("method=null", f"^method ... null ... {METHODS}"),
+        ("method=[erm,maxup_cutout]", f"^method ... [erm,maxup_cutout] ... {METHODS}"),
+        ("methd=erm", f"^methd ... method? ... {ROOT}"),
+        ("vicinity=mixup", "^vicinity=mixup ... vicinity@method.vicinity=mixup?"),
         (
             "vicinity@method.vicinty=cutout",
-            "vicinity@method.vicinty=cutout: this config has no vicinity@method.vicinty; "
-            "did you mean vicinity@method.vicinity=cutout?",
+            "^vicinity@method.vicinty=cutout ... vicinity@method.vicinity=cutout?",
         ),
         (
             "vicinty@method.vicinity=cutout",
-            "vicinty@method.vicinity=cutout: there is no group vicinty; did you mean vicinity? "
-            "(groups: dataset, method, model, vicinity)",
+            "^vicinty@method.vicinity=cutout ... vicinity? ... dataset, method, model, vicinity",
         ),
-        ("+method=erm", "+method=erm: method is chosen already; write method=erm"),
-        ("~method=erm", "~method=erm: method is maxup_mixup"),
-        (
-            "hydra/output=defualt",
-            "hydra/output=defualt is not known; did you mean default? (known: default)",
-        ),
+        ("+method=erm", "^+method=erm ... method=erm"),
+        ("~method=erm", "^~method=erm ... maxup_mixup"),
+        ("hydra/output=defualt", "^hydra/output=defualt ... default? ... default"),
         # names of settings
-        (
-            "method.copeis=3",
-            f"method.copeis is not a setting of {MAXUP}; did you mean method.copies? "
-            "(settings: chunk, copies, vicinity)",
-        ),
-        (
-            "+method.copeis=3",
-            f"method.copeis is not a setting of {MAXUP}; did you mean method.copies? "
-            "(settings: chunk, copies, vicinity)",
-        ),
-        (
-            "metod.copies=3",
-            f"metod is not a setting; did you mean method.copies? (settings: {ROOT})",
-        ),
-        (
-            "alpha=3",
-            f"alpha is not a setting; did you mean method.vicinity.alpha? (settings: {ROOT})",
-        ),
-        ("+alpha=3", f"alpha is not a setting of test_configs.Run (settings: {ROOT}, warmup)"),
-        ("method.chunk=3", "method.chunk is not in this config; add it with +method.chunk=3"),
-        (
-            "dataset.sources.second=3",
-            "dataset.sources.second is not in this config; add it with +dataset.sources.second=3",
-        ),
+        ("method.copeis=3", f"^method.copeis ... {MAXUP} ... method.copies? ... {SETTINGS}"),
+        ("+method.copeis=3", f"^method.copeis ... {MAXUP} ... method.copies? ... {SETTINGS}"),
+        ("metod.copies=3", f"^metod ... method.copies? ... {ROOT}"),
+        ("alpha=3", f"^alpha ... method.vicinity.alpha? ... {ROOT}"),
+        ("+alpha=3", f"^alpha ... test_configs.Run ... {ROOT}, warmup"),
+        ("method.chunk=3", "^method.chunk ... +method.chunk=3"),
+        ("dataset.sources.second=3", "^dataset.sources.second ... +dataset.sources.second=3"),
         (
             "dataset.sources={second: 3}",
-            "dataset.sources.second is not in this config; "
-            "add it with '+dataset.sources={second: 3}'",
+            "^dataset.sources.second ... '+dataset.sources={second: 3}'",
         ),
-        (
-            "warmup.vicinity=3",
-            "warmup is not in this config; choose one with method@warmup=NAME",
-        ),
-        ("seed.x=3", "seed.x is not a setting: seed is 0"),
-        ("+seed=3", "+seed=3: seed is there already; write seed=3"),
-        ("~foo", f"foo is not a setting (settings: {ROOT})"),
-        ("~seed=3", "~seed=3: seed is 0"),
-        (
-            "~method",
-            "method is missing; test_configs.Run needs it; choose one with method=NAME",
-        ),
-        ("~method.copies", f"method.copies is missing; {MAXUP} needs it"),
-        ("dataset=arrays", "dataset.root must be given: dataset.root=VALUE"),
+        ("warmup.vicinity=3", "^warmup ... method@warmup=NAME"),
+        ("seed.x=3", "^seed.x ... seed ... 0"),
+        ("+seed=3", "^+seed=3 ... seed=3"),
+        ("~foo", f"^foo ... {ROOT}"),
+        ("~seed=3", "^~seed=3 ... seed ... 0"),
+        ("~method", "^method ... test_configs.Run ... method=NAME"),
+        ("~method.copies", f"^method.copies ... {MAXUP}"),
+        ("dataset=arrays", "^dataset.root ... dataset.root=VALUE"),
         # types
-        ("seed=abc", "seed must be an integer, got 'abc'"),
-        ("seed=", "seed must be an integer, got ''"),
-        ("seed=true", "seed must be an integer, got true"),
-        ("seed=1.0", "seed must be an integer, got 1.0"),
-        ("seed=null", "seed must be an integer, got null"),
-        ("seed=[1]", "seed must be an integer, got [1]"),
-        ("method.vicinity.alpha=a", "method.vicinity.alpha must be a number, got 'a'"),
-        ("method.vicinity.alpha=nan", "method.vicinity.alpha must be a number, got nan"),
-        ("method.vicinity.alpha=-inf", "method.vicinity.alpha must be a number, got -inf"),
-        ("method.vicinity.per=run", "method.vicinity.per must be batch or sample, got 'run'"),
-        ("+method.chunk=a", "method.chunk must be an integer or null, got 'a'"),
-        ("dataset.fetch=1", "dataset.fetch must be true or false, got 1"),
-        ("dataset.mean=[1,2]", "dataset.mean must be a list of 3 values, got [1, 2]"),
-        ("dataset.mean=[1,2,b]", "dataset.mean[2] must be a number, got 'b'"),
-        ("dataset.mean=1", "dataset.mean must be a list [...], got 1"),
-        ("dataset.sources.first=a", "dataset.sources.first must be an integer, got 'a'"),
-        ("dataset.sources=1", "dataset.sources must be a mapping {key: value}, got 1"),
-        ("out=2024", r"out must be text, got 2024 (as text: out=\'2024\')"),
+        ("seed=abc", "^seed ... integer ... 'abc'"),
+        ("seed=", "^seed ... integer ... ''"),
+        ("seed=true", "^seed ... integer ... true"),
+        ("seed=1.0", "^seed ... integer ... 1.0"),
+        ("seed=null", "^seed ... integer ... null"),
+        ("seed=[1]", "^seed ... integer ... [1]"),
+        ("method.vicinity.alpha=a", "^method.vicinity.alpha ... number ... 'a'"),
+        ("method.vicinity.alpha=nan", "^method.vicinity.alpha ... number ... nan"),
+        ("method.vicinity.alpha=-inf", "^method.vicinity.alpha ... number ... -inf"),
+        ("method.vicinity.per=run", "^method.vicinity.per ... batch ... sample ... 'run'"),
+        ("+method.chunk=a", "^method.chunk ... integer ... null ... 'a'"),
+        ("dataset.fetch=1", "^dataset.fetch ... true ... false ... 1"),
+        ("dataset.mean=[1,2]", "^dataset.mean ... 3 ... [1, 2]"),
+        ("dataset.mean=[1,2,b]", "^dataset.mean[2] ... number ... 'b'"),
+        ("dataset.mean=1", "^dataset.mean ... list ... 1"),
+        ("dataset.sources.first=a", "^dataset.sources.first ... integer ... 'a'"),
+        ("dataset.sources=1", "^dataset.sources ... {key: value} ... 1"),
+        ("out=2024", r"^out ... text ... 2024 ... out=\'2024\'"),
         (
             "method.vicinity=cutout",
-            "method.vicinity must be a config with a _target_, got 'cutout'; "
-            "choose one with vicinity@method.vicinity=cutout",
+            "^method.vicinity ... _target_ ... 'cutout' ... vicinity@method.vicinity=cutout",
         ),
-        (
-            "++warmup=erm",
-            "warmup must be a config with a _target_ or null, got 'erm'; "
-            "choose one with method@warmup=erm",
-        ),
+        ("++warmup=erm", "^warmup ... _target_ ... null ... 'erm' ... method@warmup=erm"),
         (
             "~method.vicinity._target_",
-            "method.vicinity must be a config with a _target_, got "
-            "{'alpha': 1.0, 'per': 'batch'}; choose one with vicinity@method.vicinity=NAME",
+            "^method.vicinity ... _target_ ... {'alpha': 1.0, 'per': 'batch'} ... "
+            "vicinity@method.vicinity=NAME",
         ),
         # what constructors refuse
-        ("method.copies=0", "method.copies must be at least 1, got 0 (it keeps the worst)"),
-        ("model.depth=17", "model.depth must be 6n + 4, got 17"),
-        ("seed=-1", "seed must be at least 0, got -1"),
-        ("~model.name", "network() missing 1 required positional argument: 'name'"),
+        ("method.copies=0", "^method.copies must be at least 1, got 0 (it keeps the worst)"),
+        ("model.depth=17", "^model.depth must be 6n + 4, got 17"),
+        ("seed=-1", "^seed must be at least 0, got -1"),
+        ("~model.name", "network() ... 'name'"),
         # interpolation
-        (
-            "seed=${dataset.sed}",
-            "seed is that of the dataset, and test_configs.Data has no sed; choose another seed or "
-            "dataset, or give seed=VALUE",
-        ),
-        ("seed=${sed}", "seed: Interpolation key 'sed' not found"),
-        ("seed=${seed}", "seed: Recursive interpolation detected"),
-        ("seed=???", "seed must be given: seed=VALUE"),
+        ("seed=${dataset.sed}", "^seed ... dataset ... test_configs.Data ... sed ... seed=VALUE"),
+        ("seed=${sed}", "^seed ... Interpolation key 'sed' not found"),
+        ("seed=${seed}", "^seed ... Recursive interpolation"),
+        ("seed=???", "^seed ... seed=VALUE"),
         # targets
         (
             "method._target_=test_configs.MaxUpp",
-            "method._target_=test_configs.MaxUpp cannot be imported "
-            "(AttributeError: module 'test_configs' has no attribute 'MaxUpp')",
+            "^method._target_=test_configs.MaxUpp ... AttributeError ... 'MaxUpp'",
         ),
         (
             "method._target_=nowhere.MaxUp",
-            "method._target_=nowhere.MaxUp cannot be imported "
-            "(ModuleNotFoundError: No module named 'nowhere')",
+            "^method._target_=nowhere.MaxUp ... ModuleNotFoundError ... 'nowhere'",
         ),
-        ("method._target_=3", "method._target_ must name a class or function, got 3"),
-        ("+_partial_=true", "_partial_ is not for the run itself"),
+        ("method._target_=3", "^method._target_ ... class ... 3"),
+        ("+_partial_=true", "^_partial_ ... run"),
         # grammar
-        ("seed", "seed has no value; settings are written key=value"),
-        ("=3", "=3 has no key; settings are written key=value"),
-        (
-            "seed=[1",
-            r"seed=[1 cannot be read: no viable alternative at input '[1' "
-            r"(text with symbols needs quotes: key=\'a b: c\')",
-        ),
-        (
-            "é=1",
-            r"é=1 cannot be read: 'é' at character 1 is not allowed "
-            r"(text with symbols needs quotes: key=\'a b: c\')",
-        ),
-        (
-            "seed=1,2",
-            "seed=1,2 gives several values; add -m to run one after another, "
-            "or write seed=[...] for a list",
-        ),
-        (
-            "method=erm,maxup_mixup",
-            "method=erm,maxup_mixup gives several values; add -m to run one after another",
-        ),
+        ("seed", "^seed ... key=value"),
+        ("=3", "^=3 ... key=value"),
+        ("seed=[1", r"^seed=[1 ... '[1' ... key=\'a b: c\'"),
+        ("é=1", r"^é=1 ... 'é' ... character 1 ... key=\'a b: c\'"),
+        ("seed=1,2", "^seed=1,2 ... -m ... seed=[...]"),
+        ("method=erm,maxup_mixup", "^method=erm,maxup_mixup ... -m"),
     ],
 )
-def test_a_mistake_has_its_line(folder: Path, typed: str, line: str) -> None:
-    assert told(folder, [typed]) == line
+def test_a_mistake_has_its_line(folder: Path, typed: str, parts: str) -> None:
+    line = told(folder, [typed])
+    assert line is not None
+    assert len(line.splitlines()) == 1
+    assert re.search(says(parts), line), line
 
 
 def test_a_sweep_is_told_of_the_job_that_fails(folder: Path) -> None:
     compose = compose_from(folder)
     sweep = ["method=maxup_mixup,erm", "method.copies=2,3", "seed=range(2)"]
-    line = "method.copies is not a setting of test_configs.Erm (settings: vicinity)"
-    assert explain(sweep, compose, sweep=True) == line
+    line = explain(sweep, compose, sweep=True)
+    assert line is not None
+    assert re.search(says("^method.copies ... test_configs.Erm ... vicinity"), line), line
     assert explain(sweep[1:], compose, sweep=True) is None
 
 
@@ -395,7 +337,7 @@ def test_many_names_are_cut_to_the_nearest(folder: Path) -> None:
     many = [f"option_{index:02d}" for index in range(30)]
     found = listed("option_07", many)
     assert found.startswith("option_07, ")
-    assert found.endswith(", ... 30 in all")
+    assert re.search(r", \.\.\. 30\b", found)
     assert len(found.split(", ")) == 13
 
 

@@ -1,6 +1,7 @@
 """The quarter of an hour on a GPU, once, small, on a CPU: with a run that was begun before."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from quarter.processes import ROOT, environment
+from wording import says
 
 NETWORK = "wrn10_2"
 SCRIPT = ROOT / "scripts" / "gpu.py"
@@ -102,5 +104,5 @@ def test_unknown_parts_are_named(tmp_path: Path) -> None:
         command, capture_output=True, text=True, check=False, env=environment(tmp_path)
     )
     assert done.returncode == 2
-    assert "unknown part lunch; known: machine, steps, tests, pace" in done.stderr
+    assert re.search(says("lunch ... machine, steps, tests, pace"), done.stderr)
     assert not list(tmp_path.iterdir())

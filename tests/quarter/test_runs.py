@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from quarter.choose import Crowd
 from quarter.runs import Runs
+from wording import says
 
 from vicinal.storage.files import write_json_atomically
 
@@ -98,7 +100,7 @@ def test_one_that_turns_out_slow_is_stopped_and_goes_on_another_day(tmp_path: Pa
     slow, quick = job(tmp_path, "slow", 1000, seconds=0.1), job(tmp_path, "quick", 3)
     found = made(tmp_path, slow, quick, seconds=20)
     assert found["slow"]["state"] == "begun"
-    assert "too long for what was left" in found["slow"]["reason"]
+    assert re.search(says("too long"), found["slow"]["reason"])
     assert found["slow"]["seconds_per_epoch"] > 0.09
     assert 3 <= found["slow"]["epochs"] < 20
     assert found["quick"]["state"] == "finished"
@@ -118,9 +120,9 @@ def test_at_the_deadline_none_is_under_way(tmp_path: Path) -> None:
     deaf = job(tmp_path, "deaf", 5, "deaf=1", seconds=600)
     found = made(tmp_path, hangs, deaf, seconds=4, together=Crowd(2, gain=2.0))
     assert found["hangs"]["state"] == "begun"
-    assert found["hangs"]["reason"] == "the time was over"
+    assert re.search(says("time"), found["hangs"]["reason"])
     assert found["deaf"]["state"] == "failed"
-    assert found["deaf"]["reason"] == "killed by SIGKILL"
+    assert re.search(says("SIGKILL"), found["deaf"]["reason"])
 
 
 def test_one_that_fails_is_reported_and_costs_no_other(tmp_path: Path) -> None:
@@ -146,6 +148,6 @@ def test_without_data_or_a_pace_nothing_is_begun(tmp_path: Path) -> None:
     blank, homeless = job(tmp_path, "blank", 3), job(tmp_path, "homeless", 3)
     homeless["missing"] = "no cifar100 in data"
     found = made(tmp_path, blank, homeless)
-    assert found["blank"]["reason"] == "its network was not timed"
+    assert re.search(says("network ... timed"), found["blank"]["reason"])
     assert found["homeless"]["reason"] == "no cifar100 in data"
     assert not (tmp_path / "runs").exists()

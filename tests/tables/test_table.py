@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wording import says
 
 from vicinal.tables import table
 from vicinal.tables.plan import planned
@@ -116,21 +117,30 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"colour": "red"}, "colour is not a field"),
-        ({"rows": [{"label": "x", "printed": ["1"]}]}, "an entry for each of 2 columns, got 1"),
-        ({"rows": [{"label": "x", "printed": ["1", "one"]}]}, "like 5.60 or 5.60±0.12, got one"),
-        ({"report": "first"}, "report must be one of last, median10"),
-        ({"waits": "better weather"}, "waits must be one of"),
-        ({"measures": "beauty"}, "no run measures beauty"),
-        ({"measures": "parameters"}, "unit of parameters must be M or G, got %"),
-        ({"definition": True, "waits": "speech data"}, "waits must be null where definition is"),
-        ({"resampled": 1.5}, "resampled must be between 0 and 1, got 1.5"),
-        ({"claims": [{"says": "", "better": "ERM", "than": ["cutmix"]}]}, "no label 'cutmix'"),
-        ({"claims": [{"says": "", "better": "ERM", "than": ["WRN"]}]}, "compares no two cells"),
+        ({"colour": "red"}, "paper/small ... colour ... caption"),
+        (
+            {"rows": [{"label": "x", "printed": ["1"]}]},
+            "paper/small, x ... printed ... 2 ... 1",
+        ),
+        ({"rows": [{"label": "x", "printed": ["1", "one"]}]}, "printed ... 5.60±0.12 ... one"),
+        ({"report": "first"}, "WRN | ERM ... report ... last, median10 ... first"),
+        ({"waits": "better weather"}, "waits ... speech data ... better weather"),
+        ({"measures": "beauty"}, "WRN | ERM ... measures ... beauty"),
+        ({"measures": "parameters"}, "unit ... parameters ... M ... G ... %"),
+        ({"definition": True, "waits": "speech data"}, "waits ... null ... definition ... true"),
+        ({"resampled": 1.5}, "resampled ... 0 ... 1 ... 1.5"),
+        (
+            {"claims": [{"says": "", "better": "ERM", "than": ["cutmix"]}]},
+            "claim ... 'cutmix'",
+        ),
+        (
+            {"claims": [{"says": "", "better": "ERM", "than": ["WRN"]}]},
+            "claim ... two",
+        ),
     ],
 )
 def test_a_mistake_in_a_file_is_named(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=says(message)):
         small(**changed)
 
 
