@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import evaluate
 import numpy as np
 import pytest
 import torch
@@ -176,14 +176,15 @@ def test_results_that_cannot_be_written_are_found_out_before_training(
         execute(tmp_path)
 
 
-def test_a_finished_run_is_measured_again_from_the_weights_it_keeps(tmp_path: Path) -> None:
+def test_a_finished_run_is_measured_again_from_the_weights_it_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = execute(tmp_path, "optimizer.ema_decay=0.5", "optimizer.lr=0.3")
     (path,) = tmp_path.rglob("record.json")
     assert record["weights"]["best_valid"]["epoch"] == record["metrics"]["best_valid"]["epoch"]
-    script = Path(__file__).parents[1] / "scripts" / "evaluate.py"
-    command = [sys.executable, str(script), str(path.parent), "--runtime", "cpu", "bins=7"]
-    command += ["--reading", "best_valid"]
-    subprocess.run(command, check=True, capture_output=True)
+    line = f"evaluate.py {path.parent} --runtime cpu bins=7 --reading best_valid"
+    monkeypatch.setattr(sys, "argv", line.split())
+    evaluate.main()
     again = json.loads(path.read_text())
     ((name, found),) = again.pop("evaluations").items()
     assert name.startswith("clean-best_valid-")

@@ -115,7 +115,7 @@ def whole_batches() -> Iterator[Any]:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize(("name", "norms"), whole_batches())
+@pytest.mark.parametrize(("name", "norms"), list(whole_batches()))
 def test_two_ranks_train_as_one_process_on_the_whole_batch(
     name: str, norms: bool, tmp_path: Path
 ) -> None:

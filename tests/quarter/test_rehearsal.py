@@ -13,6 +13,7 @@ import pytest
 from quarter.processes import ROOT, environment
 from wording import says
 
+pytestmark = pytest.mark.slow  # many processes; the other tests here have their parts
 NETWORK = "wrn10_2"
 SCRIPT = ROOT / "scripts" / "gpu.py"
 
