@@ -79,13 +79,13 @@ def test_a_checkpoint_that_the_disk_does_not_give_back_is_not_used(
 def test_a_packed_file_that_is_damaged_or_hostile_counts_as_not_packed(tmp_path: Path) -> None:
     path = tmp_path / "packed.npz"
     np.savez(path, key=np.array([print], dtype=object))
-    assert arrays.key(path) is None
+    assert npz.key(path) is None
     np.savez(path, key=np.array("abc"))
-    assert arrays.key(path) == "abc"
+    assert npz.key(path) == "abc"
     content = path.read_bytes()
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        assert arrays.key(path) in ("abc", None)
+        assert npz.key(path) in ("abc", None)
 
 
 RECORD = {"name": "digits/wrn10_2/erm/abc", "seed": 0, "metrics": {"last": {"top1": 90.0}}}
