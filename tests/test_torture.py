@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from wording import says
 
+from vicinal.data import npz
 from vicinal.errors import RunError
 from vicinal.storage import records
 from vicinal.storage.checkpoints import Checkpoints
