@@ -14,22 +14,17 @@ from unittest.mock import patch
 
 import torch
 from apart import NAME, Anywhere, Apart, Device, WaitsError, unwaited
-from composing import compose
-from omegaconf import OmegaConf
+from composing import compose, methods_by_class
 
 import vicinal.draws
 from vicinal import vicinities
-from vicinal.cli.configs import CONFIGS, build
+from vicinal.cli.configs import build
 from vicinal.draws import Rng
 from vicinal.loop import Loop
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
 
-KINDS: dict[str, list[str]] = {}  # the methods of each class; they differ in what they hold
-for path in sorted((CONFIGS / "method").glob("*.yaml")):
-    KINDS.setdefault(OmegaConf.load(path)["_target_"], []).append(path.stem)
-METHODS = [first for first, *_ in KINDS.values()]
-OTHERS = [method for _, *others in KINDS.values() for method in others]
+METHODS, OTHERS = methods_by_class()
 VICINITIES = [m.name for m in iter_modules(vicinities.__path__) if m.name != "compose"]
 SMALL = "dataset=digits dataset.size=8 model=wrn10_2 schedule.batch_size=4".split()
 WAIT = [

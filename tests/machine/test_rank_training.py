@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from composing import compose
+from composing import compose, methods_by_class
 from torch import Tensor, nn
 from two_ranks import BATCH, data, loop, network, on_two, trained
 from wording import says
@@ -27,6 +27,7 @@ from vicinal.vicinities.identity import Identity
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+FIRST, OTHERS = methods_by_class()
 # Settings with which a method draws nothing for itself and mixes no images, so that a batch's
 # gradient is the mean of its halves'. Without an entry a method is held to its shares alone.
 PLAIN = {
@@ -94,7 +95,9 @@ def shares_in_turn(method: Method, samples: Data) -> dict[str, Tensor]:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [*FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
 def test_two_ranks_train_as_one_process_on_their_two_shares(name: str, tmp_path: Path) -> None:
     """With the draws of each; 13 samples in batches of 8, so that the last shares are 3 and 2."""
     method, samples = method_of(name), data(13)
