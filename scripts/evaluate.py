@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal import records
-from vicinal.configs import CONFIGS, build, check
+from vicinal.configs import CONFIGS, build, check, compose
 from vicinal.errors import RunError
 from vicinal.folders import locked, read_record, write_record
 from vicinal.run import Run
@@ -64,8 +64,9 @@ def evaluate(folder: Path, arguments: argparse.Namespace, settings: list[str]) -
 
 
 def group(name: str, option: str, settings: list[str]) -> Any:
-    """One file of a config group, with settings changed."""
-    node = OmegaConf.load(CONFIGS / name / f"{option}.yaml")
+    """One option of a config group, with settings changed."""
+    node = compose(f"{name}={option}")[name]
+    OmegaConf.set_struct(node, False)  # `check` refuses what is not a setting
     return OmegaConf.merge(node, OmegaConf.from_dotlist(settings))
 
 

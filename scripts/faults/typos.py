@@ -62,8 +62,8 @@ def vocabulary() -> list[str]:
         place = {"vicinity": "vicinity@method.vicinity"}.get(group.name, group.name)
         for option in sorted(path.stem for path in group.glob("*.yaml")):
             found.append(f"{place}={option}")
-            config = OmegaConf.load(group / f"{option}.yaml")
             node = place.rpartition("@")[2]
+            config = OmegaConf.select(compose(f"{place}={option}"), node)
             found += [f"{node}.{line}" for line in lines(config)]
     return list(dict.fromkeys([*found, *lines(compose("method=maxup_cutmix"))]))
 
@@ -71,7 +71,7 @@ def vocabulary() -> list[str]:
 def lines(config: Any) -> Iterator[str]:
     """Each setting as it would be typed."""
     for key, value in leaves("", OmegaConf.to_container(config)):
-        if not any(part.startswith("_") or part == "defaults" for part in key.split(".")):
+        if not any(part.startswith("_") for part in key.split(".")):
             shown = {None: "null", True: "true", False: "false"}
             plain = value is None or isinstance(value, bool)
             yield f"{key}={shown[value] if plain else str(value).replace(' ', '')}"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 
+from vicinal.configs import CONFIGS, compose
 from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
 from vicinal.data.fingerprint import fingerprint
@@ -16,8 +16,7 @@ from vicinal.data.images import Images
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.data.uci import Uci
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "dataset"
-NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+NAMES = sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
 FILES = {
     "image_folder": "root=a/pets",
     "image_stream": "root=a/pets",
@@ -31,8 +30,8 @@ NO_CONSTANTS = ("image_folder", "npz", "stl10")  # null: those of the training i
 def built(name: str, tmp_path: Path) -> Dataset:
     np.savez(tmp_path / "my.npz")
     needed = FILES.get(name, "").replace("FILE", str(tmp_path / "my.npz"))
-    with initialize_config_dir(str(CONFIGS), version_base=None):
-        config = compose(name, overrides=[needed] if needed else [])
+    given = [f"dataset.{needed}"] if needed else []
+    config = compose(f"dataset={name}", *given).dataset
     parameters = inspect.signature(get_object(config["_target_"])).parameters
     assert set(config) - {"_target_"} == set(parameters)  # so that no override needs a +
     return instantiate(config, _convert_="all")
