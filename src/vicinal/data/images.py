@@ -93,17 +93,16 @@ class Images:
         if self.label_noise:
             noisy = noisy_labels(train.y, self.label_noise, num_classes, self.label_noise_seed)
             train = Split(train.x, *noisy)
-        canonical = self._is_original(marks)
         return Data(
-            train,
-            test,
-            valid,
-            num_classes,
-            mean,
-            std,
-            marks,
-            canonical,
-            more,
+            train=train,
+            test=test,
+            valid=valid,
+            num_classes=num_classes,
+            mean=mean,
+            std=std,
+            fingerprint=marks,
+            canonical=self._is_original(marks),
+            unlabelled=more,
             augment=self.augment,
         )
 

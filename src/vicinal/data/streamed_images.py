@@ -100,14 +100,14 @@ class StreamedImages:
             noisy = noisy_labels(train.y, self.label_noise, len(classes), self.label_noise_seed)
             train = replace(train, y=noisy[0], redrawn=noisy[1])
         return Data(
-            train,
-            test,
-            valid,
-            len(classes),
-            tuple(map(float, self.mean)),
-            tuple(map(float, self.std)),
-            {"train": of_train, "test": of_test},
-            self._is_original(found),
+            train=train,
+            test=test,
+            valid=valid,
+            num_classes=len(classes),
+            mean=tuple(map(float, self.mean)),
+            std=tuple(map(float, self.std)),
+            fingerprint={"train": of_train, "test": of_test},
+            canonical=self._is_original(found),
             replaced=replaced,
             augment=self.augment,
         )
