@@ -441,6 +441,7 @@ UNWRITTEN = {
     "method/fat": {"switch_steps"},
     "method/knn_mixup": {"train", "nearest", "augment"},
     "method/patchup_hard": {"alpha"},  # soft PatchUp's
+    **{f"vicinity/{option}": {"among"} for option in ("mixup", "mixup_manifold")},
     **{
         f"method/maxup_{vicinity}": {"selection"}
         for vicinity in ("cutmix", "cutout", "gauss", "mixup")

@@ -15,9 +15,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from quarter import pace, steps
+from vicinal.configs import compose
 from vicinal.contracts import Method
+from vicinal.data.size import size_of
 from vicinal.files import write_json_atomically
-from vicinal.tables.networks import SIZES
 from vicinal.tables.plan import composed
 from vicinal.tables.sweep import Further, Sweep
 from vicinal.tables.table import load
@@ -50,7 +51,8 @@ def main() -> None:
         where = found(root, dataset)
         for job in listed(table, only, [*(where or ()), *folders(out)], rehearse):
             method: Method = instantiate(job.run.config["method"], _convert_="all")
-            size = SIZES[dataset]
+            size = size_of(job.run.config["dataset"])
+            assert size is not None
             images, tested = DRAWN if rehearse else (size.train, size.test)
             entry = {
                 "table": table,
@@ -84,7 +86,8 @@ def found(root: Path, dataset: str) -> list[str] | None:
 def draw(root: Path, dataset: str) -> None:
     """Images of the data set's shape, of as many classes."""
     root.mkdir(parents=True, exist_ok=True)
-    generator, classes = np.random.default_rng(0), SIZES[dataset].classes
+    generator = np.random.default_rng(0)
+    classes = compose(f"dataset={dataset}").dataset.known_size.classes
     arrays = {}
     for part, count in zip(("train", "test"), DRAWN, strict=True):
         arrays[f"x_{part}"] = generator.integers(256, size=(count, 3, 32, 32), dtype=np.uint8)

@@ -16,7 +16,7 @@ from vicinal.files import write_json_atomically
 
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
 # Where a data set lies, and what is known of its original, do not change what it is.
-NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical")
+NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical", "known_size")
 
 
 def identity(config: dict[str, Any], dataset: str) -> str:

@@ -76,4 +76,4 @@ def test_imagenet_is_a_stream_of_known_counts(tmp_path):
     dataset = built("imagenet", tmp_path)
     assert isinstance(dataset, StreamedImages)
     assert (dataset.size, dataset.resize, dataset.test) == (224, 256, "val")
-    assert dataset.canonical == {"classes": 1000, "train": 1_281_167, "test": 50_000}
+    assert dataset.known_size == {"classes": 1000, "train": 1_281_167, "test": 50_000}
