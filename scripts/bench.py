@@ -17,9 +17,9 @@ from benches.racing import now
 from torch.nn import functional as F
 
 from vicinal.data.split import Data, Split
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
 from vicinal.run import Run
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 STEPS = 64  # a split of so many is drawn once
 

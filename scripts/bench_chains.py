@@ -19,12 +19,12 @@ from PIL import Image, ImageOps
 from PIL.Image import Resampling, Transform
 from torch import Tensor
 
-from vicinal.chains.chains import Plan, mixture, rendered
-from vicinal.chains.operators import OPERATORS
 from vicinal.draws import Rng, beta, dirichlet
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
-from vicinal.runtime import keep_freed_memory
+from vicinal.images.chains import Plan, mixture, rendered
+from vicinal.images.operators import OPERATORS
+from vicinal.machine.runtime import keep_freed_memory
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 Pixels = UInt8[Tensor, "n c h w"]
 Images = Float[Tensor, "n c h w"]

@@ -39,9 +39,9 @@ from benches.networks import Network, known_networks
 from benches.racing import LEFT, Contender, Effort, Row, one_line, prepared, race, release
 
 from vicinal.data.split import Data
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
 from vicinal.run import Run
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 # Of each paper; the others follow.
 FIRST = ("mixup", "maxup_cutmix", "gradaug", "augmax", "patchup_soft", "patchup_hard", "augmix")

@@ -30,14 +30,14 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from vicinal.contracts import Vicinity
 from vicinal.data.batches import Batches
-from vicinal.data.decoders import Workers
-from vicinal.data.pixels import rgb
+from vicinal.data.decode.crops import rgb
+from vicinal.data.decode.pool import WorkerPool
 from vicinal.data.split import Part
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
-from vicinal.runtime import cores
+from vicinal.machine.runtime import cores
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 MEAN, STD, SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
 WIDTH, HEIGHT, QUALITY = 500, 375, 95  # ImageNet's median; about 80 kB a file, its mean is 110 kB
@@ -109,7 +109,7 @@ def streamed(root: Path, arguments: argparse.Namespace) -> tuple[Part, Vicinity]
     """The training split, and what the device does to its batches."""
     dataset = StreamedImages(root=str(root), size=SIZE, mean=MEAN, std=STD)
     data = dataset.load()
-    return data.train.to("cpu", Workers(arguments.workers)), data.augment
+    return data.train.to("cpu", WorkerPool(arguments.workers)), data.augment
 
 
 def delivered(root: Path, arguments: argparse.Namespace) -> Iterator[int]:

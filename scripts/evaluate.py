@@ -11,12 +11,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal import records
-from vicinal.configs import CONFIGS, build, check, compose
+from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.errors import RunError
-from vicinal.folders import locked, read_record, write_record
 from vicinal.run import Run
-from vicinal.weights import READINGS
+from vicinal.storage import records
+from vicinal.storage.run_folder import locked, read_record, write_record
+from vicinal.storage.weights import READINGS
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from vicinal.errors import RunError
-from vicinal.export import export
-from vicinal.weights import READINGS
+from vicinal.storage.export import export
+from vicinal.storage.weights import READINGS
 
 
 def main() -> None:

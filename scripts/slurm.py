@@ -22,8 +22,8 @@ from typing import Any
 
 from faults.cluster import CPUS, Cluster, cluster, missing
 
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 240  # seconds, with one case

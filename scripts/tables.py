@@ -6,10 +6,10 @@ import re
 import sys
 from pathlib import Path
 
-from vicinal import records
 from vicinal.errors import RunError
 from vicinal.report import figures
 from vicinal.report.page import page as report
+from vicinal.storage import records
 from vicinal.tables import runs, table, verdicts
 from vicinal.tables.counts import coverage, overview, summary
 from vicinal.tables.joined import Joined, Records

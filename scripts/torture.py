@@ -18,8 +18,8 @@ from typing import Any
 from faults import disks, inputs, kills, lost, typos
 from faults.children import Trials, warm_up
 
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 FAULTS: dict[str, tuple[Callable[[Path, random.Random, int], Trials], int]] = {
     "kill_in_write": (kills.in_a_write, 240),

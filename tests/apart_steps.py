@@ -14,10 +14,10 @@ import torch
 from apart import NAME, Anywhere, Apart, Device, unwaited
 
 import vicinal.draws
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.loop import Loop
+from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
-from vicinal.runtime import Runtime
 
 WAITING = {"puzzlemix"}  # its minimum cut is the CPU's
 

@@ -26,11 +26,11 @@ from torch.utils._pytree import tree_map_only
 from two_ranks import on_two
 
 import vicinal.draws
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.data.split import Data
 from vicinal.loop import Loop
+from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
-from vicinal.runtime import Runtime
 
 BEFORE, AFTER = 3, 2  # steps, in two epochs
 LINES = (

@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 import pytest
 
 from vicinal import vicinities
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 
 STEPS = Path(__file__).with_name("apart_steps.py")
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))

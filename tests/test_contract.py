@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import vicinal
-from vicinal.configs import CONFIGS, build, compose
+from vicinal.cli.configs import CONFIGS, build, compose
 from vicinal.contracts import Method
 from vicinal.data.split import Data, Split
 from vicinal.draws import Rng

@@ -9,7 +9,7 @@ import torch
 from test_contract import METHODS, network, terms
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vicinal.configs import CONFIGS, build, compose
+from vicinal.cli.configs import CONFIGS, build, compose
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.run import Run

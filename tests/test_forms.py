@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from vicinal import runtime
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.loop import Loop
+from vicinal.machine import runtime
+from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
-from vicinal.runtime import Runtime
 from vicinal.surgery import uncompiled
 
 METHODS = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}

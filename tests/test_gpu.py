@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.contracts import Vicinity
+from vicinal.data.decode.select import decoder_for
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng
 from vicinal.loop import Loop
@@ -166,7 +167,7 @@ def test_two_gpus_train_as_one(task: str, tmp_path: Path) -> None:
 def streamed(root: Path, decode: str) -> list[Tensor]:
     lines = [f"dataset.root={root}", "dataset.size=64", "dataset.resize=72", "runtime=cuda"]
     run: Run = build(compose("dataset=image_stream", *lines, f"runtime.decode={decode}"))
-    data = run.dataset.load().to("cuda", run.runtime.decoder())
+    data = run.dataset.load().to("cuda", decoder_for(run.runtime))
     rows = list(torch.arange(len(data.train)).split(8))
     batches = [*data.train.batches(rows, (0, 1)), *data.train.batches(rows)]
     assert all(each.is_cuda for batch in batches for each in batch)

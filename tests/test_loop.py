@@ -14,9 +14,9 @@ from vicinal.data.batches import Batches
 from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.loop import Loop, LossNotFiniteError
+from vicinal.machine.runtime import Runtime
 from vicinal.methods.erm import Erm
 from vicinal.optim import Adam, Optimizer, Sgd
-from vicinal.runtime import Runtime
 from vicinal.schedules import Constant, Schedule, Step
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup

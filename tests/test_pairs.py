@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vicinal.configs import build, compose, resolved
+from vicinal.cli.configs import build, compose, resolved
 from vicinal.run import Run
 
 PAIRS = {

@@ -3,18 +3,15 @@
 import re
 from pathlib import Path
 
-import pytest
 import torch
 from torch import nn
 
-from vicinal import records, vicinities
-from vicinal.methods import Erm, MaxUp
+from vicinal.storage import records
 from vicinal.tables import runs, table
 from vicinal.tables.counts import coverage, overview
 from vicinal.tables.joined import Joined, Records
 from vicinal.tables.markdown import page
 from vicinal.tables.spreads import Spreads
-from vicinal.vicinities import CropFlip, CutMix, GaussianNoise
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,19 +26,6 @@ def test_the_example_trains_in_somebody_elses_loop() -> None:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     exec(example, {"loader": loader, "network": network, "optimizer": optimizer})
     assert not torch.equal(network[1].weight, before)
-
-
-def test_classes_are_found_by_name_without_a_list() -> None:
-    found = {Erm, MaxUp, CutMix, CropFlip, GaussianNoise}
-    assert {each.__module__.rsplit(".", 1)[1] for each in found} == {
-        "erm",
-        "maxup",
-        "cutmix",
-        "crop_flip",
-        "gaussian_noise",
-    }
-    with pytest.raises(AttributeError, match="no attribute 'CutMux'"):
-        vicinities.CutMux  # noqa: B018
 
 
 def test_the_results_are_those_of_the_records() -> None:

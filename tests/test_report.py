@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from vicinal import records
 from vicinal.report import details, dots, grids, words
 from vicinal.report.figures import Figure, load
 from vicinal.report.page import HERE, page
+from vicinal.storage import records
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
 from vicinal.tables.counts import EXACT, NUMBERS

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from vicinal import weights
-from vicinal.checkpoints import Checkpoints
-from vicinal.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.errors import RunError
-from vicinal.folders import RunFolder
 from vicinal.loop import Loop
 from vicinal.run import Run
+from vicinal.storage import weights
+from vicinal.storage.checkpoints import Checkpoints
+from vicinal.storage.run_folder import RunFolder
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 SMALL = (

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_ranks import SMALL, on_two
+from two_ranks import SMALL, on_two
 
-from vicinal import ranks
 from vicinal.errors import PreemptedError, RunError
-from vicinal.signals import stopping
-from vicinal.slurm import become_rank, first_host
+from vicinal.machine import ranks
+from vicinal.machine.signals import stopping
+from vicinal.machine.slurm import become_rank, first_host
 from vicinal.train import main
 
 TRAIN = Path(__file__).parents[1] / "train.py"
@@ -148,7 +148,7 @@ def test_a_task_takes_its_own_gpu_whether_or_not_it_sees_the_others(
     environment.setenv("LOCAL_RANK", "3")
     if on_node is not None:
         environment.setenv("SLURM_GPUS_ON_NODE", on_node)
-    assert ranks._own_gpu() == own
+    assert ranks._local_gpu() == own
 
 
 @pytest.mark.parametrize("on_node", [None, "1"])
@@ -160,7 +160,7 @@ def test_more_tasks_than_gpus_are_refused(
     if on_node is not None:
         environment.setenv("SLURM_GPUS_ON_NODE", on_node)
     with pytest.raises(RunError, match="there are 1 GPUs on this node, too few for rank 1"):
-        ranks._own_gpu()
+        ranks._local_gpu()
 
 
 class LeftError(Exception):
@@ -173,7 +173,7 @@ def test_where_the_first_ranks_launcher_leaves_the_others_are_preempted_too(
     """submitit requeues from the first task alone; on the others its handler returns."""
 
     def requeue(*_: object) -> None:
-        if ranks.first():
+        if ranks.is_main():
             raise LeftError
 
     def stopped() -> list[Any]:
@@ -196,7 +196,7 @@ def test_where_a_launcher_wants_the_run_to_go_on_all_ranks_do(tmp_path: Path) ->
         heard: list[int] = []
         signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
         with stopping() as stop:
-            if ranks.first():
+            if ranks.is_main():
                 os.kill(os.getpid(), signal.SIGTERM)
             stop.obey(lambda: None)
             stop.obey(lambda: None)

@@ -13,11 +13,11 @@ import photos
 import pytest
 import torch
 
-from vicinal.configs import build, compose, resolved
+from vicinal.cli.configs import build, compose, resolved
 from vicinal.errors import RunError
-from vicinal.folders import RunFolder
 from vicinal.loop import Loop
 from vicinal.run import Run
+from vicinal.storage.run_folder import RunFolder
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 SMALL = (

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vicinal import records
-from vicinal.checkpoints import Checkpoints
-from vicinal.data import arrays
 from vicinal.errors import RunError
+from vicinal.storage import records
+from vicinal.storage.checkpoints import Checkpoints
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "torture.py"
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vicinal import ranks
-from vicinal.configs import CONFIGS, build, check, compose
+from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.errors import RunError
 from vicinal.loop import Loop
+from vicinal.machine import ranks
 from vicinal.run import Run
 from vicinal.trial import rehearse, smallest_share
 
@@ -70,7 +70,7 @@ def test_a_ranks_share_counts(
     batch_size: int, count: int, smallest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = loop(*DIGITS, "model=mlp", f"schedule.batch_size={batch_size}")
-    monkeypatch.setattr(ranks, "count", lambda: count)
+    monkeypatch.setattr(ranks, "world_size", lambda: count)
     assert smallest_share(trained.batches) == smallest
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 
-from vicinal import ranks
+from vicinal.machine import ranks
+
+SMALL = (
+    "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
+    "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
+    "runtime.progress=false schedule.epochs=2 schedule.batch_size=24 evaluation.batch_size=100"
+).split()
 
 
 def on_two(task: Callable[[], Any], folder: Path, world: int = 2) -> list[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from vicinal.configs import CONFIGS, build, compose
+from vicinal.cli.configs import CONFIGS, build, compose
 from vicinal.data.split import Data, Split
 from vicinal.loop import Loop
 from vicinal.run import Run

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benches.racing import now
-from vicinal.runtime import allow_tf32
+from vicinal.machine.runtime import allow_tf32
 
 WIDTHS = {"bf16": 2, "tf32": 4, "fp32": 4}  # bytes of an activation
 OPTIMIZER_BYTES = 24

@@ -17,9 +17,9 @@ import torch
 
 import vicinal.run
 from faults.keeping import keep
-from vicinal.checkpoints import Checkpoints
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.run import Run
+from vicinal.storage.checkpoints import Checkpoints
 from vicinal.train import main
 
 # One fault, tried again and again: yields what went wrong with each trial, nothing where it was

@@ -26,11 +26,11 @@ from faults.children import (
     undisturbed,
     wait,
 )
-from vicinal import records
-from vicinal.checkpoints import Checkpoints
 from vicinal.errors import RunError
-from vicinal.loggers.jsonl import Jsonl
 from vicinal.loop import Loop
+from vicinal.storage import records
+from vicinal.storage.checkpoints import Checkpoints
+from vicinal.storage.history import Jsonl
 
 
 def full(scratch: Path, draw: Random, trials: int) -> Trials:

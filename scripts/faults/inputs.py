@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from faults.children import TINY, Trials, differing, finish, outcome, said, undisturbed
-from vicinal.checkpoints import Checkpoints
-from vicinal.data import arrays, cifar, stl10, tiny_imagenet
+from vicinal.data import cifar, npz, stl10, tiny_imagenet
 from vicinal.data.download import RemoteFile, fetch
 from vicinal.errors import RunError
+from vicinal.storage.checkpoints import Checkpoints
 
 
 class Call:
@@ -100,15 +100,15 @@ def as_npz(path: Path, hidden: object, protocol: int) -> bool:
     """An array of objects where images should be."""
     zeros = np.zeros(3)
     objects = np.array([hidden, None, None], dtype=object)
-    given = dict.fromkeys(arrays.KEYS, zeros) | {arrays.KEYS[protocol % 4]: objects}
+    given = dict.fromkeys(npz.KEYS, zeros) | {npz.KEYS[protocol % 4]: objects}
     np.savez(path, allow_pickle=True, **given)
-    return refuses(arrays.images, path.with_suffix(".npz"))
+    return refuses(npz.images, path.with_suffix(".npz"))
 
 
 def as_key(path: Path, hidden: object, protocol: int) -> bool:
     """In the mark of a packed image folder, which then counts as not packed."""
     np.savez(path, key=np.array([hidden, protocol], dtype=object))
-    return arrays.key(path.with_suffix(".npz")) is None
+    return npz.key(path.with_suffix(".npz")) is None
 
 
 def as_batch(path: Path, hidden: object, protocol: int) -> bool:

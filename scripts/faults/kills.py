@@ -20,10 +20,10 @@ from faults.children import (
     undisturbed,
     wait,
 )
-from vicinal.checkpoints import Checkpoints
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 from vicinal.errors import PreemptedError
 from vicinal.loop import Loop
+from vicinal.storage.checkpoints import Checkpoints
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 _DIGITS = (

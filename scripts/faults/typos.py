@@ -19,7 +19,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from faults.children import Trials
-from vicinal.configs import CONFIGS, compose
+from vicinal.cli.configs import CONFIGS, compose
 from vicinal.run import Run
 from vicinal.train import main
 

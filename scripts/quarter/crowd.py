@@ -19,7 +19,7 @@ from time import monotonic
 from quarter.parts import PartError
 from quarter.pool import Row, done, read
 from quarter.processes import POLL, Child, ending
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 CONTROL = "nvidia-cuda-mps-control"
 COUNTS = (1, 2, 4)

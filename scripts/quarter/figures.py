@@ -9,7 +9,7 @@ from time import monotonic
 from quarter.parts import PartError, whole
 from quarter.pool import read
 from quarter.processes import ROOT, Child
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 WHOLE, LOOK, SEEDS, RUNS = 20_000, 200, (0, 1, 2), 6  # iterations; of one seed: runs
 REHEARSED = (20, 10, (0,), 6)

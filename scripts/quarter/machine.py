@@ -10,8 +10,8 @@ import torch
 from benches.nvidia import told
 
 from quarter.crowd import CONTROL
-from vicinal.files import write_json_atomically
-from vicinal.provenance import provenance
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 
 # By their modules: what runs, benches and tests import.
 NEEDED = (

@@ -17,7 +17,7 @@ from benches.racing import now, prepared
 from quarter.forms import forms
 from quarter.pace import EFFORT, REHEARSAL
 from quarter.tracing import trace_only
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 TOGETHER = 10  # steps between two looks at the clock, each of which waits for the device
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from quarter.pool import read
 from quarter.processes import TAIL, Child, ending
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 Note = dict[str, Any]
 ENDS = 1.0  # seconds in which a part that was told to end has ended

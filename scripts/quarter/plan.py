@@ -15,10 +15,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from quarter import pace, steps
-from vicinal.configs import compose
+from vicinal.cli.configs import compose
 from vicinal.contracts import Method
 from vicinal.data.size import size_of
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 from vicinal.tables.plan import composed
 from vicinal.tables.sweep import Further, Sweep
 from vicinal.tables.table import load

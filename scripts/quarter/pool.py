@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from quarter.processes import POLL, Child, ending
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 Row = dict[str, Any]
 

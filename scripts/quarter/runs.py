@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from quarter.choose import MARGIN, Crowd, Job, Measured
 from quarter.pool import Row, read
 from quarter.processes import ROOT, Child, ending
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 GRACE = 10.0  # seconds in which a run that is stopped writes its checkpoint
 SEEN = 2  # epochs after the first, which tell how long the others take

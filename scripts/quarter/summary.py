@@ -8,7 +8,7 @@ from pathlib import Path
 from quarter import carry
 from quarter.choose import LIKE, Measured, apart
 from quarter.pool import Row, read
-from vicinal.files import write_bytes_atomically
+from vicinal.storage.files import write_bytes_atomically
 
 Lines = Iterator[str]
 SHOWN = 8  # of what can be many

@@ -13,7 +13,7 @@ from benches.racing import one_line, release
 from quarter import pace, steps
 from quarter.processes import TAIL
 from quarter.tracing import trace_only
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 KINDS = {"steps": steps.measure, "pace": pace.measure}
 

@@ -1,4 +1,4 @@
-"""The two contracts, and the words they are written in."""
+"""The contracts, and the words they are written in."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -82,6 +82,33 @@ class Method(Protocol):
         return model
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]: ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A training that a run folder can save and continue."""
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are over."""
+        ...
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps are, in all epochs."""
+        ...
+
+    def check_weights(self) -> None:
+        """Stop a training whose weights are not finite."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything that continues it. All ranks ask for it."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        ...
 
 
 def image_parts(part: object, key: str) -> Iterator[tuple[str, str]]:

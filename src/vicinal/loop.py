@@ -9,15 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from vicinal import ranks
-from vicinal.average import Average
 from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import RunError
-from vicinal.exchange import GradientExchange
-from vicinal.optim import Optimizer, lay_out_like_weights
-from vicinal.runtime import Runtime
+from vicinal.machine import ranks
+from vicinal.machine.exchange import GradientExchange
+from vicinal.machine.runtime import Runtime
+from vicinal.optim import Average, Optimizer, lay_out_like_weights
 from vicinal.schedules import Schedule
 
 CHECK_EVERY = 50  # steps between two looks at the loss, each of which waits for the device
@@ -44,7 +43,7 @@ class Loop:
         runtime: Runtime,
         rng: Rng,
     ) -> None:
-        ranks.same_start(model)
+        ranks.broadcast_parameters(model)
         self.exchange = GradientExchange(model)
         self.model, self.method, self.batches = model, method, batches
         self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
@@ -133,7 +132,7 @@ class Loop:
         if not self.losses:
             return
         losses, samples = zip(*self.losses, strict=True)
-        weighted = ranks.summed_(torch.stack(losses)).cpu() * torch.tensor(samples)
+        weighted = ranks.all_reduce_(torch.stack(losses)).cpu() * torch.tensor(samples)
         first = self.steps_done - len(losses) + 1
         for step, loss in enumerate(weighted.tolist(), start=first):
             if not isfinite(loss):
@@ -156,7 +155,7 @@ class Loop:
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["counters"] = [self.epoch, self.steps_done, self.seconds]
         state["loss_sum"] = self.loss_sum
-        draws, *others = ranks.heard(all_states(self.rng))
+        draws, *others = ranks.all_gather_object(all_states(self.rng))
         return state | draws | ({"other_ranks": others} if others else {})
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -173,7 +172,7 @@ class Loop:
         self.loss_sum = float(state["loss_sum"])
         self.losses.clear()
         draws = [state, *state.get("other_ranks", [])]
-        own = draws[ranks.rank()] if len(draws) == ranks.count() else None
+        own = draws[ranks.rank()] if len(draws) == ranks.world_size() else None
         seed = derived_seed(self.batches.seed, "moved", self.steps_done)
         restore_all(self.rng, own, state["rng"]["shared"], seed, ranks.rank())
 

@@ -1,11 +1,13 @@
 """Optimizers: torch's, with what the papers differ in: where decay applies, clipping, averaging."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,3 +105,32 @@ def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
         for name, value in state.items():
             if isinstance(value, torch.Tensor) and value.shape == weight.shape:
                 state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
+class Average:
+    """An exponential average of a network's weights, which is then what is evaluated.
+
+    w' = decay w' + (1 - decay) w after every step, starting from the weights after the first one.
+    As torch's AveragedModel, without a correction for its start, so that a run should last many
+    times 1 / (1 - decay) steps; but it counts nothing on the device and copies nothing to it, so
+    that no step waits. Buffers (BatchNorm's statistics) are the network's own.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.network, self.decay = deepcopy(model).requires_grad_(False), decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, *, first: bool) -> None:
+        """After a step, the run's first or another."""
+        averaged: list[Tensor] = [*self.network.parameters()]
+        weights: list[Tensor] = [*model.parameters()]
+        if first:
+            _copy(averaged, weights)
+        else:
+            get_ema_multi_avg_fn(self.decay)(averaged, weights, 1)
+        _copy(list(self.network.buffers()), list(model.buffers()))
+
+
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    if targets:
+        torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]

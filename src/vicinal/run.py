@@ -11,27 +11,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from vicinal import ranks, records, weights
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
-from vicinal.data.dataset import Dataset
-from vicinal.data.split import Data
+from vicinal.data.decode.select import decoder_for
+from vicinal.data.split import Data, Dataset
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.evaluation import Evaluation
-from vicinal.files import prepare_folder
-from vicinal.folders import RunFolder, forget_checkpoints, locked, read_record, write_record
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
+from vicinal.loggers.progress import Progress
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
+from vicinal.machine import ranks
+from vicinal.machine.runtime import Runtime
+from vicinal.machine.signals import stopping
+from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
-from vicinal.progress import Progress
-from vicinal.provenance import provenance
-from vicinal.runtime import Runtime
 from vicinal.schedules import Schedule
-from vicinal.signals import stopping
-from vicinal.surgery.synced_norms import sync_norms
+from vicinal.storage import records, weights
+from vicinal.storage.files import prepare_folder
+from vicinal.storage.provenance import provenance
+from vicinal.storage.run_folder import (
+    RunFolder,
+    forget_checkpoints,
+    locked,
+    read_record,
+    write_record,
+)
 from vicinal.trial import check_network, check_samples, rehearse
 
 
@@ -68,22 +75,24 @@ class Run:
         name = records.name(config, self.dataset.name, choices)
         folder = Path(self.out, name, f"seed{self.seed}")
         self._check_ranks(folder)
-        with locked(folder) if ranks.first() else nullcontext():
+        with locked(folder) if ranks.is_main() else nullcontext():
             copy = records.published(self.results, name, self.seed)
-            record, other = ranks.told(lambda: (read_record(folder), records.read_if_there(copy)))
+            record, other = ranks.broadcast_object(
+                lambda: (read_record(folder), records.read_if_there(copy))
+            )
             data = self._data()
             for known in (record, other):
                 records.check_data(known, data.fingerprint)
             if record is None:
-                ranks.told(lambda: prepare_folder(copy.parent))
+                ranks.broadcast_object(lambda: prepare_folder(copy.parent))
                 origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
                 record = self._attempt(folder, origin, data, copy)
             else:
                 records.check_evaluation(record, config)
-                if ranks.first():
+                if ranks.is_main():
                     print(f"finished already: {folder / 'record.json'}")
-            if ranks.first():
+            if ranks.is_main():
                 if "weights" in record:  # not so of a run that was finished before any were kept
                     forget_checkpoints(folder)
                 if not copy.exists():  # also when an attempt died before writing it
@@ -96,7 +105,7 @@ class Run:
         shape = data.train.shape
         body = self.model(num_classes=data.num_classes, shape=shape)
         prepared = self.method.prepare(Normalized(body, data.mean, data.std))
-        if self.runtime.sync_batchnorm and ranks.count() > 1:
+        if self.runtime.sync_batchnorm and ranks.world_size() > 1:
             prepared = sync_norms(prepared)
         model = self.runtime.place(prepared)
         check_network(model, shape, self.runtime.target)
@@ -155,12 +164,12 @@ class Run:
         return measured
 
     def _check_ranks(self, folder: Path) -> None:
-        if self.schedule.batch_size % ranks.count():
+        if self.schedule.batch_size % ranks.world_size():
             raise ValueError(
-                f"schedule.batch_size must be a multiple of the {ranks.count()} ranks, "
+                f"schedule.batch_size must be a multiple of the {ranks.world_size()} ranks, "
                 f"got {self.schedule.batch_size} (it is the batch of all ranks together)"
             )
-        others = set(ranks.heard(str(folder))) - {str(folder)}
+        others = set(ranks.all_gather_object(str(folder))) - {str(folder)}
         if others:
             raise RunError(f"all ranks must train one run, got {folder} and {', '.join(others)}")
 
@@ -168,8 +177,8 @@ class Run:
         """Read here, to where it is trained on."""
         self.runtime.start()
         self.runtime.forget()
-        with ranks.one_before_all():
-            return self.dataset.load().to(self.runtime.target, self.runtime.decoder())
+        with ranks.local_main_first():
+            return self.dataset.load().to(self.runtime.target, decoder_for(self.runtime))
 
     def _attempt(
         self, folder: Path, origin: dict[str, Any], data: Data, copy: Path
@@ -178,11 +187,11 @@ class Run:
         try:
             record = self._train(folder, origin, data)
         except DivergedError as error:
-            if ranks.first():
+            if ranks.is_main():
                 records.publish(copy, origin | {"failed": str(error)})
-            ranks.wait()  # lest torchrun end the one that writes
+            ranks.barrier()  # lest torchrun end the one that writes
             raise
-        if ranks.first():
+        if ranks.is_main():
             copy.unlink(missing_ok=True)
         return record
 
@@ -191,7 +200,7 @@ class Run:
         rehearse(loop)
         seconds = self.runtime.checkpoint_seconds
         folder = RunFolder(path, seconds, data.fingerprint, data.replaced)
-        session = {"ranks": ranks.count(), **provenance(self.runtime.target)}
+        session = {"ranks": ranks.world_size(), **provenance(self.runtime.target)}
         session["runtime"] = self.runtime.summary()
         resumed = folder.resume(loop, session)
         identity = RunIdentity(
@@ -202,7 +211,7 @@ class Run:
             folder=path,
             resumed=resumed,
         )
-        logger = self.logger if ranks.first() else Silent()
+        logger = self.logger if ranks.is_main() else Silent()
         logger.start(identity)
         try:
             self._fit(loop, data, folder, logger)
@@ -218,7 +227,7 @@ class Run:
             "curves": records.curves(folder.history),
             "evaluations": {},
         }
-        if ranks.first():
+        if ranks.is_main():
             words = {key: origin[key] for key in ("name", "seed")}
             record["weights"] = folder.keep_weights(loop.network, words)
             write_record(path, record)  # before the logger, which may wait for a network
@@ -234,7 +243,7 @@ class Run:
                 epochs=epochs,
                 steps_per_epoch=len(loop.batches),
                 start_step=loop.steps_done,
-                enabled=self.runtime.progress and ranks.first(),
+                enabled=self.runtime.progress and ranks.is_main(),
             ) as progress,
         ):
             while loop.epoch < epochs:

@@ -21,11 +21,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal import slurm
-from vicinal.configs import CONFIGS, build, check, parsed, recorded
+from vicinal.cli.configs import CONFIGS, build, check, parsed, recorded
+from vicinal.cli.explain import complaint, explain, failed_job, note_job
+from vicinal.cli.messages import one_line
 from vicinal.errors import PreemptedError, RunError
-from vicinal.explain import complaint, explain, failed_job, note_job
-from vicinal.messages import one_line
+from vicinal.machine import slurm
 
 if TYPE_CHECKING:
     from vicinal.run import Run
@@ -115,7 +115,7 @@ def _hush_others() -> None:
 
 def _leave() -> None:
     if _num_ranks() > 1:
-        from vicinal.ranks import leave  # noqa: PLC0415 (imports torch)
+        from vicinal.machine.ranks import leave  # noqa: PLC0415 (imports torch)
 
         leave()
 

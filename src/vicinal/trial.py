@@ -7,12 +7,12 @@ from copy import copy, deepcopy
 import torch
 from torch import nn
 
-from vicinal import ranks
 from vicinal.contracts import Method, image_parts
 from vicinal.data.batches import Batches
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.loop import Loop
+from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
 FEW = 2  # samples that stand for any number above
@@ -50,7 +50,7 @@ def rehearse(loop: Loop) -> None:
         return
     said = (str(failure).splitlines() or [""])[0]
     if count == 1 and _failure(loop, FEW) is None:
-        of_each = f" of each of the {ranks.count()} ranks" if ranks.count() > 1 else ""
+        of_each = f" of each of the {ranks.world_size()} ranks" if ranks.world_size() > 1 else ""
         raise RunError(
             f"schedule.batch_size must leave more than one sample for every batch{of_each}, got "
             f"{loop.batches.batch_size} for {len(loop.batches.split)} training samples ({said})"
@@ -68,7 +68,7 @@ def rehearse(loop: Loop) -> None:
 def smallest_share(batches: Batches) -> int:
     """How few samples a rank will be given at a time."""
     sizes = batches.size(0), batches.size(len(batches) - 1)
-    return min(size // ranks.count() or size for size in sizes)  # see ranks.own
+    return min(size // ranks.world_size() or size for size in sizes)  # see ranks.shard
 
 
 def _failure(loop: Loop, count: int) -> Exception | None:

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from hydra.utils import get_object, instantiate
 
-from vicinal.configs import CONFIGS, compose
-from vicinal.data.dataset import Dataset
+from vicinal.cli.configs import CONFIGS, compose
 from vicinal.data.digits import digits
-from vicinal.data.fingerprint import fingerprint
 from vicinal.data.images import Images
+from vicinal.data.split import Dataset, fingerprint
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.data.uci import Uci
 

@@ -2,8 +2,7 @@ import time
 
 import torch
 
-from vicinal.data.fingerprint import fingerprint
-from vicinal.data.split import Split
+from vicinal.data.split import Split, fingerprint
 
 X = torch.randint(256, (20, 3, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 Y = torch.arange(20) % 4

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from vicinal.data import arrays
 from vicinal.data.image_folder import image_folder
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import StreamedImages

@@ -8,8 +8,7 @@ import pytest
 import torch
 import yaml
 
-from vicinal.data.fingerprint import fingerprint
-from vicinal.data.split import Split
+from vicinal.data.split import Split, fingerprint
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"

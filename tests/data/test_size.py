@@ -2,7 +2,7 @@
 
 import pytest
 
-from vicinal.configs import compose, recorded
+from vicinal.cli.configs import compose, recorded
 from vicinal.data.size import Size, size_of
 
 

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vicinal import ranks
 from vicinal.data.batches import Batches
-from vicinal.data.decoders import Decoder, Here, Workers
-from vicinal.data.pixels import Crop
+from vicinal.data.decode.crops import Crop
+from vicinal.data.decode.pool import Decoder, InProcessDecoder, WorkerPool
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import RunError
 from vicinal.evaluation.clean import Clean
+from vicinal.machine import ranks
 from vicinal.vicinities.identity import Identity
 
 MOMENTS: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.2] * 3}
@@ -34,8 +34,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def three() -> Workers:
-    return Workers(3)
+def three() -> WorkerPool:
+    return WorkerPool(3)
 
 
 def split(root: Path, decoder: Decoder | None = None, **settings: Any) -> StreamedSplit:
@@ -94,35 +94,35 @@ def test_crops_differ_by_epoch_and_seed_and_not_in_evaluation(root: Path) -> Non
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_batches_do_not_depend_on_the_number_of_workers(
-    root: Path, three: Workers, count: int
+    root: Path, three: WorkerPool, count: int
 ) -> None:
     expected = seen(split(root), epoch=2)
     assert [len(x) for x in expected] == [5, 5, 5, 3]
-    other = split(root, three if count == 3 else Workers(count))
+    other = split(root, three if count == 3 else WorkerPool(count))
     assert equal(seen(other, epoch=2), expected)
     assert equal(seen(other, epoch=3), seen(split(root), epoch=3))  # the same processes again
 
 
-def test_an_epoch_resumed_in_its_middle_goes_on_as_it_was(root: Path, three: Workers) -> None:
+def test_an_epoch_resumed_in_its_middle_goes_on_as_it_was(root: Path, three: WorkerPool) -> None:
     expected = seen(split(root), epoch=2)
     assert equal(seen(split(root, three), epoch=2, first=2), expected[2:])
     assert seen(split(root, three), epoch=2, first=4) == []
 
 
 def test_ranks_share_the_images_of_one_process(
-    root: Path, three: Workers, monkeypatch: pytest.MonkeyPatch
+    root: Path, three: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = seen(split(root), epoch=2)
     shares = []
     for rank in range(2):
-        monkeypatch.setattr(ranks, "own", lambda rows, rank=rank: rows.tensor_split(2)[rank])
+        monkeypatch.setattr(ranks, "shard", lambda rows, rank=rank: rows.tensor_split(2)[rank])
         shares.append(seen(split(root, three), epoch=2))
     together = [torch.cat(pair) for pair in zip(*shares, strict=True)]
     assert equal(together, expected)
 
 
 def test_who_stops_in_the_middle_leaves_workers_that_serve_the_next(
-    root: Path, three: Workers
+    root: Path, three: WorkerPool
 ) -> None:
     abandoned = split(root, three).batches(list(torch.arange(18).split(2)), (7, 0))
     next(abandoned)
@@ -140,7 +140,7 @@ class Places(torch.nn.Module):
         return x.mean((2, 3))
 
 
-def test_an_evaluation_sees_each_image_once(root: Path, three: Workers) -> None:
+def test_an_evaluation_sees_each_image_once(root: Path, three: WorkerPool) -> None:
     model, of = Places(), split(root)
     found = Clean(batch_size=4)(model, of.to("cpu", three))
     assert model.count == len(of) == 18
@@ -148,7 +148,7 @@ def test_an_evaluation_sees_each_image_once(root: Path, three: Workers) -> None:
 
 
 def test_workers_end_with_their_team(root: Path) -> None:
-    workers = Workers(2)
+    workers = WorkerPool(2)
     seen(split(root, workers), epoch=0)
     processes = [workers._team.idle.get().process for _ in range(2)]
     assert [process.poll() for process in processes] == [None, None]
@@ -166,8 +166,10 @@ def damaged(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [0, 3])
-def test_a_corrupt_image_stops_the_run_by_name(damaged: Path, three: Workers, workers: int) -> None:
-    of = split(damaged, three if workers else Here())
+def test_a_corrupt_image_stops_the_run_by_name(
+    damaged: Path, three: WorkerPool, workers: int
+) -> None:
+    of = split(damaged, three if workers else InProcessDecoder())
     with pytest.raises(RunError) as found:
         list(of.batches([torch.tensor([5, 6, 7])]))
     assert str(found.value).startswith(f"{damaged}/train/class1/01.JPEG must be a readable image")
@@ -177,9 +179,9 @@ def test_a_corrupt_image_stops_the_run_by_name(damaged: Path, three: Workers, wo
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_a_corrupt_image_is_replaced_by_the_next_of_its_folder(
-    damaged: Path, three: Workers, workers: int, capsys: pytest.CaptureFixture[str]
+    damaged: Path, three: WorkerPool, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    of = split(damaged, three if workers else Here(), corrupt="replace")
+    of = split(damaged, three if workers else InProcessDecoder(), corrupt="replace")
     for _ in range(2):
         ((x, y, _),) = of.batches([torch.tensor([7, 8, 17, 12])])
         assert torch.equal(x[0], x[1])
@@ -208,15 +210,17 @@ def test_a_folder_of_nothing_but_corrupt_images_stops_the_run(damaged: Path) -> 
 
 
 @pytest.mark.parametrize("workers", [0, 3])
-def test_a_file_that_vanished_is_never_replaced(root: Path, three: Workers, workers: int) -> None:
-    of = split(root, three if workers else Here(), corrupt="replace")
+def test_a_file_that_vanished_is_never_replaced(
+    root: Path, three: WorkerPool, workers: int
+) -> None:
+    of = split(root, three if workers else InProcessDecoder(), corrupt="replace")
     of = replace(of, names=np.array([b"class0/gone.JPEG", *of.names[1:]]))
     with pytest.raises(RunError, match=r"class0/gone\.JPEG cannot be read: No such file"):
         list(of.batches([torch.arange(18)]))
 
 
 def test_a_dead_worker_is_named(root: Path) -> None:
-    workers = Workers(2)
+    workers = WorkerPool(2)
     batches = split(root, workers).batches([torch.arange(18)] * 200, (0, 0))
     next(batches)
     process = workers._team.idle.get(timeout=60)

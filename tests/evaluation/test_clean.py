@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vicinal.data.split import Split
 from vicinal.evaluation.clean import Clean, calibration_error
-from vicinal.runtime import Runtime
+from vicinal.machine.runtime import Runtime
 
 
 class Lookup(nn.Module):

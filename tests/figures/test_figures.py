@@ -18,8 +18,8 @@ from vicinal.figures.figure1b import Figure1b
 from vicinal.figures.figure5 import Figure5
 from vicinal.figures.spread import over_seeds
 from vicinal.figures.transition import along, transition
-from vicinal.gan import loop
-from vicinal.gan.mixtures import ring
+from vicinal.tasks.gan import loop
+from vicinal.tasks.gan.mixtures import ring
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "figures.py"
 

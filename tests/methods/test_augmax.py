@@ -14,12 +14,12 @@ from oracles import vicinities as vicinities_oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.attacks import pgd
-from vicinal.chains.adversarial import MixtureAscent, flowed, worst_levels
-from vicinal.chains.chains import Plan, rendered
-from vicinal.configs import build, compose
+from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
+from vicinal.attacks.pgd import pgd
+from vicinal.cli.configs import build, compose
 from vicinal.contracts import Method
 from vicinal.draws import Rng, beta, dirichlet
+from vicinal.images.chains import Plan, rendered
 from vicinal.losses import jensen_shannon
 from vicinal.methods.advmax import AdvMax
 from vicinal.methods.advmix import AdvMix

@@ -6,7 +6,7 @@ from oracles import attacks as oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.attacks import pgd
+from vicinal.attacks.pgd import pgd
 from vicinal.data.split import Data, Split
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.attacks import pgd
+from vicinal.attacks.pgd import pgd
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.methods.pgdat import Pgdat

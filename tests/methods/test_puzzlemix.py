@@ -10,9 +10,9 @@ from oracles.attacks import input_gradient
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal import puzzle
 from vicinal.draws import Rng, beta, permutation
 from vicinal.losses import binary_cross_entropy, cross_entropy
+from vicinal.methods import puzzle
 from vicinal.methods.puzzlemix import PuzzleMix
 from vicinal.vicinities.gaussian_noise import GaussianNoise
 from vicinal.vicinities.identity import Identity

@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from vicinal.configs import CONFIGS, compose
+from vicinal.cli.configs import CONFIGS, compose
 
 NAMES = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
 LIGHT = 3_000_000  # parameters that a CPU test may compute with

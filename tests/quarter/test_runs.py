@@ -10,7 +10,7 @@ import pytest
 from quarter.choose import Crowd
 from quarter.runs import Runs
 
-from vicinal.files import write_json_atomically
+from vicinal.storage.files import write_json_atomically
 
 # Stands for train.py: an epoch takes SECONDS; told to stop, it leaves a checkpoint and goes on from
 # there. `deaf` does not stop, `die` fails.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.nn import functional as F
 
-from vicinal.configs import build, compose
+from vicinal.cli.configs import build, compose
 from vicinal.draws import Rng
 from vicinal.run import Run
 from vicinal.surgery.modes import constant_weights, searched

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vicinal.configs import compose, resolved
+from vicinal.cli.configs import compose, resolved
 from vicinal.tables.costs import ASSUMED, Cost, Costs
 
 NOTHING = Costs({}, {}, {})

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from vicinal.configs import build, check, compose
+from vicinal.cli.configs import build, check, compose
 from vicinal.run import Run
 from vicinal.tables import table
 from vicinal.tables.cell import Cell

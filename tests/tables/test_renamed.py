@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from vicinal import records
+from vicinal.storage import records
 from vicinal.tables import table
 from vicinal.tables.plan import planned
 

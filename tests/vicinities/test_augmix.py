@@ -11,11 +11,11 @@ from oracles import chains as oracle
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.chains import chains as chains_module
-from vicinal.chains.chains import Plan, mixture, rendered
-from vicinal.chains.fused import FUSED, SINGLE, Family
 from vicinal.data.digits import digits
 from vicinal.draws import Rng, beta, dirichlet
+from vicinal.images import chains as chains_module
+from vicinal.images.chains import Plan, mixture, rendered
+from vicinal.images.fused import FUSED, SINGLE, Family
 from vicinal.vicinities.augmix import AugMix
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared/data/tiny-imagenet-25/val.tar.xz"

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torchvision.transforms import AutoAugment as Torchvision
 from torchvision.transforms import AutoAugmentPolicy
 
-from vicinal.chains.torchvisions import HIGHEST, UNSIGNED
 from vicinal.draws import Rng
+from vicinal.images.torchvisions import HIGHEST, UNSIGNED
 from vicinal.vicinities.auto_augment import AutoAugment
 
 POLICIES = ["cifar10", "imagenet", "svhn"]

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Generator, Tensor
 
-from vicinal import ranks
 from vicinal.contracts import Inputs, Rows, Targets, Vicinity
 from vicinal.data.split import Part, Split
 from vicinal.draws import Rng, derived_seed
+from vicinal.machine import ranks
 
 
 def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:
@@ -45,7 +45,7 @@ class Batches:
         """The batches of one epoch from number `first` on: inputs, one-hot targets, places."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=generator)
-        own = [ranks.own(batch) for batch in order.split(self.batch_size)[first:]]
+        own = [ranks.shard(batch) for batch in order.split(self.batch_size)[first:]]
         one_hot = torch.eye(self.num_classes, device=self.split.y.device)
         for x, labels, rows in self.split.batches(own, (self.seed, epoch)):
             y = one_hot.index_select(0, labels)

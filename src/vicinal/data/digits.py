@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from sklearn.datasets import load_digits
 
-from vicinal.data.protocol import stratified
 from vicinal.data.split import Split
+from vicinal.data.subsets import stratified
 
 
 def digits(root: Path) -> tuple[Split, Split]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vicinal.errors import RunError
-from vicinal.locks import lock
+from vicinal.storage.locks import lock
 
 TIMEOUT_SECONDS = 30  # of silence, not of the whole download
 

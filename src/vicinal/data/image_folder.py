@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from vicinal.data import arrays
-from vicinal.data.decoding import decoded
+from vicinal.data import npz
+from vicinal.data.decode.folder import decoded
 from vicinal.data.split import Split
 from vicinal.errors import RunError
 
@@ -32,11 +32,11 @@ def image_folder(
     key = _key(found, size)
     place = hashlib.sha256(os.fsencode(f"{root.resolve()} {test} {size}")).hexdigest()[:12]
     packed = Path(cache).expanduser() / f"{root.resolve().name}-{place}.npz"
-    if arrays.key(packed) != key:
+    if npz.key(packed) != key:
         print(f"packing the images of {root} into {packed}, once", file=sys.stderr)
         splits = [_split(root, part, lists, size) for part, lists in found.items()]
-        arrays.write(packed, *splits, key=key)
-    return arrays.images(packed)
+        npz.write(packed, *splits, key=key)
+    return npz.images(packed)
 
 
 def layout(root: Path, test: str | None, key: str) -> tuple[str, list[str]]:

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vicinal.contracts import Vicinity
-from vicinal.data import arrays
-from vicinal.data.fingerprint import fingerprint
-from vicinal.data.protocol import check_options, class_rows, held_out, noisy_labels
-from vicinal.data.split import Data, Source, Split, WithUnlabelled
+from vicinal.data import npz
+from vicinal.data.split import Data, Source, Split, WithUnlabelled, fingerprint
+from vicinal.data.subsets import check_options, class_rows, held_out, noisy_labels
 from vicinal.errors import RunError
 from vicinal.vicinities.crop_flip import CropFlip
 from vicinal.vicinities.identity import Identity
@@ -139,7 +138,7 @@ class Images:
 
     def _read(self) -> tuple[Split, Split]:
         if self.arrays is not None:
-            train, test = arrays.images(Path(self.arrays).expanduser())
+            train, test = npz.images(Path(self.arrays).expanduser())
         else:
             assert self.source is not None
             train, test = self.source(Path(self.root).expanduser())

@@ -1,16 +1,18 @@
 """What every dataset delivers: samples to be had by the batch, as a rule tensors in memory."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from vicinal.contracts import Samples, Vicinity
-from vicinal.data.decoders import Decoder
+from vicinal.data.decode.pool import Decoder
 from vicinal.vicinities.identity import Identity
 
 Labels = Int64[Tensor, " n"]
@@ -136,6 +138,34 @@ class Data:
     def _splits(self) -> dict[str, Part]:
         named = {name: getattr(self, name) for name in ("train", "test", "valid", "unlabelled")}
         return {name: split for name, split in named.items() if split is not None}
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """What a run asks of a dataset."""
+
+    @property
+    def name(self) -> str:
+        """The folder its runs are filed under."""
+        ...
+
+    def load(self) -> Data:
+        """Read it, downloading what is missing."""
+        ...
+
+
+def fingerprint(split: Split) -> str:
+    """A name for content: equal for equal samples in any order, different where one pixel differs.
+
+    One digest per sample (type, shape, label, bytes), sorted and digested again; 32 hex digits.
+    """
+    x = np.ascontiguousarray(split.x.numpy()).reshape(len(split), -1)
+    kind = f"{x.dtype} {tuple(split.x.shape[1:])} ".encode()
+    digests = [
+        hashlib.blake2b(row.data, digest_size=16, key=b"%s%d" % (kind, label)).digest()
+        for row, label in zip(x, split.y.tolist(), strict=True)
+    ]
+    return hashlib.blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest()
 
 
 Source = Callable[[Path], tuple[Split, Split]]  # (root) -> (train, test)

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-from vicinal import ranks
-from vicinal.data.decoders import Decoder, Here, Task
-from vicinal.data.pixels import Crop
+from vicinal.data.decode.crops import Crop
+from vicinal.data.decode.pool import Decoder, InProcessDecoder, Task
 from vicinal.data.split import Batch, Key, Labels, Rows, on_device
 from vicinal.draws import derived_seed
 from vicinal.errors import RunError
+from vicinal.machine import ranks
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class StreamedSplit:
     corrupt: Literal["stop", "replace"] = "stop"
     replaced: dict[str, str] = field(default_factory=dict)  # what was said of each corrupt file
     redrawn: Bool[Tensor, " n"] | None = None
-    decoder: Decoder = field(default_factory=Here)
+    decoder: Decoder = field(default_factory=InProcessDecoder)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -85,7 +85,7 @@ class StreamedSplit:
         if task.path not in self.replaced:
             said = f"{task.path} is no readable image ({reason}); {other.path} takes its place"
             self.replaced[task.path] = said
-            if ranks.first():
+            if ranks.is_main():
                 print(said, file=sys.stderr)
         return other
 

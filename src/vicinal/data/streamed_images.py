@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from vicinal import ranks
 from vicinal.contracts import Vicinity
+from vicinal.data.decode.crops import Crop
 from vicinal.data.image_folder import files, layout
-from vicinal.data.pixels import Crop
-from vicinal.data.protocol import check_options, held_out, noisy_labels
 from vicinal.data.split import Data
 from vicinal.data.stream import StreamedSplit
+from vicinal.data.subsets import check_options, held_out, noisy_labels
+from vicinal.machine import ranks
 from vicinal.vicinities.color_jitter import ColorJitter
 from vicinal.vicinities.compose import Compose
 from vicinal.vicinities.crop_flip import CropFlip
@@ -116,7 +116,7 @@ class StreamedImages:
         """Other numbers prove that it is not; the same leave nothing to doubt, if no proof."""
         if self.known_size is None or found == self.known_size:
             return None
-        if ranks.first():
+        if ranks.is_main():
             other = [
                 f"{found[key]:,} instead of {count:,} ({key})"
                 for key, count in self.known_size.items()

@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from vicinal.data import arrays
-from vicinal.data.fingerprint import fingerprint
+from vicinal.data import npz
 from vicinal.data.images import check
-from vicinal.data.protocol import check_name, stratified
-from vicinal.data.split import Data, Split
+from vicinal.data.split import Data, Split, fingerprint
+from vicinal.data.subsets import check_name, stratified
 from vicinal.errors import RunError
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "blank": None}  # None: any run of blanks or tabs
@@ -63,7 +62,7 @@ class Tabular:
         """Read, split, fill in, and take the training rows' statistics."""
         path = Path(self.table).expanduser()
         if path.suffix == ".npz":
-            train, test = arrays.vectors(path)
+            train, test = npz.vectors(path)
             marks = {"train": fingerprint(train), "test": fingerprint(test)}
         else:
             whole = self._read(path)

@@ -10,8 +10,8 @@ from zipfile import ZipFile
 
 import torch
 
-from vicinal.data import arrays
-from vicinal.data.decoding import decoded
+from vicinal.data import npz
+from vicinal.data.decode.folder import decoded
 from vicinal.data.download import RemoteFile, fetch
 from vicinal.data.split import Split
 
@@ -31,14 +31,14 @@ FOLDER = "tiny-imagenet-200"
 def tiny_imagenet(root: Path) -> tuple[Split, Split]:
     """100,000 + 10,000 images of 64 x 64 in 200 classes, in the order of their WordNet ids."""
     packed = root / f"{FOLDER}.npz"
-    if arrays.key(packed) != TINY_IMAGENET.sha256:
+    if npz.key(packed) != TINY_IMAGENET.sha256:
         path = fetch(TINY_IMAGENET, root)
         print(f"decoding {path}, once", file=sys.stderr)
         with ZipFile(path) as archive:
             train, test = _labels(archive)
             splits = [_split(archive, labels) for labels in (train, test)]
-        arrays.write(packed, *splits, key=TINY_IMAGENET.sha256)
-    return arrays.images(packed)
+        npz.write(packed, *splits, key=TINY_IMAGENET.sha256)
+    return npz.images(packed)
 
 
 def _labels(archive: ZipFile) -> tuple[dict[str, int], dict[str, int]]:

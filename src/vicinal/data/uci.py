@@ -13,8 +13,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from vicinal.data.download import RemoteFile, fetch
-from vicinal.data.fingerprint import fingerprint
-from vicinal.data.split import Data, Split, Whole
+from vicinal.data.split import Data, Split, Whole, fingerprint
 from vicinal.data.tabular import cells, divided, prepared, read, samples
 from vicinal.errors import RunError
 

@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal import ranks
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
 from vicinal.data.split import Part
 from vicinal.evaluation.evaluation import Begin, as_it_is
+from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
 
@@ -45,12 +45,12 @@ class Clean:
             # Whole batches, those that one process would take: a sample's logits do not depend on
             # how many ranks there are.
             whole = torch.arange(len(split)).split(self.batch_size)
-            for x, y, rows in split.batches(whole[ranks.rank() :: ranks.count()]):
+            for x, y, rows in split.batches(whole[ranks.rank() :: ranks.world_size()]):
                 logits = model(begin(as_inputs(x.to(device, non_blocking=True))))
                 found[rows.to(device)] = _per_sample(logits, y.to(device, non_blocking=True))
                 classes = logits.shape[1]
-        classes = max(ranks.heard(classes))
-        rank, nll, confidence, hit = ranks.summed_(found).T.contiguous()
+        classes = max(ranks.all_gather_object(classes))
+        rank, nll, confidence, hit = ranks.all_reduce_(found).T.contiguous()
         error = calibration_error(confidence, hit.bool(), self.bins)
         means = [100 * hit.mean(), 100 * (rank < 5).double().mean(), nll.mean(), 100 * error]
         top1, top5, mean_nll, ece = torch.stack(means).tolist()

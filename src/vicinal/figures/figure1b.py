@@ -26,15 +26,15 @@ from vicinal.figures import svg
 from vicinal.figures.circles import circles
 from vicinal.figures.spread import over_seeds
 from vicinal.figures.transition import probability, transition
-from vicinal.files import write_json_atomically
 from vicinal.loop import Loop
+from vicinal.machine.runtime import Runtime
 from vicinal.methods.erm import Erm
 from vicinal.models.mlp import MLP
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Adam
-from vicinal.provenance import provenance
-from vicinal.runtime import Runtime
 from vicinal.schedules import Constant, Schedule
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.provenance import provenance
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
 

@@ -3,8 +3,8 @@
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §3.7, Fig. 5
 Code:     hongyi-zhang/mixup gan/example_gan.py at 80000ce; gan/images/gan_results.png there, which
           looks like the figure, is headed "mixup GAN (α = 0.2)": hence our default strength
-Differs:  both readings of mixup (vicinal.gan.readings) instead of one; numbers over seeds beside
-          the pictures of one seed; iterations are counted from 1, the code's from 0
+Differs:  both readings of mixup (vicinal.tasks.gan.readings) instead of one; numbers over seeds
+          beside the pictures of one seed; iterations are counted from 1, the code's from 0
 Cost:     about 0.1 s an iteration on one core of a server, so ten hours for 18 runs of 20,000; not
           measured on a GPU. A figure of fewer iterations is marked as reduced.
 """
@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from vicinal.figures import svg
 from vicinal.figures.gan_runs import COLUMNS, POINTS, READINGS, GanRun, Trained, columns, trained
 from vicinal.figures.spread import over_seeds
-from vicinal.files import write_json_atomically
-from vicinal.gan.coverage import GOOD_OF_REAL, HELD, WITHIN, Coverage, coverage
-from vicinal.gan.mixtures import MIXTURES
+from vicinal.storage.files import write_json_atomically
+from vicinal.tasks.gan.coverage import GOOD_OF_REAL, HELD, WITHIN, Coverage, coverage
+from vicinal.tasks.gan.mixtures import MIXTURES
 
 TITLE = "mixup, Figure 5: GANs on toy data"
 SHOWN = 1000  # points of each kind in a panel, as in the code

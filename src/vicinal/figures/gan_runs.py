@@ -9,15 +9,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from vicinal.checkpoints import Checkpoints
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import RunError
-from vicinal.folders import locked
-from vicinal.gan.loop import GanLoop, Setup
-from vicinal.gan.mixtures import MIXTURES, Points
-from vicinal.gan.readings import CodeMixup, PaperMixup, Reading, Vanilla
-from vicinal.provenance import provenance
-from vicinal.records import digest
+from vicinal.storage.checkpoints import Checkpoints
+from vicinal.storage.provenance import provenance
+from vicinal.storage.records import digest
+from vicinal.storage.run_folder import locked
+from vicinal.tasks.gan.loop import GanLoop, Setup
+from vicinal.tasks.gan.mixtures import MIXTURES, Points
+from vicinal.tasks.gan.readings import CodeMixup, PaperMixup, Reading, Vanilla
 
 COLUMNS = (10, 100, 1000, 10_000, 20_000)  # the steps that the paper's figure shows
 SHORTER = (200, 500, 2000, 5000)  # kept too, for figures of fewer steps

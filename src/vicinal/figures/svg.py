@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import matplotlib
 from matplotlib.figure import Figure
 
-from vicinal.files import write_bytes_atomically
+from vicinal.storage.files import write_bytes_atomically
 
 INK, PAPER, FAINT = "#1f2328", "#ffffff", "#8b949e"
 DARK_INK, DARK_PAPER = "#e6edf3", "#0d1117"

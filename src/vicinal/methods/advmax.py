@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.chains.adversarial import MixtureAscent, flowed, worst_levels
+from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
+from vicinal.methods.consistency import consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed, with_norm
 from vicinal.vicinities.augmix import AugMix
-from vicinal.views import consistency_loss, view_of
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.chains.adversarial import worst_levels
-from vicinal.chains.chains import mixture
+from vicinal.attacks.adversarial import worst_levels
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
+from vicinal.images.chains import mixture
+from vicinal.methods.consistency import consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed, with_norm
 from vicinal.vicinities.augmix import AugMix
-from vicinal.views import consistency_loss, view_of
 
 
 @dataclass(frozen=True)

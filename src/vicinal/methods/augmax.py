@@ -26,12 +26,12 @@ from typing import Literal
 
 from torch import nn
 
-from vicinal.chains.adversarial import EarlyStop, MixtureAscent
+from vicinal.attacks.adversarial import EarlyStop, MixtureAscent
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
+from vicinal.methods.consistency import LossForm, consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed, with_norm
 from vicinal.vicinities.augmix import AugMix
-from vicinal.views import LossForm, consistency_loss, view_of
 
 
 @dataclass(frozen=True)

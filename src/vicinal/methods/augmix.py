@@ -21,8 +21,8 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, jensen_shannon
+from vicinal.methods.consistency import view_of
 from vicinal.surgery.dubin import Norm, routed, with_norm
-from vicinal.views import view_of
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks import pgd
+from vicinal.attacks.pgd import pgd
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
+from vicinal.methods.consistency import consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed, with_norm
-from vicinal.views import consistency_loss, view_of
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from vicinal.attacks import at_images, check_images, projected, uniform_start
+from vicinal.attacks.pgd import at_images, check_images, projected, uniform_start
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, TrainingData, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy

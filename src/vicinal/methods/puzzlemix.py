@@ -29,11 +29,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal import puzzle
-from vicinal.attacks import at_images
+from vicinal.attacks.pgd import at_images
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, permutation, shared_choice
 from vicinal.losses import LOSSES, LossName, cross_entropy
+from vicinal.methods import puzzle
 from vicinal.surgery.modes import searched
 
 Saliency = Float[Tensor, "n h w"]

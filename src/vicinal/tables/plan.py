@@ -11,8 +11,8 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal import records
-from vicinal.configs import CONFIGS, parsed, recorded
+from vicinal.cli.configs import CONFIGS, parsed, recorded
+from vicinal.storage import records
 
 
 @dataclass(frozen=True)

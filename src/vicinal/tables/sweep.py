@@ -9,12 +9,12 @@ from pathlib import Path
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig
 
-from vicinal import records
-from vicinal.configs import build, check, parsed
+from vicinal.cli.configs import build, check, parsed
+from vicinal.cli.explain import complaint
+from vicinal.cli.messages import listed
 from vicinal.errors import BusyError, RunError
-from vicinal.explain import complaint
-from vicinal.folders import read_record
-from vicinal.messages import listed
+from vicinal.storage import records
+from vicinal.storage.run_folder import read_record
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Costs
 from vicinal.tables.plan import Planned, name_run, parted

@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from vicinal.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS
 from vicinal.tables.cell import Cell
 
 TABLES = CONFIGS / "table"

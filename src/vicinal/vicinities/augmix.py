@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from jaxtyping import UInt8
 from torch import Tensor
 
-from vicinal.chains.chains import Plan, mixture, rendered
 from vicinal.contracts import Images, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
+from vicinal.images.chains import Plan, mixture, rendered
 
 
 @dataclass(frozen=True)

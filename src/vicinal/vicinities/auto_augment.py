@@ -20,9 +20,9 @@ from typing import Literal
 
 import torch
 
-from vicinal.chains.torchvisions import NOTHING, prepared
 from vicinal.contracts import Images, Targets, Vicinity
 from vicinal.draws import Rng
+from vicinal.images.torchvisions import NOTHING, prepared
 
 
 @dataclass(frozen=True)

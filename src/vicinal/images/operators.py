@@ -1,0 +1,138 @@
+"""AugMix's nine operators on batches of 8-bit images, each image at a level of its own.
+
+Every one equals Pillow's result bit for bit; at round levels, which nobody draws, truncation may
+hang on the last bit of a product and fall one step of 255 away. Hence float64, and truncation where
+Pillow truncates. A level's sign is the operator's direction; where it has none it is ignored.
+`reach` bounds the levels' size, and is known on the host, so that nothing waits for the device.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+from vicinal.images.geometry import quantized, rotated, sheared, translated
+
+Pixels = UInt8[Tensor, "n c h w"]
+Levels = Float64[Tensor, " n"]
+Amounts = Float64[Tensor, "*n"]
+Operator = Callable[[Pixels, Levels, float], Pixels]
+
+
+def autocontrast(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Each channel stretched to 0 .. 255; a constant one stays."""
+    low, high = torch.aminmax(x.flatten(2), dim=2)
+    lines = _stretches(x.device).index_select(0, high.long().add_(low, alpha=256).flatten())
+    scale, offset = lines.view(*low.shape, 2, 1, 1).unbind(2)
+    stretched = x.double().mul_(scale) if x.device.type == "cpu" else x * scale
+    return quantized(stretched.add_(offset))
+
+
+@lru_cache(maxsize=4)
+def _stretches(device: torch.device) -> Float64[Tensor, "65536 2"]:
+    """The factor and the summand of every pair of a lowest and a highest value."""
+    low, high = torch.arange(256.0, dtype=torch.float64)[:, None], torch.arange(256.0).double()
+    # Not 255.0 / span, which torch computes as 255 times the reciprocal.
+    scale = torch.where(low == high, 1.0, torch.full((256, 256), 255.0).double() / (high - low))
+    offset = torch.where(low == high, 0.0, -low * scale)
+    return torch.stack([scale, offset], dim=2).flatten(0, 1).to(device, non_blocking=True)
+
+
+def equalize(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Each channel through its cumulative histogram, in Pillow's integer arithmetic."""
+    values = x.flatten(0, 1).flatten(1).long()
+    counts = torch.zeros((len(values), 256), dtype=torch.int64, device=x.device)
+    counts = counts.scatter_add_(1, values, torch.ones_like(values))
+    brightest = counts.gather(1, values.amax(dim=1, keepdim=True))
+    step = (values.shape[1] - brightest) // 255
+    below = counts.cumsum(dim=1).sub_(counts).add_(step // 2)
+    lut = quantized((below / step.clamp_min(1).double()).clamp_max_(255))
+    lut = torch.where(step == 0, torch.arange(256, device=x.device, dtype=torch.uint8), lut)
+    return lut.gather(1, values).view(x.shape)
+
+
+def posterize(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """The highest 4 - int(0.4 v) bits of each value; fewer at higher levels, 4 at the lowest."""
+    return x & (256 - lost_bits(levels).exp2()).to(torch.uint8).view(-1, 1, 1, 1)
+
+
+def solarize(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Values from 256 - int(25.6 v) on inverted; the others as they are."""
+    highest_kept = (first_inverted(levels) - 1).to(torch.int16).view(-1, 1, 1, 1)
+    # 255 - x is x XOR 255, and a negative number's sign is -1, the byte 255: on a CPU several times
+    # as fast as comparing bytes, and as torch.where.
+    return x ^ (highest_kept - x).bitwise_right_shift_(15).to(torch.uint8)
+
+
+def rotate(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """int(3 v) degrees about the centre, a positive level against the clock."""
+    return rotated(x, degrees(levels), int(reach * 30 / 10))
+
+
+def shear_x(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Rows moved by 0.03 v of their distance from the top."""
+    return sheared(x, slopes(levels), reach * 0.3 / 10)
+
+
+def shear_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Columns moved by 0.03 v of their distance from the left."""
+    return shear_x(x.mT, levels, reach).mT
+
+
+def translate_x(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Moved left by int(v w / 30) pixels."""
+    width = x.shape[3]
+    return translated(x, pixels_moved(levels, width), int(reach * (width / 3) / 10))
+
+
+def translate_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
+    """Moved up by int(v h / 30) pixels: so many rows along the flattened image."""
+    height, width = x.shape[2:]
+    pixels = pixels_moved(levels, height) * width
+    most = int(reach * (height / 3) / 10) * width
+    return translated(x.flatten(2)[:, :, None], pixels, most).view(x.shape)
+
+
+def lost_bits(levels: Amounts) -> Amounts:
+    """Of posterize."""
+    return 4 + _whole(levels.abs(), 4)
+
+
+def first_inverted(levels: Amounts) -> Amounts:
+    """The lowest value that solarize inverts."""
+    return 256 - _whole(levels.abs(), 256)
+
+
+def degrees(levels: Amounts) -> Amounts:
+    """Of a rotation, against the clock."""
+    return _whole(levels, 30)
+
+
+def slopes(levels: Amounts) -> Amounts:
+    """Of a shear: pixels a pixel."""
+    return levels * 0.3 / 10
+
+
+def pixels_moved(levels: Amounts, side: int) -> Amounts:
+    """Of a translation along a side of so many."""
+    return _whole(levels, side / 3)
+
+
+def _whole(levels: Amounts, largest: float) -> Amounts:
+    """AugMix's int_parameter: truncated, so alike for both signs."""
+    return (levels * largest / 10).trunc()
+
+
+OPERATORS: tuple[Operator, ...] = (
+    autocontrast,
+    equalize,
+    posterize,
+    rotate,
+    solarize,
+    shear_x,
+    shear_y,
+    translate_x,
+    translate_y,
+)

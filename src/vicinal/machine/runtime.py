@@ -1,0 +1,198 @@
+"""Where and how fast a run computes; nothing here is part of the experiment."""
+
+import ctypes
+import gc
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+MOST_WORKERS = 16
+# Training, its last batch, evaluation, the passes that search: dynamo gives up at 8 by default.
+COMPILATIONS = 64
+# Of cuBLAS; torch reads it at a process's first matrix product and accepts these two.
+WORKSPACE, REPEATABLE = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """`None` means what suits the device: bf16, channels_last, compiled on CUDA; none on a CPU."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "tf32", "bf16"] | None = None  # torch alone would call tf32 fp32
+    channels_last: bool | None = None
+    compile: bool | None = None
+    cuda_graphs: bool = False  # of compiled code: for networks of many small kernels
+    deterministic: bool = False  # on CUDA: the same run gives the same bits again, more slowly
+    threads: int | None = None  # of the CPU; None leaves torch's choice
+    checkpoint_seconds: float = 60.0  # the most that a killed run loses
+    progress: bool = True
+    sync_batchnorm: bool = False  # over the batches of all ranks; each by its own otherwise
+    slurm: bool = False  # the tasks of a Slurm step are the ranks
+    workers: int | None = None  # decode images; 0: this process does; None: one a core
+    decode: Literal["cpu", "gpu"] = "cpu"  # gpu: JPEGs by nvJPEG, to pixels that differ a little
+
+    def __post_init__(self) -> None:
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                "device must be cpu or auto here, got cuda (torch sees no CUDA device)"
+            )
+        if self.precision == "tf32" and self.target == "cpu":
+            raise ValueError("precision must be fp32 or bf16 on a CPU, got tf32 (it is a GPU's)")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if self.decode == "gpu" and self.target != "cuda":
+            raise ValueError("decode must be cpu where there is no CUDA device, got gpu")
+        if self.sync_batchnorm and self.compile:
+            raise ValueError("sync_batchnorm must be false where compile is true, got true")
+        if self.cuda_graphs and (self.target == "cpu" or not self._compiles):
+            raise ValueError(
+                "cuda_graphs must be false on a CPU and without compile, got true "
+                "(it is compiled code on a GPU that can be replayed)"
+            )
+        if self.deterministic and os.environ.get(WORKSPACE, REPEATABLE[0]) not in REPEATABLE:
+            raise ValueError(
+                f"deterministic must be false where {WORKSPACE} is {os.environ[WORKSPACE]}, "
+                f"got true (cuBLAS then repeats itself only with {' or '.join(REPEATABLE)})"
+            )
+        if self.checkpoint_seconds < 0:
+            raise ValueError(
+                f"checkpoint_seconds must be at least 0, got {self.checkpoint_seconds} "
+                "(0 writes one after every step)"
+            )
+
+    @property
+    def target(self) -> str:
+        """The device that `auto` stands for."""
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
+
+    def start(self) -> None:
+        """Set this process up for a run."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if self.target == "cpu":
+            keep_freed_memory()
+            return
+        # For every run: by the time a sweep comes to a deterministic one it would be too late.
+        os.environ.setdefault(WORKSPACE, REPEATABLE[0])
+        torch.use_deterministic_algorithms(self.deterministic)
+        torch.backends.cudnn.benchmark = not self.deterministic  # shapes come again and again
+        allow_tf32(self._precision != "fp32")
+
+    def forget(self) -> None:
+        """Drop what earlier runs of this process compiled and recorded.
+
+        Dynamo's limit counts all networks of a process together, and graphs keep their memory.
+        """
+        if "torch._dynamo" not in sys.modules:
+            return
+        torch.compiler.reset()
+        gc.collect()
+        if self.target == "cuda":
+            torch.cuda.empty_cache()
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes decode images beside this one."""
+        return cores() if self.workers is None else self.workers
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move the network to the device, in the layout it will run in."""
+        model = model.to(self.target)
+        if self._channels_last:
+            model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return model
+
+    def compiled(self, model: nn.Module) -> nn.Module:
+        """The network in the form it will run in. The first batch it sees should be a usual one."""
+        if self._compiles:
+            torch._dynamo.config.recompile_limit = COMPILATIONS
+            model.compile(mode="reduce-overhead" if self.cuda_graphs else None)
+        return model
+
+    def begin_step(self, x: torch.Tensor) -> torch.Tensor:
+        """The batch of a step, or of an evaluation, in the network's layout.
+
+        What replayed graphs returned before is given up: their memory is for this batch.
+        """
+        if self.cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        return self.layout(x)
+
+    def layout(self, x: torch.Tensor) -> torch.Tensor:
+        """Images in the network's layout."""
+        if x.ndim != 4:
+            return x
+        wanted = torch.channels_last if self._channels_last else torch.contiguous_format
+        return x.contiguous(memory_format=wanted)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision of forward passes."""
+        if self._precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.target, dtype=torch.bfloat16)
+
+    def summary(self) -> dict[str, Any]:
+        """All that can change a number, for the record, with what `None` stood for."""
+        return {
+            "precision": self._precision,
+            "channels_last": self._channels_last,
+            "compile": self._compiles,
+            "cuda_graphs": self.cuda_graphs,
+            "deterministic": self.deterministic,
+            "sync_batchnorm": self.sync_batchnorm,
+            "decode": self.decode,
+        }
+
+    @property
+    def _precision(self) -> str:
+        return self.precision or ("bf16" if self.target == "cuda" else "fp32")
+
+    @property
+    def _channels_last(self) -> bool:
+        return self.target == "cuda" if self.channels_last is None else self.channels_last
+
+    @property
+    def _compiles(self) -> bool:
+        if self.compile is None:
+            return self.target == "cuda" and not self.sync_batchnorm
+        return self.compile
+
+
+def allow_tf32(allowed: bool) -> None:
+    """In fp32 matrix products and convolutions on CUDA; a GEMM in bf16 is none of these.
+
+    By the older of torch's two interfaces: whoever asks it after the newer was used gets an error,
+    and inductor and `cudnn.flags` do ask it.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def cores() -> int:
+    """The share of one rank of the node in those that it may use, at most MOST_WORKERS."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    allowed = getattr(os, "sched_getaffinity", None)  # of Linux
+    count = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, count // ranks))
+
+
+def keep_freed_memory() -> None:
+    """Let this process use its freed tensors' memory again.
+
+    Beyond 32 MB glibc hands each back to the kernel, and the next one is faulted in page by page: a
+    seventh of a WRN-16-4 step at batch 128 on a CPU. Other C libraries are left alone.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)

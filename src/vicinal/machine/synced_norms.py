@@ -1,0 +1,127 @@
+"""BatchNorm over the batches of all ranks: what one process would normalise by.
+
+The layers of a network stay the objects they are (surgery elsewhere holds on to them) and change
+their class. In eval mode they are what they were.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vicinal.machine import ranks
+
+Features = Float[Tensor, "n c ..."]
+Channels = Float[Tensor, " c"]
+
+
+def sync_norms(model: nn.Module) -> nn.Module:
+    """Every BatchNorm of the network, changed in place."""
+    for name, module in model.named_modules():
+        if type(module) in SYNCED:
+            module.__class__ = SYNCED[type(module)]
+        elif isinstance(module, _BatchNorm):
+            raise ValueError(
+                "runtime.sync_batchnorm must be false for this network: "
+                f"{type(module).__name__} at {name} is a BatchNorm of its own kind"
+            )
+    return model
+
+
+class _Synced(_BatchNorm):
+    def forward(self, input: Features) -> Features:  # noqa: A002 (torch's name)
+        """Of the first channels, where no others arrive (a network narrowed to them)."""
+        if not self.training or ranks.world_size() == 1:
+            return super().forward(input)
+        channels = input.shape[1]
+        weight = None if self.weight is None else self.weight[:channels]
+        bias = None if self.bias is None else self.bias[:channels]
+        y, mean, variance, size = _Normalised.apply(input, weight, bias, self.eps)  # pyright: ignore
+        if self.track_running_stats and self.running_mean is not None:
+            self._record(mean, variance * size / (size - 1))
+        return y
+
+    def _record(self, mean: Channels, variance: Channels) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+        self.running_mean.mul_(1 - share).add_(mean * share)
+        self.running_var.mul_(1 - share).add_(variance * share)
+
+
+class SyncedBatchNorm1d(_Synced, nn.BatchNorm1d):
+    """Of feature vectors."""
+
+
+class SyncedBatchNorm2d(_Synced, nn.BatchNorm2d):
+    """Of images."""
+
+
+class SyncedBatchNorm3d(_Synced, nn.BatchNorm3d):
+    """Of volumes."""
+
+
+SYNCED: dict[type[nn.Module], type[_Synced]] = {
+    nn.BatchNorm1d: SyncedBatchNorm1d,
+    nn.BatchNorm2d: SyncedBatchNorm2d,
+    nn.BatchNorm3d: SyncedBatchNorm3d,
+}
+
+
+class _Normalised(torch.autograd.Function):
+    """y = (x - μ) / √(σ² + ε) · w + b with μ and σ² over all ranks; also μ, σ² and over how many.
+
+    The ranks' means and variances are put together as Chan, Golub and LeVeque do, because the
+    difference of a mean square and a squared mean would lose its digits.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, ...]:
+        """One exchange between the ranks."""
+        variance, mean = torch.var_mean(_wide(x), _all_but_channels(x), correction=0)
+        size = mean.new_full((1,), x.numel() / len(mean))
+        rows = ranks.all_gather(torch.cat([mean, variance, size]))
+        c = len(mean)
+        means, variances, sizes = rows[:, :c], rows[:, c:-1], rows[:, -1:]
+        total = sizes.sum()
+        mean = (means * sizes).sum(0) / total
+        variance = ((variances + (means - mean).square()) * sizes).sum(0) / total
+        # Not functional.batch_norm, which means something else where a network is narrowed.
+        fast = torch.backends.cudnn.enabled
+        y = torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, fast)
+        ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps), total)
+        ctx.mark_non_differentiable(mean, variance, total)
+        return y, mean, variance, total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        """One more; the gradients of w and b are this rank's, to be summed with all others'."""
+        x, weight, mean, scale, total = ctx.saved_tensors
+        dims, shape = _all_but_channels(x), (1, -1, *[1] * (x.ndim - 2))
+        wide = _wide(grad)
+        normal = (_wide(x) - mean.view(shape)) * scale.view(shape)
+        own = torch.cat([wide.sum(dims), (wide * normal).sum(dims)])
+        c = len(mean)
+        means = ranks.all_reduce_(own.clone()) / total
+        slope = scale if weight is None else scale * weight
+        moved = wide - means[:c].view(shape) - normal * means[c:].view(shape)
+        for_weight = None if weight is None else own[c:].to(weight.dtype)
+        for_bias = own[:c].to(weight.dtype) if weight is not None else None
+        return (moved * slope.view(shape)).to(x.dtype), for_weight, for_bias, None
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In at least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _all_but_channels(x: Tensor) -> list[int]:
+    return [dim for dim in range(x.ndim) if dim != 1]

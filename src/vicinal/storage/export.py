@@ -1,0 +1,87 @@
+"""A finished run's network as safetensors: weights and words, and nothing that could execute."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+
+from vicinal.cli.configs import build
+from vicinal.errors import RunError
+from vicinal.models.timm import Timm
+from vicinal.storage import weights
+from vicinal.storage.files import atomic
+from vicinal.storage.run_folder import read_record
+
+NORMALIZE, BODY = "normalize.", "body."
+
+
+def export(folder: Path, path: Path, reading: str = "last") -> str:
+    """Write a network that the run evaluated (its average, where it kept one).
+
+    Returns the line of Python that makes the network again from the file alone, if one can.
+
+    The tensors have the plain network's names. What normalised its inputs is no part of that, so
+    mean and std stand in the metadata, with what the run was.
+    """
+    if path.suffix != ".safetensors":
+        raise RunError(f"{path} must end in .safetensors (whoever loads it goes by the name)")
+    record = read_record(folder)
+    if record is None:
+        raise RunError(f"{folder} holds no finished run")
+    network = weights.read(folder, record, reading)
+    mean, std = (network.pop(f"{NORMALIZE}{name}").tolist() for name in ("mean", "std"))
+    plain = plain_network(record)
+    prefix = f"{BODY}network." if isinstance(plain, Timm) else BODY
+    tensors = {name.removeprefix(prefix): t for name, t in network.items()}
+    words = {
+        "format": "pt",
+        "name": record["name"],
+        "seed": str(record["seed"]),
+        "reading": reading,
+        "epoch": str(record["weights"][reading]["epoch"]),
+        "model": json.dumps(record["config"]["model"]),
+        "num_classes": str(record["data"]["num_classes"]),
+        "shape": json.dumps(record["data"]["shape"]),
+        "mean": json.dumps(mean),
+        "std": json.dumps(std),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        save_file(tensors, temporary, metadata=words)
+    body = plain.network if isinstance(plain, Timm) else plain
+    if tensors.keys() != body.state_dict().keys():
+        return f"the method changed the network: {record['choices']['model']} alone cannot load it"
+    return loading_line(plain, record, str(path))
+
+
+def loading_line(plain: torch.nn.Module, record: dict[str, Any], path: str) -> str:
+    """What a user of timm, or of our models, types to have the network."""
+    model, data = record["config"]["model"], record["data"]
+    if isinstance(plain, Timm):
+        call = _call({**plain.arguments, "checkpoint_path": path})
+        return f"import timm; network = timm.create_model({model['name']!r}, {call})"
+    module, _, name = model["_target_"].rpartition(".")
+    given = {key: value for key, value in model.items() if not key.startswith("_")}
+    shapes = {"num_classes": data["num_classes"], "shape": tuple(data["shape"])}
+    return (
+        f"from safetensors.torch import load_file; from {module} import {name}; "
+        f"network = {name}({_call(given | shapes)}); network.load_state_dict(load_file({path!r}))"
+    )
+
+
+def _call(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+
+
+def plain_network(record: dict[str, Any]) -> torch.nn.Module:
+    """The run's network before its method changed it, without memory for its weights."""
+    config = OmegaConf.create(record["config"]["model"])
+    assert isinstance(config, DictConfig)
+    if "pretrained" in config:
+        config.pretrained = False
+    data = record["data"]
+    with torch.device("meta"):
+        return build(config)(num_classes=data["num_classes"], shape=tuple(data["shape"]))

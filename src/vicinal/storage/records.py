@@ -1,0 +1,202 @@
+"""What a finished run leaves: its identity, its numbers under fixed names, one JSON."""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hydra.utils import get_object
+
+from vicinal.errors import RunError
+from vicinal.storage.files import write_json_atomically
+
+SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
+# Where a data set lies, and what is known of its original, do not change what it is.
+NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical", "known_size")
+# Classes that records know by the name they had first, and their names today. A class that moves
+# joins them: its old records can still be built, and its runs keep their ids.
+MOVED = {"vicinal.runtime.Runtime": "vicinal.machine.runtime.Runtime"}
+
+
+def identity(config: dict[str, Any], dataset: str) -> str:
+    """The hash of what was trained: not of the seed, the machine, or where the data lies."""
+    return digest(science(config, dataset))
+
+
+def name(config: dict[str, Any], dataset: str, choices: Mapping[str, str]) -> str:
+    """DATASET/MODEL/METHOD/ID, as a run's folder and record have it."""
+    return f"{dataset}/{choices['model']}/{choices['method']}/{identity(config, dataset)}"
+
+
+def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """The part of a config that is the experiment.
+
+    Arguments that stand at their constructor's default are left out, so that a new option with a
+    default never renames a finished run. A setting that follows the seed reads `${seed}`.
+    """
+    first_names = {new: old for old, new in MOVED.items()}
+    found = {group: _renamed(_canonical(config[group]), first_names) for group in SCIENCE}
+    found["dataset"] = _without(NOT_SCIENCE, found["dataset"]) | {"name": dataset}
+    return found
+
+
+def digest(node: Any) -> str:
+    """A short name for plain containers."""
+    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_canonical(item) for item in node]
+    if isinstance(node, float) and node.is_integer():
+        return int(node)  # alpha=1 and alpha=1.0 are one run
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _canonical(value) for key, value in node.items()}
+    if "_target_" in node:
+        parameters = inspect.signature(get_object(node["_target_"])).parameters
+        for key, parameter in parameters.items():
+            if key in kept and kept[key] == _canonical(parameter.default):
+                del kept[key]
+    return kept
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """The config with its classes under other names."""
+    if isinstance(node, list):
+        return [_renamed(item, names) for item in node]
+    if not isinstance(node, dict):
+        return node
+    renamed = {key: _renamed(value, names) for key, value in node.items()}
+    if "_target_" in node:
+        renamed["_target_"] = names.get(node["_target_"], node["_target_"])
+    return renamed
+
+
+def _without(keys: Sequence[str], node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {key: _without(keys, value) for key, value in node.items() if key not in keys}
+
+
+def check_data(record: dict[str, Any] | None, fingerprint: dict[str, str]) -> None:
+    """Refuse a record of other data: the name of a run says where they came from, no more."""
+    if record is None or "failed" in record or record["data"]["fingerprint"] == fingerprint:
+        return
+    raise RunError(
+        f"the record of {record['name']}, seed {record['seed']}, is of other data (its fingerprint "
+        "differs); use that data, name these dataset.name=NAME, or set another out and results"
+    )
+
+
+def check_evaluation(record: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse to take what a finished run measured for what is to be measured now."""
+    evaluations = [each["evaluation"] for each in (record["config"], config)]
+    then, now = (_without(("batch_size",), _canonical(each)) for each in evaluations)
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            was, got = (each.get(key) for each in evaluations)
+            raise RunError(
+                f"evaluation.{key} was {was} when {record['name']} finished, got {got}; "
+                "scripts/evaluate.py measures a finished run again"
+            )
+
+
+def published(results: str, name: str, seed: int) -> Path:
+    """Where the record of a run is copied to, so that it may be kept in version control."""
+    return Path(results, "runs", f"{name}-seed{seed}.json")
+
+
+def publish(path: Path, record: dict[str, Any]) -> None:
+    """Write a record where it may be kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json_atomically(path, record)
+
+
+def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The readings of one run that papers print: each on the test set, under its name.
+
+    An epoch is one that was measured: by default all are.
+    """
+    tests = [_under("test_", epoch) for epoch in history]
+    readings = {
+        "last": tests[-1],
+        "median10": {key: median(epoch[key] for epoch in tests[-10:]) for key in tests[-1]},
+    }
+    for reading, best in best_epochs(history).items():
+        readings[reading] = {**_under("test_", best), "epoch": best["epoch"]}
+    return readings
+
+
+def best_epochs(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The epochs that are chosen by their accuracy.
+
+    Of equals on test the last counts, as in AugMax's and CutMix's code (`>=`); on validation the
+    first, as in PatchUp's.
+    """
+    found = {"best_test": max(reversed(history), key=lambda epoch: epoch["test_top1"])}
+    if "valid_top1" in history[-1]:
+        found["best_valid"] = max(history, key=lambda epoch: epoch["valid_top1"])
+    return found
+
+
+def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
+    return {key.removeprefix(prefix): v for key, v in epoch.items() if key.startswith(prefix)}
+
+
+def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Every logged value by epoch, to six digits; the run's JSONL keeps all of them.
+
+    What was measured after the last epoch alone is a list of one.
+    """
+    found = {key: [epoch[key] for epoch in history if key in epoch] for key in history[-1]}
+    return {key: [float(f"{value:.6g}") for value in values] for key, values in found.items()}
+
+
+def timing(history: list[dict[str, float]], images: int) -> dict[str, float]:
+    """Medians over epochs, since a shared machine has slow moments."""
+    seconds = [epoch["seconds"] for epoch in history]
+    return {
+        "seconds": sum(seconds) * history[-1]["epoch"] / len(history),
+        "seconds_per_epoch": median(seconds),
+        "images_per_second": images / median(seconds),
+    }
+
+
+def load(folder: Path) -> list[dict[str, Any]]:
+    """Every record under a folder, in the order of their paths; `failed` ones have no numbers.
+
+    A run that lies there twice counts once, and not at all where its copies differ: a person must
+    say which holds.
+    """
+    found: dict[tuple[str, int], tuple[Path, dict[str, Any]]] = {}
+    for path in sorted(folder.rglob("*.json")):
+        record = read(path)
+        first, same = found.setdefault((record["name"], record["seed"]), (path, record))
+        if same != record:
+            raise RunError(f"{first} and {path} are records of one run and differ; delete one")
+        if first != path:
+            print(f"{path} repeats {first}; counted once", file=sys.stderr)
+    return [record for _, record in found.values()]
+
+
+def read_if_there(path: Path) -> dict[str, Any] | None:
+    """A record that may be there."""
+    return read(path) if path.exists() else None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """One record."""
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunError(f"{path} is damaged, no JSON: {error}") from error
+    if not isinstance(record, dict) or not {"name", "seed"} <= record.keys():
+        raise RunError(f"{path} is no record of a run: it has no name or no seed")
+    if "config" in record:
+        record["config"] = _renamed(record["config"], MOVED)
+    return record

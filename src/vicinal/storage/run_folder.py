@@ -1,0 +1,159 @@
+"""The folder of one run: who holds it, how far it came, what it leaves."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from torch import Tensor, nn
+
+from vicinal.contracts import Resumable
+from vicinal.errors import BusyError, RunError
+from vicinal.machine import ranks
+from vicinal.storage import weights
+from vicinal.storage.checkpoints import Checkpoints
+from vicinal.storage.files import remove_leftovers, sync, write_json_atomically
+from vicinal.storage.history import Jsonl
+from vicinal.storage.locks import lock
+from vicinal.storage.records import best_epochs, read_if_there
+
+ASK_EVERY = 50  # steps after which ranks ask each other whether a checkpoint is due
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder; refuse, naming the holder, when another process does.
+
+    The system drops the lock when its holder dies, however it dies.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            lock(file, wait=False)
+        except BlockingIOError:
+            file.seek(0)
+            raise BusyError(f"{folder} is in use by {file.read().strip()}; not started") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        remove_leftovers(folder)
+        yield
+
+
+@dataclass
+class RunFolder:
+    """What of a run lies on disk. Whoever uses it holds the lock.
+
+    All ranks call it alike; the first reads and writes.
+    """
+
+    path: Path
+    checkpoint_seconds: float
+    fingerprint: dict[str, str]
+    replaced: dict[str, str] = field(default_factory=dict)  # corrupt files of the data, see Data
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # weights, by reading
+    sessions: list[dict[str, Any]] = field(default_factory=list)  # each start, and on what
+    _saved_at: float = field(default_factory=monotonic)
+
+    def resume(self, training: Resumable, session: dict[str, Any]) -> bool:
+        """Continue from the newest whole checkpoint, if there is one."""
+        state = ranks.broadcast_object(self.checkpoints.load)
+        if state is not None:
+            if state["fingerprint"] != self.fingerprint:
+                raise RunError(
+                    f"{self.path} was begun on other data (its fingerprint differs); "
+                    "use that data, or delete the folder to begin again"
+                )
+            if "best" not in state:
+                raise RunError(
+                    f"{self.path} was begun by a version that kept no weights of the best epochs; "
+                    "go on with that one, or delete the folder to begin again"
+                )
+            training.restore(state["loop"])
+            self.history, self.sessions = state["history"], state["sessions"]
+            self.best = state["best"]
+            self.replaced.update(state.get("replaced", {}))
+        self.sessions.append({"from_step": training.steps_done, **session})
+        return state is not None
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        return Checkpoints(self.path / "checkpoints")
+
+    def asks(self, training: Resumable) -> bool:
+        """Whether to see about saving after this step: ranks ask each other now and then only."""
+        often = ranks.world_size() == 1 or self.checkpoint_seconds == 0
+        return often or training.steps_done % ASK_EVERY == 0
+
+    def save_if_due(self, training: Resumable) -> None:
+        """A checkpoint whenever the last is old enough."""
+        if ranks.broadcast_object(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
+            self.save(training)
+
+    def save(self, training: Resumable) -> None:
+        """A checkpoint now, unless the weights are spoilt."""
+        training.check_weights()
+        self._hear_of_replaced()
+        state = {
+            "loop": training.state(),
+            "history": self.history,
+            "best": self.best,
+            "sessions": self.sessions,
+            "fingerprint": self.fingerprint,
+            "replaced": dict(self.replaced),
+        }
+        if ranks.is_main():
+            self.checkpoints.save(training.epoch, training.steps_done, state)
+        self._saved_at = monotonic()
+
+    def _hear_of_replaced(self) -> None:
+        """What the other ranks met, which the first has not said yet."""
+        for others in ranks.all_gather_object(dict(self.replaced)):
+            for file in others.keys() - self.replaced.keys():
+                self.replaced[file] = others[file]
+                if ranks.is_main():
+                    print(others[file], file=sys.stderr)
+
+    def log(self, values: dict[str, float], network: nn.Module) -> None:
+        """One more epoch of history; the network's weights where it is the best so far."""
+        self.history.append(values)
+        if ranks.is_main():
+            for reading, epoch in best_epochs(self.history).items():
+                if epoch is values:
+                    self.best[reading] = weights.snapshot(network)
+            Jsonl(self.path / "history.jsonl").sync(self.history)
+
+    def keep_weights(self, network: nn.Module, words: dict[str, Any]) -> dict[str, Any]:
+        """Write those of every reading, once the last epoch is over; what a record says of them."""
+        epochs = {reading: epoch["epoch"] for reading, epoch in best_epochs(self.history).items()}
+        kept: dict[str, Any] = {}
+        for reading, tensors in {"last": weights.snapshot(network), **self.best}.items():
+            origin = {"reading": reading, "epoch": epochs.get(reading, self.history[-1]["epoch"])}
+            checksum = weights.write(self.path, reading, tensors, words | origin)
+            kept[reading] = {"epoch": origin["epoch"], "sha256": checksum}
+        return kept
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Of a finished run, whose weights are kept: several times their size, and of no more use."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What a finished run left, or None."""
+    return read_if_there(folder / "record.json")
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """The mark of a finished run; what lies beside it is then on the disk, too."""
+    if (history := folder / "history.jsonl").exists():
+        sync(history)
+    write_json_atomically(folder / "record.json", record)

@@ -1,0 +1,309 @@
+"""What a user sees of the command line: one line for a mistake, and nothing left lying about."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_configs
+from test_configs import write_configs
+
+from vicinal.cli.configs import CONFIGS
+from vicinal.errors import RunError
+from vicinal.train import main
+
+REPO = Path(__file__).parents[2]
+Command = Callable[..., int]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    before = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:], level = before
+    logging.root.setLevel(level)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`main()` on the stand-ins' configs, in an empty folder; returns the exit code."""
+    configs = write_configs(tmp_path / "configs")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["train.py", "--config-path", str(configs), *words])
+        try:
+            main()
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else bool(end.code)
+        return 0
+
+    return run
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """What each run was asked to execute."""
+    calls: list[tuple[dict[str, Any], dict[str, str]]] = []
+
+    def execute(run: object, config: dict[str, Any], choices: dict[str, str]) -> float:
+        calls.append((config, choices))
+        return 0.0
+
+    monkeypatch.setattr(test_configs.Run, "execute", execute)
+    return calls
+
+
+Executed = list[tuple[dict[str, Any], dict[str, str]]]
+
+
+def test_a_run_receives_its_config_and_choices(command: Command, executed: Executed) -> None:
+    assert command("method=maxup_cutout", "seed=3") == 0
+    ((config, choices),) = executed
+    assert config["seed"] == 3
+    assert config["method"]["vicinity"]["fill"] == [0.1, 0.2, 0.3]
+    assert choices == {
+        "dataset": "digits",
+        "model": "wrn",
+        "method": "maxup_cutout",
+        "vicinity@method.vicinity": "cutout",
+    }
+
+
+def test_a_run_leaves_nothing_but_its_own(command: Command, executed: Executed) -> None:
+    assert command() == 0
+    assert list(Path().iterdir()) == []
+
+
+def test_a_sweep_runs_every_combination(command: Command, executed: Executed) -> None:
+    assert command("method=erm,maxup_mixup", "-m", "seed=0,1") == 0
+    assert [(choices["method"], config["seed"]) for config, choices in executed] == [
+        ("erm", 0),
+        ("erm", 1),
+        ("maxup_mixup", 0),
+        ("maxup_mixup", 1),
+    ]
+    assert [path.name for path in Path().iterdir()] == ["runs"]
+
+
+def test_a_setting_of_all_methods_swept_is_one_choice(command: Command, executed: Executed) -> None:
+    """As the mistake below is told to write it."""
+    fill = "method.vicinity.fill=choice([1,2,3])"
+    assert command("-m", "method=maxup_cutout", "seed=0,1", fill) == 0
+    assert [run["method"]["vicinity"]["fill"] for run, _ in executed] == [[1, 2, 3]] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("seed=abc", "seed must be an integer, got 'abc'"),
+        ("method.copies=0", "method.copies must be at least 1, got 0 (it keeps the worst)"),
+        (
+            "method=maxup_mxiup",
+            "method=maxup_mxiup is not known; did you mean maxup_mixup? "
+            "(known: erm, maxup_cutout, maxup_mixup)",
+        ),
+        (
+            "method.copeis=3",
+            "method.copeis is not a setting of test_configs.MaxUp; did you mean method.copies? "
+            "(settings: chunk, copies, vicinity)",
+        ),
+        ("seed", "seed has no value; settings are written key=value"),
+        ("--seed 1", "--seed is not an option; settings are written key=value (see --help)"),
+        (
+            "--cfg jbo",
+            "argument --cfg/-c: invalid choice: 'jbo' (choose from 'job', 'hydra', 'all')",
+        ),
+        ("--config-dir /nowhere", "Additional config directory '/nowhere' not found"),
+        (
+            "--config-name nothing",
+            "Cannot find primary config 'nothing'. Check that it's in your config search path.",
+        ),
+        ("-sc install=bahs", "No completion plugin for 'bahs' found, available : bash fish zsh"),
+        ("seed=abc --", "seed must be an integer, got 'abc'"),
+        ("--resolve", "The --resolve flag can only be used in conjunction with --cfg or --help"),
+        (
+            "-m seed=0,1 method=ermm",
+            "method=ermm is not known; did you mean erm? (known: erm, maxup_cutout, maxup_mixup)",
+        ),
+        (
+            "-m method=maxup_cutout,maxup_cutout method.vicinity.fill=[1,2,3]",
+            "method.vicinity.fill=[1,2,3]: -m tries it on the defaults before it sweeps, and they "
+            "lack method.vicinity.fill; write 'method.vicinity.fill=choice([1,2,3])', quoted",
+        ),
+        ("--help seed.x=1", "seed.x is not a setting: seed is 0"),
+        (
+            "--cfg job lr=1",
+            "lr is not a setting (settings: dataset, method, model, out, results, seed)",
+        ),
+    ],
+)
+def test_a_mistake_ends_in_one_line(
+    command: Command, capsys: pytest.CaptureFixture[str], words: str, line: str
+) -> None:
+    assert command(*words.split()) == 1
+    assert capsys.readouterr().err == f"vicinal: {line}\n"
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+@pytest.mark.parametrize("words", ["seed=abc", "method=ermm", "method.copies=0", "method.x=1"])
+def test_tracebacks_are_for_who_asks(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert command(words) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.splitlines()[-1].startswith("vicinal: ")
+    assert os.environ["HYDRA_FULL_ERROR"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "ending"),
+    [
+        (RunError("no network\nby hand: ..."), 1, "vicinal: no network\nby hand: ...\n"),
+        (PermissionError(13, "Denied", "/runs"), 1, "vicinal: Denied: /runs\n"),
+        (KeyboardInterrupt(), 130, "\nvicinal: interrupted\n"),
+    ],
+)
+def test_what_stops_a_run_is_said_plainly(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    ending: str,
+) -> None:
+    fail_with(monkeypatch, error)
+    assert command() == code
+    assert capsys.readouterr().err == ending
+
+
+@pytest.mark.parametrize("error", [KeyError("lr"), ValueError("expected 4D input"), TypeError()])
+def test_our_own_errors_keep_their_traceback(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    fail_with(monkeypatch, error)
+    assert command() == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def execute(run: object, config: dict[str, Any], choices: dict[str, str]) -> float:
+        raise error
+
+    monkeypatch.setattr(test_configs.Run, "execute", execute)
+
+
+def test_a_failed_job_fails_the_sweep_after_the_others_ran(
+    command: Command, executed: Executed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("-m", "method=maxup_mixup", "method.copies=0,2") == 1
+    assert [config["method"]["copies"] for config, _ in executed] == [2]
+    said = "method.copies must be at least 1, got 0 (it keeps the worst)"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"vicinal: {said}"
+    job = "method=maxup_mixup method.copies=0"
+    assert lines[-1] == f"vicinal: failed in the job {job}: {said}"
+    assert not any(line.startswith("Traceback") for line in lines)
+
+
+def test_a_method_in_a_folder_of_ones_own_is_found(
+    command: Command, executed: Executed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine" / "method" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("defaults: [/vicinity@vicinity: cutout]\n_target_: test_configs.Erm\n")
+    assert command("--config-dir", str(tmp_path / "mine"), "method=mine") == 0
+    assert executed[0][1]["method"] == "mine"
+    assert command("--config-dir", str(tmp_path / "mine"), "method=mnie") == 1
+    assert "did you mean mine?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("python train.py method=ma", "method=maxup_cutout method=maxup_mixup"),
+        ("python train.py se", "seed="),
+        ("python train.py method=erm method.v", "method.vicinity."),
+        ("python train.py -m method=erm method.vicinity.al", "method.vicinity.alpha="),
+        ("vicinal-train me", "method. method="),
+    ],
+)
+def test_tab_completes(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    completions: str,
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    assert command("-sc", "query=bash") == 0
+    assert capsys.readouterr().out.strip() == completions
+
+
+def test_tab_is_silent_where_nothing_can_be_completed(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMP_LINE", "python train.py seed=[1 me")
+    assert command("-sc", "query=bash") == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A real process, in a folder that is not the repository."""
+    return subprocess.run(
+        words,
+        cwd="/",
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_script_the_module_and_the_console_script_are_one() -> None:
+    installed = str(Path(sys.executable).with_name("vicinal-train"))
+    python = sys.executable
+    for start in ([python, f"{REPO}/train.py"], [python, "-m", "vicinal.train"], [installed]):
+        told = shell(*start, "method=maxup_cutmx")
+        assert told.returncode == 1
+        assert told.stderr.startswith(
+            "vicinal: method=maxup_cutmx is not known; did you mean maxup_cutmix? (known: "
+        )
+
+
+def test_help_is_ours_and_needs_no_torch() -> None:
+    told = shell(sys.executable, "-X", "importtime", f"{REPO}/train.py", "--help")
+    assert told.returncode == 0
+    assert "python train.py method=maxup_cutmix model=wrn28_10" in told.stdout
+    assert 'eval "$(python train.py -sc install=bash)"' in told.stdout
+    for group in CONFIGS.iterdir():
+        if group.is_dir() and any(group.glob("*.yaml")):
+            assert f"\n{group.name}: " in told.stdout
+    assert "| torch\n" not in told.stderr
+
+
+def test_tab_completes_in_bash() -> None:
+    script = f"""
+        cd {REPO}
+        eval "$({sys.executable} train.py -sc install=bash)"
+        COMP_LINE='python train.py method=maxup_cutm' COMP_CWORD=2 hydra_bash_completion
+        echo "${{COMPREPLY[@]}}"
+    """
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    told = shell("bash", "-c", script, PATH=path)
+    assert told.stdout.split()[-1:] == ["method=maxup_cutmix"], told.stderr

@@ -1,0 +1,202 @@
+"""Progress says true things about a run, at the cost of microseconds, and waits for no device."""
+
+import io
+import re
+import time
+
+import pytest
+from rich.console import Console
+
+from vicinal.loggers.progress import Progress, Rate, duration
+
+
+class Clock:
+    """Time that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain(clock: Clock, epochs: int, steps: int, start: int = 0) -> Progress:
+    console = Console(file=io.StringIO())  # no terminal
+    return Progress(
+        epochs=epochs, steps_per_epoch=steps, start_step=start, clock=clock, console=console
+    )
+
+
+def train_epoch(progress: Progress, clock: Clock, steps: int, seconds: float) -> None:
+    for _ in range(steps):
+        clock.now += seconds
+        progress.step(128)
+
+
+def test_a_log_file_gets_one_line_an_epoch(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    with plain(clock, 200, 10) as progress:
+        for epoch, top1 in ((1, 50.0), (2, 60.5)):
+            train_epoch(progress, clock, 10, 0.5)
+            clock.now += 1.0  # evaluation
+            progress.epoch(epoch, {"train_loss": 0.4124, "test_top1": top1, "lr": 0.1})
+    # 6 s an epoch, 198 epochs to go; the images' rate is that of training alone.
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch   1/200  loss 0.412  test 50.00 %  256 images/s  20 min left",
+        "epoch   2/200  loss 0.412  test 60.50 %  256 images/s  20 min left",
+    ]
+
+
+def test_the_last_line_is_done_and_a_hold_out_is_shown(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    with plain(clock, 1, 2) as progress:
+        train_epoch(progress, clock, 2, 1.0)
+        progress.epoch(1, {"train_loss": 2.0, "test_top1": 10.0, "valid_top1": 11.0})
+    assert capsys.readouterr().out == (
+        "epoch 1/1  loss 2.000  valid 11.00 %  test 10.00 %  128 images/s  done\n"
+    )
+
+
+@pytest.mark.parametrize("done", [0, 45, 70])
+def test_time_left_counts_from_where_the_run_resumed(done: int):
+    clock = Clock()
+    rate = Rate(done, 100, clock)
+    assert rate.seconds_left is None
+    for _ in range(10):
+        clock.now += 3.0
+        rate.step(1)
+    assert rate.seconds_left == pytest.approx(3.0 * (100 - done - 10))
+
+
+def test_a_slow_first_epoch_is_forgotten():
+    clock = Clock()
+    rate = Rate(0, 1000, clock)
+    for epoch in range(10):
+        clock.now += 600.0 if epoch == 0 else 10.0
+        for _ in range(10):
+            rate.step(1)
+        rate.end_epoch()
+    assert rate.seconds_left == pytest.approx(900 * 1.0)
+
+
+def test_evaluation_is_in_the_time_left_and_not_in_the_rate():
+    clock = Clock()
+    rate = Rate(0, 40, clock)
+    for _ in range(10):
+        clock.now += 1.0
+        rate.step(100)
+    clock.now += 10.0
+    rate.end_epoch()
+    assert rate.images_per_second == pytest.approx(100.0)
+    assert rate.seconds_left == pytest.approx(30 * 2.0)
+
+
+def on_terminal(clock: Clock, start: int = 0, width: int = 200) -> tuple[Progress, io.StringIO]:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, _environ={"TERM": "xterm"})
+    progress = Progress(
+        epochs=3, steps_per_epoch=10, start_step=start, clock=clock, console=console
+    )
+    return progress, screen
+
+
+def frames(screen: io.StringIO) -> list[str]:
+    """What stood on the screen, one after the other."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    return [frame for frame in re.split(r"[\r\n]+", text) if "epoch" in frame]
+
+
+def test_a_terminal_shows_where_the_whole_run_stands(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    progress, screen = on_terminal(clock)
+    with progress:
+        train_epoch(progress, clock, 10, 1.0)
+        progress.epoch(1, {"train_loss": 0.5, "test_top1": 90.0})
+        train_epoch(progress, clock, 4, 1.0)
+    expected = "epoch 2/3  step 4/10  loss 0.500  test 90.00 %  128 images/s  16 s left"
+    assert frames(screen)[-1].endswith(expected)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_resumed_run_starts_its_bar_in_the_middle():
+    progress, screen = on_terminal(Clock(), start=14)
+    with progress:
+        pass
+    assert "epoch 2/3  step 4/10" in frames(screen)[0]
+
+
+def test_a_finished_run_ends_on_its_last_step():
+    clock = Clock()
+    progress, screen = on_terminal(clock)
+    with progress:
+        train_epoch(progress, clock, 30, 1.0)
+        progress.epoch(3, {})
+    assert "epoch 3/3  step 10/10" in frames(screen)[-1]
+    assert frames(screen)[-1].rstrip().endswith("done")
+
+
+def test_a_narrow_terminal_keeps_it_on_one_line():
+    clock = Clock()
+    progress, screen = on_terminal(clock, width=40)
+    with progress:
+        train_epoch(progress, clock, 10, 1.0)
+    assert all(len(frame) <= 40 for frame in frames(screen))
+    assert screen.getvalue().count("\n") == 1
+
+
+def test_a_terminal_is_drawn_twice_a_second_at_most():
+    clock = Clock()
+    progress, screen = on_terminal(clock)
+    with progress:
+        before = len(frames(screen))
+        for _ in range(25):
+            clock.now += 0.1
+            progress.step(1)
+        assert len(frames(screen)) - before <= 6
+
+
+def test_the_cursor_comes_back_when_the_run_fails():
+    progress, screen = on_terminal(Clock())
+    with pytest.raises(RuntimeError), progress:
+        raise RuntimeError
+    assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l")
+
+
+def test_disabled_it_says_nothing(capfd: pytest.CaptureFixture[str]):
+    with Progress(epochs=1, steps_per_epoch=1, enabled=False) as progress:
+        progress.step(1)
+        progress.epoch(1, {"train_loss": 1.0})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_step_costs_microseconds():
+    clock = Clock()
+    for progress in (plain(clock, 10**6, 10), on_terminal(clock)[0]):
+        with progress:
+            progress.step(1)
+            best = min(_seconds(progress) for _ in range(5))
+        assert best < 20e-6  # about 1 µs, and the checks of types that tests switch on
+
+
+def _seconds(progress: Progress) -> float:
+    began = time.perf_counter()
+    for _ in range(200):
+        progress.step(1)
+    return (time.perf_counter() - began) / 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (1380, "23 min"),
+        (3599, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+        (86399, "1 d 00 h"),
+        (273600, "3 d 04 h"),
+    ],
+)
+def test_durations_carry_over(seconds: float, text: str):
+    assert duration(seconds) == text
