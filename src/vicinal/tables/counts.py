@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from vicinal.tables.cell import reasons
 from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import grid
 from vicinal.tables.plan import planned
@@ -129,8 +130,9 @@ def coverage(tables: Iterable[Table]) -> str:
     waiting = Counter(cell.waits for found in cells.values() for cell in found if cell.waits)
     head = ["paper", "tables", "numbers", "runnable", "distinct runs", "counted without a run"]
     head += ["by definition", "quoted from others"]
-    reasons = [[why, number] for why, number in sorted(waiting.items(), key=lambda x: (-x[1], x))]
-    return f"{grid(head, rows)}\n{grid(['waiting for', 'numbers'], reasons)}"
+    ordered = sorted(waiting.items(), key=lambda x: (-x[1], x))
+    lines = [[why, number, reasons()[why]] for why, number in ordered]
+    return f"{grid(head, rows)}\n{grid(['waiting for', 'numbers', 'what is missing'], lines)}"
 
 
 def _counts(found: Counted, order: Sequence[str]) -> list[str]:

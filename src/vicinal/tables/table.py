@@ -10,7 +10,7 @@ the earlier. Its other fields are those of the nearest of cell, row, column and 
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
-    waits                    the capability without which the run cannot be made
+    waits                    what is missing for it, one of the reasons in configs/waits.yaml
     definition               true where what is printed is so by definition, and nothing is run
     resampled                the share of one small data set that each seed draws again to test on
 
