@@ -438,8 +438,6 @@ def groups() -> list[tuple[str, str]]:
 UNWRITTEN = {
     "model": {"num_classes", "shape"},  # the data's
     "schedule": {"warmup_method"},  # chosen with method@schedule.warmup_method=NAME
-    "method/fat": {"switch_steps"},
-    "method/knn_mixup": {"train", "nearest", "augment"},
     "method/patchup_hard": {"alpha"},  # soft PatchUp's
     **{f"vicinity/{option}": {"among"} for option in ("mixup", "mixup_manifold")},
     **{
