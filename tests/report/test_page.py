@@ -21,7 +21,7 @@ from vicinal.report.papers import paper, papers
 from vicinal.report.render import HERE, render
 from vicinal.storage import records
 from vicinal.tables import table
-from vicinal.tables.results import Records, TableResults
+from vicinal.tables.results import RecordIndex, TableResults
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +75,9 @@ def test_the_same_records_give_the_same_bytes() -> None:
     found = records.load(ROOT / "results" / "runs")
     shuffled = random.Random(0).sample(found, len(found))
     made = table.load("mixup/figure3a")
-    pages = [page([TableResults.of(made, Records(each))], each, "") for each in (found, shuffled)]
+    pages = [
+        page([TableResults.of(made, RecordIndex(each))], each, "") for each in (found, shuffled)
+    ]
     assert pages[0] == pages[1]
     program = "import sys, report_samples; sys.stdout.buffer.write(report_samples.whole().encode())"
     known = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
-from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Images, Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
-from vicinal.methods.consistency import consistency_loss, view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
+from vicinal.surgery.dubin import Norm, routed
 from vicinal.vicinities.augmix import AugMix
 
 
 @dataclass(frozen=True)
-class AdvMax(Method):
+class AdvMax(WithNorm):
     """`draws` is AdvMix's k, `steps` and `step_size` AugMax's n and α."""
 
     vicinity: Vicinity
@@ -60,9 +60,6 @@ class AdvMax(Method):
     def work(self) -> float:
         searches = 2 * (self.steps + self.flow_steps)  # backwards to the images alone
         return (searches + self.draws + 9) / 3  # three views are trained on
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
