@@ -18,6 +18,7 @@ LONGEST = 3  # operators a chain, where the depth is drawn
 # so many that their temporaries, some 50 times as large, fit beside a network.
 CACHED, HELD = 1 << 21, 1 << 26
 Pixels = UInt8[Tensor, "n c h w"]
+Chains = UInt8[Tensor, "n b c h w"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _levels(shape: tuple[int, ...], severity: float, rng: Rng) -> Float64[Tensor
 
 
 @torch.no_grad()
-def rendered(x: Images, plan: Plan) -> UInt8[Tensor, "n b c h w"]:
+def rendered(x: Images, plan: Plan) -> Chains:
     """Every chain of every image, 8 bits as Pillow's; `x` is rounded to that first."""
     count, width = plan.lengths.shape
     images = _piece(x, width)
@@ -77,9 +78,7 @@ def rendered(x: Images, plan: Plan) -> UInt8[Tensor, "n b c h w"]:
     return chains
 
 
-def mixture(
-    x: Images, chains: UInt8[Tensor, "n b c h w"], m: PerSample, w: Float[Tensor, "n b"]
-) -> Images:
+def mixture(x: Images, chains: Chains, m: PerSample, w: Float[Tensor, "n b"]) -> Images:
     """(1 - m) x + m Σ_i w_i a_i, differentiable in m and w."""
     images = _piece(x, w.shape[1])
     shares = torch.cat([(1 - m)[:, None], m[:, None] * w / 255], dim=1)[..., None, None, None]
@@ -95,9 +94,7 @@ def _piece(x: Images, width: int) -> int:
     return max(1, most // x[0].numel() // width)
 
 
-def _mixed(
-    x: Images, chains: UInt8[Tensor, "n b c h w"], shares: Float[Tensor, "n s 1 1 1"]
-) -> Images:
+def _mixed(x: Images, chains: Chains, shares: Float[Tensor, "n s 1 1 1"]) -> Images:
     own, *theirs = shares.unbind(1)
     mixed = own * x
     for share, chain in zip(theirs, chains.unbind(1), strict=True):

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
+from vicinal.attacks.flow import Flow
+from vicinal.attacks.levels import WorstLevels
+from vicinal.attacks.mixture import MixtureAscent
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.methods.consistency import consistency_loss, view_of
@@ -43,18 +45,27 @@ class AdvMax(Method):
     places: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        _ = self.search  # checks what it is made of
-        least = {"draws": 1, "flow_bound": 0, "flow_steps": 0, "lam": 0}
-        for key, value in least.items():
-            if getattr(self, key) < value:
-                raise ValueError(f"{key} must be at least {value}, got {getattr(self, key)}")
+        _ = self.search, self.levels  # check their own settings
+        for key in ("flow_bound", "flow_steps", "lam"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must be at least 0, got {getattr(self, key)}")
         if not isinstance(self.view, AugMix):
             raise ValueError(f"view must be AugMix, got {self.view} (its levels are redrawn)")
+
+    @property
+    def levels(self) -> WorstLevels:
+        """For AdvMix's levels."""
+        return WorstLevels(self.draws)
 
     @property
     def search(self) -> MixtureAscent:
         """For AugMax's m* and p*."""
         return MixtureAscent(self.steps, self.step_size)
+
+    @property
+    def flow(self) -> Flow:
+        """At half the bound per step it reaches the bound in two and can still turn back."""
+        return Flow(self.flow_bound, self.flow_bound / 2, self.flow_steps)
 
     @property
     def work(self) -> float:
@@ -75,8 +86,6 @@ class AdvMax(Method):
         plan = self.view.plan(len(x), rng)
         m = beta(1.0, len(x), rng).to(x, non_blocking=True)
         w = dirichlet(len(x), self.view.width, rng).to(x, non_blocking=True)
-        chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
-        mixed = self.search(model, x, y, chains, rng)
-        # Half the bound a step reaches the bound in two and can still turn back in the rest.
-        step = self.flow_bound / 2
-        return flowed(model, mixed, y, bound=self.flow_bound, step_size=step, steps=self.flow_steps)
+        chains = self.levels(model, x, y, rng, plan=plan, m=m, w=w)
+        mixed = self.search(model, x, y, rng, chains=chains)
+        return self.flow(model, mixed, y, rng)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.adversarial import worst_levels
+from vicinal.attacks.levels import WorstLevels
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import mixture
@@ -38,12 +38,16 @@ class AdvMix(Method):
     places: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, got {self.draws} (1 is AugMix's own)")
+        _ = self.attack  # checks its own setting
         if self.lam < 0:
             raise ValueError(f"lam must be at least 0, got {self.lam} (it weighs a divergence)")
         if not isinstance(self.view, AugMix):
             raise ValueError(f"view must be AugMix, got {self.view} (its levels are redrawn)")
+
+    @property
+    def attack(self) -> WorstLevels:
+        """On the levels of x*."""
+        return WorstLevels(self.draws)
 
     @property
     def work(self) -> float:
@@ -58,7 +62,7 @@ class AdvMix(Method):
         m = beta(1.0, len(x), rng).to(x, non_blocking=True)
         w = dirichlet(len(x), self.view.width, rng).to(x, non_blocking=True)
         with routed(model, "A"):
-            chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
+            chains = self.attack(model, x, y, rng, plan=plan, m=m, w=w)
         hard = mixture(x, chains, m, w)
         view = view_of(self.view, x, y, rng)
         yield consistency_loss(model, x, y, view=view, hard=hard, lam=self.lam)

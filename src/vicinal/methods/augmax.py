@@ -26,7 +26,7 @@ from typing import Literal
 
 from torch import nn
 
-from vicinal.attacks.adversarial import EarlyStop, MixtureAscent
+from vicinal.attacks.mixture import EarlyStop, MixtureAscent
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.methods.consistency import LossForm, consistency_loss, view_of
@@ -76,7 +76,7 @@ class AugMax(Method):
         x, y = self.vicinity(x, y, rng)
         chains = self.view.chains(x, rng)
         with routed(model, "A"):
-            hard = self.search(model, x, y, chains, rng)
+            hard = self.search(model, x, y, rng, chains=chains)
         yield consistency_loss(
             model,
             x,

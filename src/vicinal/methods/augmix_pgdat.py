@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.pgd import pgd
+from vicinal.attacks.pgd import Pgd
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.methods.consistency import consistency_loss, view_of
@@ -39,9 +39,14 @@ class AugMixPgdat(Method):
     places: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        for key in ("epsilon", "step", "steps", "lam"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"{key} must be at least 0, got {getattr(self, key)}")
+        _ = self.attack  # checks its own settings
+        if self.lam < 0:
+            raise ValueError(f"lam must be at least 0, got {self.lam} (it weighs a divergence)")
+
+    @property
+    def attack(self) -> Pgd:
+        """From a uniform start."""
+        return Pgd(self.epsilon, self.step, self.steps)
 
     @property
     def work(self) -> float:
@@ -54,6 +59,6 @@ class AugMixPgdat(Method):
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         with routed(model, "A"):
-            hard = pgd(model, x, y, epsilon=self.epsilon, step=self.step, steps=self.steps, rng=rng)
+            hard = self.attack(model, x, y, rng)
         view = view_of(self.view, x, y, rng)
         yield consistency_loss(model, x, y, view=view, hard=hard, lam=self.lam)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.pgd import check_images, pgd
+from vicinal.attacks.pgd import Pgd, check_images
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
@@ -33,12 +33,14 @@ class Pgdat(Method):
     steps: int = 7
 
     def __post_init__(self) -> None:
-        if self.epsilon < 0 or self.step < 0:
-            raise ValueError(
-                f"epsilon and step must be at least 0, got {self.epsilon} and {self.step}"
-            )
+        _ = self.attack  # checks its own settings
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps} (0 is training by erm)")
+
+    @property
+    def attack(self) -> Pgd:
+        """From a uniform start."""
+        return Pgd(self.epsilon, self.step, self.steps)
 
     @property
     def work(self) -> float:
@@ -47,5 +49,5 @@ class Pgdat(Method):
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         check_images(x)
-        x = pgd(model, x, y, epsilon=self.epsilon, step=self.step, steps=self.steps, rng=rng)
+        x = self.attack(model, x, y, rng)
         yield cross_entropy(model(x), y).mean()
