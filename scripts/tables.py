@@ -10,7 +10,7 @@ from vicinal.errors import RunError
 from vicinal.report import figures
 from vicinal.report.page import page as report
 from vicinal.storage import records
-from vicinal.tables import runs, table, verdicts
+from vicinal.tables import parity, runs, table, verdicts
 from vicinal.tables.counts import coverage, overview, summary
 from vicinal.tables.joined import Joined, Records
 from vicinal.tables.markdown import page
@@ -60,6 +60,7 @@ def main() -> None:
         text = arguments.readme.read_text()
         loose = runs.by_run(runs.of_no_table(every, found))
         parts = {"verdicts": overview(every), "coverage": covered, "results": loose}
+        parts["parity"] = parity.table()
         for key, part in parts.items():
             text = fill(text, key, part)
         arguments.readme.write_text(text)

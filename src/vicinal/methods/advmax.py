@@ -6,12 +6,12 @@ chains, then a flow that moves each pixel by at most `flow_bound` to the same en
 Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; App. B, Table 10;
           Xiao et al., StAdv, ICLR 2018, arXiv 1801.02612 (the flow)
 Code:     none released
-Differs:  the paper names StAdv without its strength or place. StAdv's own L-BFGS with a smoothness
-          term is far too slow for training; our reading is an ascent by the sign on a flow field,
-          bilinear, last of all, within one pixel at 32 pixels a side. Loss, routes, norm: as in
-          AdvMix.
+Differs:  the paper names StAdv without its strength or its place in the order. StAdv's own L-BFGS
+          with a smoothness term is far too slow for training; our reading is a signed ascent on a
+          bilinear flow field, as the last of the three, within one pixel at 32 pixels per side.
+          Loss, routes and norm are AdvMix's.
 Cost:     draws + steps + flow_steps + 3 forwards, 1 backward, 2 updates of BatchNorm (route M; A
-          has 1, one route 3); each forward of the two ascents has a backward to what it moves
+          has 1, one route 3); each forward of the two ascents has a backward to the searched values
 """
 
 from collections.abc import Iterator, Sequence

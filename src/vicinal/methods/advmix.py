@@ -1,13 +1,14 @@
 """The worst levels of AugMix's operators: CE(f(x), y) + λ JS(f(x), f(x~), f(x*)); x~ is AugMix's.
 
-x* mixes chains whose operators, lengths and weights are drawn once; of `draws` draws of all their
-levels and signs it has, for each sample, those of the largest cross-entropy.
+x* mixes chains whose operators, lengths and weights are drawn once. All their levels and signs are
+drawn `draws` times, and each sample takes the draw with its largest cross-entropy.
 
 Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; App. B, Table 10 (k = 5)
 Code:     none released
 Differs:  the paper says how x* is made, not how it is trained on: our reading puts it where AugMax
-          has its own image, in its code's loss, on the same routes. Scored as AugMax is searched,
-          in eval mode on route A. Table 10 does not name the norm; dubin is our choice.
+          has its own image, with the loss and the routes of AugMax's code. The levels are scored in
+          the way that AugMax searches, in eval mode on route A. Table 10 does not name the norm;
+          dubin is our choice.
 Cost:     draws + 3 forwards (draws to score), 1 backward, 2 updates of BatchNorm (route M; A has 1,
           one route 3); the scoring is in eval mode, without gradient
 """

@@ -5,16 +5,21 @@ cross-entropy and the chains a_i stay as they were drawn; x~ mixes three other c
 
 Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; Eq. 2-4 (x*), Eq. 5-6 (loss), Alg. 1
           (ascent), Alg. 2, §3.3 (DuBIN)
-Code:     VITA-Group/AugMax augmax_training_ddp.py, utils/attacks.py, augmax_modules/augmax.py
+Code:     VITA-Group/AugMax (commit 176acdb) augmax_training_ddp.py, utils/attacks.py,
+          augmax_modules/augmax.py. Compared step by step in float64, with its PGD attacker: loss
+          within 4e-15, gradient within 1e-14, weights and statistics within 5e-15.
 Differs:  where paper and code disagree the default is the code, which made the published numbers.
           `loss: paper` adds the cross-entropy of x* (Eq. 5); `routing: paper` sends the AugMix view
-          through BN_a. The code's early stop of a sample never takes effect, for it masks a copy,
-          so the default is none; the code also ends the ascent once every sample of the batch was
-          missed, which happens in the first steps of training only and is not copied, as it would
-          make samples depend on their batch. `early_stop: paper` counts misses after each update
-          (Alg. 1, but any k of them), `intended` before each. The search differentiates m and p
-          alone. The three forwards are separate, in the code's order; `vicinity` comes before all
-          of it.
+          through BN_a. The code's per-sample early stop never takes effect, because it masks a
+          copy, so the default is none. The code also ends the ascent once every sample of the batch
+          is missed. That happens only in the first steps of training, and we do not copy it because
+          it makes samples depend on their batch; such a step differs by 7e-4 in the loss.
+          `early_stop: paper` counts misses after each update (Alg. 1, but any k of them),
+          `intended` before each. The search differentiates m and p only. The three forwards are
+          separate, in the code's order; `vicinity` comes before all of it. Of epochs with equal
+          accuracy the code keeps the last as its best, we the first. Under bf16, our default on
+          GPUs, 2 to 6 % of the search's signs differ from float32's; they carry at most 1 % of the
+          gradient (measured on a small network).
 Cost:     steps + 3 forwards (steps to search), 1 backward, 2 updates of BatchNorm (route M; A has
           1, paper routing 1 and 2, one route 3); each forward of the search, which is in eval mode,
           has a backward to m and p

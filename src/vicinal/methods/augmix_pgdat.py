@@ -1,14 +1,14 @@
 """AugMix with a PGD image: CE(f(x), y) + λ JS(f(x), f(x~), f(x*)); x~ is AugMix's.
 
-x* is within ε of each pixel of x, by projected ascent on the cross-entropy.
+x* is within ε of each pixel of x, found by projected ascent on the cross-entropy.
 
 Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; §4.3, Table 10 (AugMix+PGDAT);
           Madry et al., ICLR 2018, arXiv 1706.06083 (PGD)
 Code:     none released
-Differs:  the paper says that both kinds of image augment, not the loss: our reading puts the PGD
-          image where AugMax has its own, in its code's loss, on the same routes. ε = 8/255 in 7
-          steps of 2/255 from a uniform start, in eval mode on route A, are also our reading.
-          Table 10 does not name the norm; dubin is our choice.
+Differs:  the paper says that both kinds of image augment, but not with which loss: our reading puts
+          the PGD image where AugMax has its own, with the loss and the routes of AugMax's code.
+          ε = 8/255 in 7 steps of 2/255 from a uniform start, in eval mode on route A, is also our
+          reading. Table 10 does not name the norm; dubin is our choice.
 Cost:     steps + 3 forwards (steps to attack), 1 backward, 2 updates of BatchNorm (route M; A has
           1, one route 3); each forward of the attack has a backward to the image
 """

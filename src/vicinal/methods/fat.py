@@ -1,17 +1,17 @@
-"""Friendly adversarial training: CE(f(x'), y) at an x' that PGD left as soon as it was missed.
+"""Friendly adversarial training: CE(f(x'), y) at an x' where PGD stops soon after a miss.
 
 Paper:    Zhang et al., Attacks Which Do Not Kill Training Make Adversarial Learning Stronger,
           ICML 2020, arXiv 2002.11242; Alg. 1 (PGD-K-τ), Alg. 2 (the training); a baseline of
           Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; Table 10
-Code:     zjfheart/Friendly-Adversarial-Training FAT.py, earlystop.py: ε, α, K, ω, the start, the
-          attack in eval mode, and when τ grows: after 50 and 90 of 120 epochs
+Code:     zjfheart/Friendly-Adversarial-Training (main) FAT.py, earlystop.py: ε, α, K, ω, the start,
+          the attack in eval mode, and when τ grows: after 50 and 90 of 120 epochs. Not compared.
 Differs:  a method does not see the epoch, so this one counts its steps in a buffer of the network,
-          which a checkpoint keeps, and learns from the data how many an epoch has; the epochs
-          after which τ grows are shares of the run. Where it was not shown the data (in a loop
-          that is not ours, without `switch_steps`) τ stays at its first value. All K forwards are
-          of whole batches, samples that are done being masked: taking them out, as the code does,
-          saves time but must wait for the device to say which; the perturbations are the same.
-          The code's forward of the clean images, which it does not use, is left out.
+          which a checkpoint keeps, and learns from the data how many steps an epoch has; the epochs
+          after which τ grows are shares of the run. In a loop that never shows it the data (and
+          without `switch_steps`) τ stays at its first value. All K forwards are of whole batches,
+          with finished samples masked: the code removes them, which saves time but must wait for
+          the device to say which; the perturbations are the same. The code's forward of the clean
+          images, whose result it does not use, is left out.
 Cost:     steps + 1 forwards, 1 backward, 1 update of BatchNorm; each step of the attack also goes
           backwards to the images
 """

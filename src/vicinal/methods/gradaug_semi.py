@@ -3,10 +3,11 @@
 Paper:    Yang, Zhu, Chen, GradAug, NeurIPS 2020, arXiv 2006.07989; §4.6 ("leverage the full-network
           to generate labels for unlabeled data and use them to train the sub-networks"), Table 10
 Code:     none released; the details are in a supplement that we have not seen
-Differs:  nothing can be known to. Our reading: no full-width loss on u, whose labels are detached
-          and come from a pass in train mode that updates no statistics; as many u as labelled
-          images, each with a term of its own; λ(t) = exp(-5 (1 - t / T)²) up to T = 200,000 of
-          500,000 steps, which is Oliver et al.'s ramp (arXiv 1804.09170), whose settings §4.6 takes
+Differs:  no difference can be known. Our reading: no full-width loss on u, whose labels are
+          detached and come from a pass in train mode that updates no statistics; as many u as
+          labelled images, each set with its own terms; λ(t) = exp(-5 (1 - t / T)²) up to
+          T = 200,000 of 500,000 steps, the ramp of Oliver et al. (arXiv 1804.09170), whose settings
+          §4.6 takes.
 Cost:     2 * num_subnets + 2 forwards, 2 * num_subnets + 1 backwards, 1 update of BatchNorm; the
           labels' forward is without gradient
 """

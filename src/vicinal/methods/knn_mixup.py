@@ -6,9 +6,9 @@ among the neighbours of i: Euclidean in pixels before augmentation, without i it
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §3.8, Table 5: AC + KNN (`among: all`),
           SC + KNN (`among: class`); after Chawla et al., SMOTE, 2002
 Code:     none released
-Differs:  settled by us, the paper being silent: the metric, that the neighbour is augmented on its
-          own, α = 1, one λ a batch. A class of no more than `neighbours` samples has all others
-          for neighbours. "Mix inputs only" is `vicinity@method.vicinity=larger_label`, which
+Differs:  the paper is silent, so these are our choices: the metric, that the neighbour is augmented
+          on its own, α = 1, one λ per batch. In a class of no more than `neighbours` samples all
+          others are neighbours. "Mix inputs only" is `vicinity@method.vicinity=larger_label`, which
           acts on the mixed pairs.
 Cost:     1 forward, 1 backward, 1 update of BatchNorm; the neighbours, once: n² d multiplications
 """

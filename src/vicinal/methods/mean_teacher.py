@@ -4,11 +4,12 @@ Paper:    Tarvainen, Valpola, Mean Teachers Are Better Role Models: Weight-Avera
           Targets Improve Semi-Supervised Deep Learning Results, NeurIPS 2017, arXiv 1703.01780; §2
           (the consistency J, the average θ'; the section is cited from memory); as Oliver et al.,
           NeurIPS 2018, arXiv 1804.09170 set it, whose numbers GradAug Table 10 compares with
-Code:     brain-research/realistic-ssl-evaluation lib/ssl_framework.py, lib/hparams.py: p and p' are
-          softmax outputs, the square is the mean over classes; both sums are over the whole batch,
-          labelled and unlabelled, so the labelled loss is half its mean; the ramp is
+Code:     brain-research/realistic-ssl-evaluation (main) lib/ssl_framework.py, lib/hparams.py: p and
+          p' are softmax outputs, the square is the mean over classes; both sums are over the whole
+          batch, labelled and unlabelled, so the labelled loss is half its mean; the ramp is
           λ(t) = exp(-5 (1 - t / T)²) up to T = 200,000 steps; both networks see the labelled and
-          the unlabelled half as one batch and draw their noise separately; the student is tested
+          the unlabelled half as one batch and draw their noise separately; the student is tested.
+          Not compared.
 Differs:  the average takes in a step's weights at the start of the next step, before it is used,
           which is the same. `vicinity` is the noise: one that mixes images would ask teacher and
           student about different ones.

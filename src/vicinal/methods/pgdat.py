@@ -3,11 +3,11 @@
 Paper:    Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018,
           arXiv 1706.06083; Eq. 2.1 (the saddle point), §2.1 (PGD); a baseline of Wang et al.,
           AugMax, NeurIPS 2021, arXiv 2110.13771; Table 10
-Code:     MadryLab/cifar10_challenge train.py
+Code:     MadryLab/cifar10_challenge (main) train.py. Not compared.
 Differs:  AugMax states no settings; 7 steps of 2/255 are the paper's §4, 10 the released config's.
-          The code attacks in train mode, we in eval mode: what is attacked is the network that is
-          evaluated, and no step of the attack reaches its statistics. The start is clamped to
-          [0, 1] as the steps are.
+          The code attacks in train mode, we in eval mode: we attack the network that is evaluated,
+          and no step of the attack changes its statistics. The start is clamped to [0, 1], as the
+          steps are.
 Cost:     steps + 1 forwards, 1 backward, 1 update of BatchNorm; each step of the attack also goes
           backwards to the images
 """

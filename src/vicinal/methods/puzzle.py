@@ -1,7 +1,7 @@
-"""Puzzle Mix's two optimisations: which blocks to take from whom, and where to put them.
+"""Puzzle Mix's two optimisations: whose block to show at each place, and where to move blocks.
 
-Images are divided into `blocks` x `blocks` square blocks. A block's label is how many of n - 1
-parts of it come from its image; the rest is its partner's.
+Images are divided into `blocks` x `blocks` square blocks. A block's label says how many of n - 1
+parts come from its own image; the rest are its partner's.
 """
 
 from itertools import pairwise

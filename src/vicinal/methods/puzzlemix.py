@@ -1,8 +1,8 @@
 """Mixing that gives up least saliency: l(f(z ⊙ Πᵀx_i + (1 - z) ⊙ Π'ᵀx_j), z̄ y_i + (1 - z̄) y_j).
 
-z, for each block of the image one of n values from 0 to 1, minimises the saliency that is given
-up, the differences and the contrasts between neighbouring blocks, and η times - log of its prior
-Bin(n - 1, λ). Π moves each image's blocks of most saliency to where they show. z̄ is z's mean.
+z has, for each block of the image, one of n values from 0 to 1. It minimises the sum of the
+saliency given up, the differences and contrasts between neighbouring blocks, and η times - log of
+its prior Bin(n - 1, λ). Π moves each image's most salient blocks to where they show. z̄ is z's mean.
 
 Paper:    Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup,
           ICML 2020, arXiv 2009.06962; "Optimizing Mask" (the energy), "Optimizing Transport" and
@@ -10,12 +10,13 @@ Paper:    Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics 
           Faramarzi et al., PatchUp, AAAI 2022, arXiv 2006.07794; Tables 1, 2
 Code:     snu-mllab/PuzzleMix (commit 7eba27e) main.py, mixup.py: the settings of its CIFAR-100
           commands, β/(16 · blocks), saliency of CE in eval mode as the norm over channels, one λ
-          and one number of blocks a batch, l the binary cross-entropy of the softmax (`loss: bce`)
+          and one number of blocks per batch, l the binary cross-entropy of the softmax
+          (`loss: bce`). Not compared.
 Differs:  the energy's minimum is exact and found by one cut for the batch; the code swaps pairs of
-          labels until that helps no more, with costs rounded to integers. The number of blocks is
-          drawn among those of at least a pixel, and is the same on all ranks. An image without
-          any gradient has no saliency, where the code divides by 0. A vicinity comes first, and
-          its targets may be soft. Adversarial Puzzle Mix (`adv_p`) is left out.
+          labels until that no longer helps, with costs rounded to integers. The number of blocks is
+          drawn among those whose blocks have at least a pixel, and is the same on all ranks. An
+          image without any gradient has no saliency, where the code divides by 0. A vicinity comes
+          first, and its targets may be soft. Adversarial Puzzle Mix (`adv_p`) is left out.
 Cost:     2 forwards, 1 + (clean_lam > 0) backwards, 1 + (clean_lam > 0) updates of BatchNorm; the
           first forward, in eval mode unless it is trained on, also goes backwards to the images,
           and the cut is made on the CPU, which waits for the device

@@ -4,8 +4,8 @@ Paper:    Yamada, Iwamura, Akiba, Kise, ShakeDrop Regularization for Deep Residu
           Access 7, 2019, arXiv 1802.02375; its definition (b, α forward; b, β backward;
           E[b + α - b α] in a test) and the linear decay rule; as GradAug Tables 1, 3 and 10
           compare with it
-Code:     owruby/shake-drop_pytorch models/shakedrop.py: b ~ Bernoulli(p_l) a batch, α ~ U[-1, 1]
-          and β ~ U[0, 1] an image; after a block's last BatchNorm
+Code:     owruby/shake-drop_pytorch (main) models/shakedrop.py: b ~ Bernoulli(p_l) per batch,
+          α ~ U[-1, 1] and β ~ U[0, 1] per image; after a block's last BatchNorm. Not compared.
 Differs:  blocks without a BatchNorm at the branch's end (WRN, pre-activation) are shaken after
           their last convolution
 Cost:     1 forward, 1 backward, 1 update of BatchNorm
