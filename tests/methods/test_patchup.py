@@ -17,7 +17,7 @@ from vicinal.losses import LOSSES
 from vicinal.methods import patchup
 from vicinal.methods.patchup import PatchUp
 from vicinal.models.wide_resnet import WideResNet
-from vicinal.surgery.taps import through
+from vicinal.surgery.taps import run_tapped
 from vicinal.vicinities.cutmix import CutMix
 from vicinal.vicinities.identity import Identity
 
@@ -189,9 +189,9 @@ def layers_drawn(method: PatchUp, steps: int, rng: Rng, patch: pytest.MonkeyPatc
 
     def spy(model: nn.Module, x: Tensor, place: int, action: object) -> object:
         drawn[-1] = place
-        return through(model, x, place, action)
+        return run_tapped(model, x, place, action)
 
-    patch.setattr(patchup, "through", spy)
+    patch.setattr(patchup, "run_tapped", spy)
     model = Small()
     for _ in range(steps):
         drawn.append(-1)

@@ -54,17 +54,17 @@ class AdvMax(Method):
 
     @property
     def levels(self) -> WorstLevels:
-        """For AdvMix's levels."""
+        """AdvMix's search for levels."""
         return WorstLevels(self.draws)
 
     @property
     def search(self) -> MixtureAscent:
-        """For AugMax's m* and p*."""
+        """AugMax's search for m* and p*."""
         return MixtureAscent(self.steps, self.step_size)
 
     @property
     def flow(self) -> Flow:
-        """At half the bound per step it reaches the bound in two and can still turn back."""
+        """At half the bound per step, two steps reach the bound and the rest can turn back."""
         return Flow(self.flow_bound, self.flow_bound / 2, self.flow_steps)
 
     @property

@@ -47,7 +47,7 @@ class AdvMix(Method):
 
     @property
     def attack(self) -> WorstLevels:
-        """On the levels of x*."""
+        """The search for the levels of x*."""
         return WorstLevels(self.draws)
 
     @property

@@ -56,17 +56,17 @@ class AugMax(Method):
     places: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        _ = self.search  # checks what it is made of
+        _ = self.search  # checks its own settings
         if self.lam < 0:
             raise ValueError(f"lam must be at least 0, got {self.lam} (it weighs a divergence)")
         if self.routing == "paper" and self.norm in ("bn", "ibn"):
-            raise ValueError(f"routing must be code where norm is {self.norm} (it has one route)")
+            raise ValueError(f"routing must be code when norm is {self.norm} (it has one route)")
         if not isinstance(self.view, AugMix):
-            raise ValueError(f"view must be AugMix, got {self.view} (its chains are weighed)")
+            raise ValueError(f"view must be AugMix, got {self.view} (its chains are weighted)")
 
     @property
     def search(self) -> MixtureAscent:
-        """For m* and p*."""
+        """The search for m* and p*."""
         return MixtureAscent(self.steps, self.step_size, self.early_stop, self.patience)
 
     @property

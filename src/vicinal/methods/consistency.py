@@ -1,4 +1,4 @@
-"""What AugMax and its relatives train on: the clean image, an AugMix view, and a hard one."""
+"""The loss of AugMax and its relatives, on the clean image, an AugMix view and a hard image."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ LossForm = Literal["code", "paper"]
 
 
 def view_of(vicinity: Vicinity, x: Inputs, y: Targets, rng: Rng) -> Inputs:
-    """A draw that stands for the same target."""
+    """A draw with the same target."""
     view, target = vicinity(x, y, rng)
     if target is not y:
         raise ValueError(

@@ -33,7 +33,7 @@ class DropPath(Method):
         check_survival(self.survival)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a gate at the end of every residual branch."""
+        """Add a gate at the end of every residual branch."""
         return add_gates(model, self.survival, scaled=False)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:

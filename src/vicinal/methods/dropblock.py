@@ -44,8 +44,8 @@ class DropBlock(Method):
             raise ValueError(f"keep must be above 0 and at most 1, got {self.keep}")
         if not self.layers or min(self.layers) < 1:
             raise ValueError(
-                f"layers must be numbers from 1 (the stem's output) on, got {self.layers} "
-                "(blocks of the input are cutout's)"
+                f"layers must be numbers from 1 (the stem's output) up, got {self.layers} "
+                "(cutout drops blocks of the input)"
             )
 
     def prepare(self, model: nn.Module) -> nn.Module:

@@ -21,7 +21,7 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import LOSSES, LossName
-from vicinal.surgery.taps import Features, between_convolutions, entering
+from vicinal.surgery.taps import Features, between_convolutions, tap_input
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Dropout(Method):
         x, y = self.vicinity(x, y, rng)
         with ExitStack() as taps:
             for name in between_convolutions(model):
-                taps.enter_context(entering(model, name, lambda h: self._dropped(h, rng)))
+                taps.enter_context(tap_input(model, name, lambda h: self._dropped(h, rng)))
             logits = model(x)
         yield LOSSES[self.loss](logits, y).mean()
 

@@ -23,10 +23,10 @@ from vicinal.losses import LOSSES, LossName
 
 @dataclass(frozen=True)
 class Erm(Method):
-    """mixup, CutMix, Cutout, … are this over that vicinity."""
+    """mixup, CutMix, Cutout, … are this loss over the vicinity of that name."""
 
     vicinity: Vicinity
-    loss: LossName = "ce"  # bce in every row of PatchUp's tables, as its code has it
+    loss: LossName = "ce"  # bce in every row of PatchUp's tables, as in its code
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

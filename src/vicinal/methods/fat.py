@@ -34,18 +34,18 @@ from vicinal.surgery.steps import count_steps, counted_step
 
 @dataclass(frozen=True)
 class Fat(Method):
-    """`step` is α and `steps` is K in the paper; a sample may be missed `tau` times and go on."""
+    """`step` is α and `steps` is K in the paper; a sample goes on until it is missed `tau` + 1 times."""
 
     vicinity: Vicinity
     epsilon: float = 0.031
     step: float = 0.007
     steps: int = 10
-    tau: Sequence[int] = (0, 1, 2)  # one value a phase of the run
+    tau: Sequence[int] = (0, 1, 2)  # one value per phase of the run
     omega: float = 0.001  # σ of the noise added in each step
-    switches: Sequence[float] = (5 / 12, 3 / 4)  # where phases end, as shares of the run
-    epochs: int = 120  # of the run, as `batch_size` is: from them follow the
+    switches: Sequence[float] = (5 / 12, 3 / 4)  # phases end at these shares of the run
+    epochs: int = 120  # of the run; with `batch_size` it gives `switch_steps`
     batch_size: int = 128
-    switch_steps: Sequence[int] = ()  # after which phases end; by `attach`
+    switch_steps: Sequence[int] = ()  # the steps after which phases end, set by `attach`
 
     def __post_init__(self) -> None:
         for key in ("epsilon", "step", "omega"):
@@ -78,7 +78,7 @@ class Fat(Method):
         return replace(self, switch_steps=ends)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a counter of steps."""
+        """Add a counter of steps."""
         return count_steps(model)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
@@ -90,7 +90,7 @@ class Fat(Method):
     def friendly(
         self, model: nn.Module, x: Images, y: Targets, tau: Int64[Tensor, ""], rng: Rng
     ) -> Images:
-        """Alg. 1: a sample stays where it was missed for the (τ + 1)-th time."""
+        """Alg. 1: a sample stops where it is missed for the (τ + 1)-th time."""
         adversarial = uniform_start(x, self.epsilon, rng)
         misses = torch.zeros_like(y[:, 0])
         with searched(model):

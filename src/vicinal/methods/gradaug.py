@@ -51,7 +51,7 @@ class GradAug(Method):
         return self.num_subnets + 1
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """As it is, if it can be narrowed."""
+        """Unchanged, once checked that it can be narrowed."""
         check_slimmable(model)
         return model
 
@@ -63,14 +63,14 @@ class GradAug(Method):
         for width in widths(self.num_subnets, self.alpha, self.smallest, rng):
             x_i, q_i = self.transform(x, q, rng)
             with untuned(shapes_are_new=width not in (1, self.alpha)):
-                # Frozen at a width of 1 too: the transformed images are what spoils the statistics.
+                # Frozen at a width of 1 too, because the transformed images distort the statistics.
                 with frozen_statistics(model), narrowed(model, width):
                     logits = model(x_i)
                 yield kl_divergence(logits, q_i).mean()
 
 
 def check_widths(num_subnets: int, alpha: float) -> None:
-    """Refuse what there are no widths for."""
+    """Refuse settings that no width satisfies."""
     if num_subnets < 0:
         raise ValueError(f"num_subnets must be at least 0, got {num_subnets}")
     if not 0 < alpha <= 1:
@@ -80,7 +80,7 @@ def check_widths(num_subnets: int, alpha: float) -> None:
 
 
 def widths(count: int, alpha: float, smallest: bool, rng: Rng) -> list[float]:
-    """`count` draws of U(alpha, 1), wide ones first, alpha replacing one of several if wanted."""
+    """`count` draws of U(alpha, 1), widest first; with `smallest`, alpha replaces one of several."""
     fixed = [alpha] if smallest and count > 1 else []
     drawn = torch.rand(count - len(fixed), dtype=torch.float64, generator=rng.shared)
     return sorted([*fixed, *(alpha + (1 - alpha) * drawn).tolist()], reverse=True)

@@ -30,7 +30,7 @@ from vicinal.surgery.steps import check_ramp, count_steps, ramp_up
 
 @dataclass(frozen=True)
 class GradAugSemi(Method):
-    """`weight` is what λ ramps up to, `ramp_steps` is T: 40 % of the steps."""
+    """`weight` is the value that λ ramps up to; `ramp_steps` is T, 40 % of the steps."""
 
     vicinity: Vicinity
     transform: Vicinity
@@ -52,11 +52,11 @@ class GradAugSemi(Method):
     @property
     def work(self) -> float:
         labelled = 3 * (self.num_subnets + 1)
-        unlabelled = 1 + 3 * self.num_subnets  # whose targets are a forward
+        unlabelled = 1 + 3 * self.num_subnets  # the targets cost one forward
         return (labelled + unlabelled) / 3
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a counter of steps, if it can be narrowed."""
+        """Add a counter of steps, once checked that it can be narrowed."""
         check_slimmable(model)
         return count_steps(model)
 
@@ -68,7 +68,7 @@ class GradAugSemi(Method):
         rng: Rng,
         unlabelled: Inputs | None = None,
     ) -> Iterator[Loss]:
-        assert unlabelled is not None  # the loop gives what `wants` names
+        assert unlabelled is not None  # the loop passes what `wants` names
         x, y = self.vicinity(x, y, rng)
         u, _ = self.vicinity(unlabelled, torch.zeros_like(y), rng)
         weight = self.weight * ramp_up(model, self.ramp_steps)

@@ -37,12 +37,12 @@ from vicinal.data.batches import as_inputs
 from vicinal.draws import Rng, beta
 from vicinal.losses import cross_entropy
 
-CHUNK = 1000  # samples whose distances to all others are in memory at a time
+CHUNK = 1000  # samples whose distances to all others are in memory at once
 
 
 @dataclass(frozen=True)
 class KnnMixup(Method):
-    """`vicinity` acts on the mixed pairs; what the neighbours need comes from `attach`."""
+    """`vicinity` acts on the mixed pairs; `attach` sets what the neighbours need."""
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("rows",)
 
@@ -63,7 +63,7 @@ class KnnMixup(Method):
     def attach(self, data: TrainingData) -> "KnnMixup":
         if not isinstance(data.train, InMemory):
             raise ValueError(
-                "method needs all training samples in memory, which a streamed data set has not"
+                "method needs all training samples in memory, but this data set is streamed"
             )
         classes = data.train.y if self.among == "class" else None
         nearest = nearest_neighbours(data.train.x, self.neighbours, classes)
@@ -74,7 +74,7 @@ class KnnMixup(Method):
     ) -> Iterator[Loss]:
         if rows is None or self.train is None or self.nearest is None or self.augment is None:
             raise ValueError(
-                "KnnMixup must be attached to its data, and called with the batch's rows in it"
+                "KnnMixup must be attached to its data and called with the batch's rows"
             )
         drawn = self._drawn(self.train, self.nearest[rows], y.shape[1], rng)
         others, their_y = self.augment(*drawn, rng)
@@ -88,7 +88,7 @@ class KnnMixup(Method):
     ) -> tuple[Inputs, Targets]:
         """A neighbour of each sample, uniformly."""
         uniform = torch.rand(len(known), generator=rng.cpu, dtype=torch.float64)
-        number = (known >= 0).sum(dim=1)  # -1 fills the rows of small classes at their end
+        number = (known >= 0).sum(dim=1)  # rows of small classes are padded with -1
         place = (uniform.to(known.device, non_blocking=True) * number).long()
         drawn = known.gather(1, place[:, None])[:, 0]
         return as_inputs(train.x[drawn]), F.one_hot(train.y[drawn], num_classes).float()
@@ -97,9 +97,9 @@ class KnnMixup(Method):
 def nearest_neighbours(
     x: Shaped[Tensor, "n ..."], count: int, classes: Int64[Tensor, " n"] | None = None
 ) -> Int64[Tensor, "n m"]:
-    """The rows of the `count` samples nearest to each, of its class where there are classes.
+    """The rows of the `count` samples nearest to each, in its own class if `classes` are given.
 
-    Nearest first, without itself; -1 where there are fewer.
+    Nearest first, without the sample itself, and padded with -1.
     """
     count = min(count, len(x) - 1)
     groups = [torch.arange(len(x), device=x.device)]
@@ -115,7 +115,7 @@ def nearest_neighbours(
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """TF32's ten bits, with which the run may train, would mistake who is nearest."""
+    """Not in TF32, in which the run may train: its ten bits would rank neighbours wrongly."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -125,7 +125,7 @@ def _full_precision() -> Iterator[None]:
 
 
 def _nearest_among(points: Tensor, count: int) -> Int64[Tensor, "n m"]:
-    # |a - b|² less |a|², which is the same for all b.
+    # |a - b|² minus |a|², which is the same for all b.
     squares = points.square().sum(dim=1)
     found = []
     for start in range(0, len(points), CHUNK):

@@ -23,12 +23,12 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity, image_parts
 from vicinal.draws import Rng, shared_choice
 from vicinal.losses import LOSSES, LossName
-from vicinal.surgery.taps import check_layers, through
+from vicinal.surgery.taps import check_layers, run_tapped
 
 
 @dataclass(frozen=True)
 class Manifold(Method):
-    """`vicinity` is of the inputs, as everywhere; `features` is what is drawn between stages."""
+    """`vicinity` acts on the inputs, as everywhere; `features` acts between stages."""
 
     vicinity: Vicinity
     features: Vicinity
@@ -37,7 +37,7 @@ class Manifold(Method):
 
     def __post_init__(self) -> None:
         if not self.layers or min(self.layers) < 0:
-            raise ValueError(f"layers must be numbers from 0 (the input) on, got {self.layers}")
+            raise ValueError(f"layers must be numbers from 0 (the input) up, got {self.layers}")
 
     def prepare(self, model: nn.Module) -> nn.Module:
         check_layers(model, self.layers)
@@ -47,5 +47,5 @@ class Manifold(Method):
         x, y = self.vicinity(x, y, rng)
         k = shared_choice(self.layers, rng)
         maps = any(image_parts(self.features, "features"))
-        logits, y = through(model, x, k, lambda h: self.features(h, y, rng), maps=maps)
+        logits, y = run_tapped(model, x, k, lambda h: self.features(h, y, rng), maps=maps)
         yield LOSSES[self.loss](logits, y).mean()

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, block_holes, box, permutation, shared_choice, shared_coin
 from vicinal.losses import LOSSES, LossName
-from vicinal.surgery.taps import Features, check_layers, through
+from vicinal.surgery.taps import Features, check_layers, run_tapped
 
 Mask = Bool[Tensor, "1 #c h w"]
 
@@ -65,7 +65,7 @@ class PatchUp(Method):
         if self.alpha <= 0:
             raise ValueError(f"alpha must be above 0, got {self.alpha} (λ is Beta(alpha, alpha))")
         if not self.layers or min(self.layers) < 0:
-            raise ValueError(f"layers must be numbers from 0 (the input) on, got {self.layers}")
+            raise ValueError(f"layers must be numbers from 0 (the input) up, got {self.layers}")
         if len(self.loss_weights) != 2:
             raise ValueError(f"loss_weights must be two numbers, got {self.loss_weights}")
 
@@ -82,7 +82,7 @@ class PatchUp(Method):
         k = shared_choice(self.layers, rng)
         lam = beta(self.alpha, 1, rng).item() if self.mode == "soft" and k > 0 else 0.0
         partner = permutation(len(x), rng, x.device)
-        logits, p_u = through(
+        logits, p_u = run_tapped(
             model, x, k, lambda h: self._patched(h, self._mask(h, k, rng), lam, partner)
         )
         changed = lam * y + (1 - lam) * y[partner]
@@ -97,12 +97,12 @@ class PatchUp(Method):
     def _patched(
         self, h: Features, mask: Mask, lam: float, partner: Int64[Tensor, " n"]
     ) -> tuple[Features, Loss]:
-        """φ, and the share that is as it was."""
+        """φ, and the share that is unchanged."""
         own = mask.to(h.dtype).clamp_min(lam)  # h_i's weight: 1, or λ where the mask is 0
         return torch.lerp(h.index_select(0, partner), h, own), mask.double().mean()
 
     def _mask(self, h: Features, k: int, rng: Rng) -> Mask:
-        """M, for all samples: True where the features stay."""
+        """M, shared by all samples: True where the features stay."""
         if k > 0 or self.input == "patches":
             return ~block_holes(self.gamma, self.block_size, (1, *h.shape[1:]), rng)
         height, width = h.shape[2:]

@@ -50,12 +50,12 @@ class PuzzleMix(Method):
     eta: float = 0.2  # of the prior
     beta: float = 1.2  # of differences between neighbours' labels
     gamma: float = 0.5  # of contrasts between neighbours, times beta
-    neigh_size: int = 4  # pixels a side of the cells that are contrasted; at most a block's
+    neigh_size: int = 4  # pixels per side of the contrasted cells; at most a block's
     transport: bool = True
     t_eps: float = 0.8  # of the squared distance
-    t_size: int = 4  # pixels a side of what is moved; at most a block's; -1: the block
-    clean_lam: float = 0.0  # of the loss of the unmixed images, which are trained on if above 0
-    blocks: Sequence[int] = (2, 4, 8, 16)  # a side
+    t_size: int = 4  # pixels per side of a moved tile; at most a block's; -1: the block
+    clean_lam: float = 0.0  # of the unmixed images' loss; above 0 they are trained on too
+    blocks: Sequence[int] = (2, 4, 8, 16)  # per side
     loss: LossName = "bce"
 
     def __post_init__(self) -> None:
@@ -72,17 +72,16 @@ class PuzzleMix(Method):
         if self.neigh_size < 1:
             raise ValueError(f"neigh_size must be at least 1, got {self.neigh_size}")
         if self.t_eps <= 0:
-            raise ValueError(f"t_eps must be above 0, got {self.t_eps} (a move has its price)")
+            raise ValueError(f"t_eps must be above 0, got {self.t_eps} (moving a block has a cost)")
         if self.t_size < 1 and self.t_size != -1:
             raise ValueError(f"t_size must be at least 1, or -1 for blocks, got {self.t_size}")
         if not self.blocks or min(self.blocks) < 2:
-            raise ValueError(f"blocks must be numbers from 2 on, got {list(self.blocks)}")
+            raise ValueError(f"blocks must be numbers from 2 up, got {list(self.blocks)}")
 
     @property
     def work(self) -> float:
-        return (
-            5 / 3 if self.clean_lam == 0 else 2.0
-        )  # the saliency's backward goes to the images alone
+        # The saliency's backward goes to the images alone.
+        return 5 / 3 if self.clean_lam == 0 else 2.0
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
@@ -115,18 +114,20 @@ class PuzzleMix(Method):
             sizes = [min(self.neigh_size, block), min(self.t_size, block)]
             if side % blocks or any(size > 0 and block % size for size in sizes):
                 raise ValueError(
-                    f"blocks must divide the side of the images, and neigh_size and t_size the "
-                    f"blocks, got {blocks} blocks of {side} pixels, neigh_size {self.neigh_size} "
+                    f"blocks must divide the side of the images, and neigh_size and t_size must "
+                    f"divide the blocks, got {blocks} blocks of {side} pixels, neigh_size {self.neigh_size} "
                     f"and t_size {self.t_size}"
                 )
         if not fitting:
-            raise ValueError(f"blocks must be at most {side}, the pixels a side, got {self.blocks}")
+            raise ValueError(
+                f"blocks must be at most {side}, the pixels per side, got {self.blocks}"
+            )
         return fitting
 
     def _clean(self, model: nn.Module, x: Images, y: Targets) -> tuple[Loss, Images]:
-        """The unmixed images' loss, to be trained on, and its gradient at them."""
+        """The unmixed images' loss, which is trained on, and its gradient at the images."""
         x = x.detach().requires_grad_()
-        # 2/k of CE is what BCE nears as an image is learnt, and what the code adds.
+        # As an image is learnt, BCE nears 2/k of CE, which is what the code adds.
         scale = 1.0 if self.loss == "ce" else 2 / y.shape[1]
         loss = self.clean_lam * scale * cross_entropy(model(x), y).mean()
         return loss, torch.autograd.grad(loss, x, retain_graph=True)[0]
