@@ -352,7 +352,7 @@ def test_the_search_uses_the_running_statistics_of_route_a() -> None:
         ("method=augmax method.step_size=0", "^method.step_size must be above 0"),
         ("method=augmax method.patience=2", "^method.patience must be 1 when early_stop is none"),
         ("method=augmax method.lam=-1", "^method.lam must be at least 0"),
-        ("method=augmax method.norm=bn method.routing=paper", "^method.routing must be code where"),
+        ("method=augmax method.norm=bn method.routing=paper", "^method.routing must be code when"),
         ("method=advmix method.draws=0", "^method.draws must be at least 1, got 0"),
         ("method=advmax method.flow_bound=-1", "^method.flow_bound must be at least 0"),
         ("method=advmax method.flow_steps=-1", "^method.flow_steps must be at least 0"),

@@ -58,5 +58,5 @@ def test_networks_without_what_a_method_acts_on_are_refused() -> None:
         Dropout(Identity()).prepare(network("mobilenetv3_small_050"))
     bare = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     for method in (PatchUp(Identity()), Manifold(Identity(), Mixup()), DropBlock(Identity())):
-        with pytest.raises(ValueError, match=r"^model must name its stages, and Sequential does"):
+        with pytest.raises(ValueError, match=r"^model must name its stages, but Sequential does"):
             method.prepare(bare)

@@ -348,8 +348,8 @@ def test_what_cannot_be_cut_into_blocks_is_refused(
         ({"neigh_size": 0}, "neigh_size must be at least 1"),
         ({"t_eps": 0}, "t_eps must be above 0"),
         ({"t_size": 0}, "t_size must be at least 1"),
-        ({"blocks": [1]}, "blocks must be numbers from 2 on"),
-        ({"blocks": []}, "blocks must be numbers from 2 on"),
+        ({"blocks": [1]}, "blocks must be numbers from 2 up"),
+        ({"blocks": []}, "blocks must be numbers from 2 up"),
     ],
     ids=repr,
 )

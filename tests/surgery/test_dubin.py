@@ -164,15 +164,20 @@ def test_weights_that_the_network_started_with_are_kept() -> None:
 @pytest.mark.parametrize(
     ("build", "norm", "places", "message"),
     [
-        (partial(DenseNetBC, 22, 12), "dubin", None, r"^places must be given .* named bn1"),
-        (partial(MLP, 8, 1), "ibn", None, "^places must be given"),
+        (partial(DenseNetBC, 22, 12), "dubin", None, r"^places must name the norms .* named bn1"),
+        (partial(MLP, 8, 1), "ibn", None, "^places must name the norms"),
         (partial(MLP, 8, 1), "dubn", None, r"^norm must be bn .* has no BatchNorm2d"),
         (
             partial(PyramidNet, 29, 31),
             *("ibn", ["body.stage1.0.bn2"], r"^norm must be bn or dubn .* has 19 channels, an odd"),
         ),
         (partial(WideResNet, 10, 1), "dubin", ["body.stem"], "^places must be names of BatchNorm"),
-        (partial(WideResNet, 10, 1), "dubn", ["body.bn"], r"^places must be null with norm dubn"),
+        (
+            partial(WideResNet, 10, 1),
+            "dubn",
+            ["body.bn"],
+            r"^places must be null when norm is dubn",
+        ),
         (partial(WideResNet, 10, 1), "gn", None, "^norm must be one of bn, ibn, dubn, dubin, got"),
     ],
 )

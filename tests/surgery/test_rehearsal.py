@@ -56,7 +56,7 @@ def test_the_layer_is_named(name: str) -> None:
     assert found is not None
     assert found.startswith(said)
     with pytest.raises(
-        ValueError, match=r"^model must narrow to its first channels, and fails to "
+        ValueError, match=r"^model must narrow to its first channels, but fails to "
     ):
         check_slimmable(model)
     assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))

@@ -16,10 +16,10 @@ from vicinal.surgery.taps import (
     INPUT,
     between_convolutions,
     check_layers,
-    tap_input,
     layer_names,
+    run_tapped,
+    tap_input,
     tapped,
-    through,
 )
 
 GREY = (0.5, 0.5, 0.5)
@@ -180,7 +180,7 @@ class Odd(nn.Module):
     [
         (1, r"^method must find feature maps \(n, c, h, w\) at pair of the network, got .*tuple"),
         (2, r"^method must find feature maps .* at tokens of the network, got \(4, 3, 16\)"),
-        (3, r"^idle must take part in the network's forward, and it did not"),
+        (3, r"^idle must run in the network's forward, but it did not"),
     ],
 )
 def test_places_without_feature_maps_are_refused_by_name(layer: int, complaint: str) -> None:
@@ -202,14 +202,14 @@ def test_the_tokens_of_a_transformer_are_refused_by_name() -> None:
 
 
 def test_networks_and_layers_that_there_are_not_are_named() -> None:
-    with pytest.raises(ValueError, match=r"^model must name its stages, and Linear does not"):
+    with pytest.raises(ValueError, match=r"^model must name its stages, but Linear does not"):
         layer_names(nn.Linear(1, 1))
     check_layers(network(), (0, 4))
     with pytest.raises(
         ValueError, match=r"^method.layers must be .* got 5 \(it has: 0 input, 1 body.st"
     ):
         check_layers(network(), (0, 5))
-    with pytest.raises(ValueError, match=r"^there must be a module stage9 .*normalize, body"):
+    with pytest.raises(ValueError, match=r"^model must have a module stage9, .*normalize, body"):
         tapped(network(), "stage9", turned).__enter__()
     mlp = Normalized(MLP(4, 2, num_classes=2, shape=(3, 8, 8)), GREY, GREY)
     with (
@@ -230,7 +230,7 @@ def test_a_place_passed_twice_has_no_one_result() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(self.conv(x)).mean((2, 3))
 
-    with pytest.raises(ValueError, match=r"^1 must be passed once in a forward, and was 2 times"):
+    with pytest.raises(ValueError, match=r"^1 must run once per forward, ran 2 times"):
         run_tapped(Twice(), images(), 1, lambda h: (h, None))
     model = network()
     logits, note = run_tapped(model, images(), 2, lambda h: (turned(h), h.shape[1]))

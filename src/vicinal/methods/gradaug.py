@@ -80,7 +80,7 @@ def check_widths(num_subnets: int, alpha: float) -> None:
 
 
 def widths(count: int, alpha: float, smallest: bool, rng: Rng) -> list[float]:
-    """`count` draws of U(alpha, 1), widest first; with `smallest`, alpha replaces one of several."""
+    """`count` draws of U(alpha, 1), widest first; if `smallest`, alpha replaces one of several."""
     fixed = [alpha] if smallest and count > 1 else []
     drawn = torch.rand(count - len(fixed), dtype=torch.float64, generator=rng.shared)
     return sorted([*fixed, *(alpha + (1 - alpha) * drawn).tolist()], reverse=True)

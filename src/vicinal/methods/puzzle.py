@@ -123,9 +123,9 @@ def _add_edges(
 def transported(mask: Grid, shares: Grid, t_eps: float) -> Int64[Tensor, "n p"]:
     """Which block of its image each place receives; places with a mask of 0 show no saliency.
 
-    Alg. 1 of the paper: each block bids for the place with the lowest cost, t_eps · squared distance
-    minus the saliency that would show. A place accepts its lowest bid, and for the losers the cost
-    of that place grows by 1. There are as many rounds as blocks per side.
+    Alg. 1 of the paper: each block bids for the place of lowest cost, which is t_eps · squared
+    distance minus the saliency that would show. A place accepts its lowest bid, and for the losers
+    the cost of that place grows by 1. There are as many rounds as blocks per side.
     """
     count, blocks, _ = mask.shape
     at = torch.arange(blocks, device=mask.device)

@@ -115,13 +115,11 @@ class PuzzleMix(Method):
             if side % blocks or any(size > 0 and block % size for size in sizes):
                 raise ValueError(
                     f"blocks must divide the side of the images, and neigh_size and t_size must "
-                    f"divide the blocks, got {blocks} blocks of {side} pixels, neigh_size {self.neigh_size} "
-                    f"and t_size {self.t_size}"
+                    f"divide the blocks, got {blocks} blocks of {side} pixels, neigh_size "
+                    f"{self.neigh_size} and t_size {self.t_size}"
                 )
         if not fitting:
-            raise ValueError(
-                f"blocks must be at most {side}, the pixels per side, got {self.blocks}"
-            )
+            raise ValueError(f"blocks must be at most {side}, pixels per side, got {self.blocks}")
         return fitting
 
     def _clean(self, model: nn.Module, x: Images, y: Targets) -> tuple[Loss, Images]:

@@ -64,9 +64,7 @@ def with_norm(model: nn.Module, norm: Norm, places: Sequence[str] | None = None)
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm}")
     halving = norm in ("ibn", "dubin")
     if places is not None and not halving:
-        raise ValueError(
-            f"places must be null when norm is {norm}, got {list(places)} (nothing is halved)"
-        )
+        raise ValueError(f"places must be null when norm is {norm}, got {list(places)}")
     if norm == "bn":
         return model
     halved = (first_norms(model) if places is None else list(places)) if halving else []

@@ -1,11 +1,11 @@
 """A gate at the end of every residual branch, to drop or to shake it.
 
 `add_gates` finds where branches end: in our blocks at the last layer that is not the shortcut, in
-timm's networks at `drop_path`. A gate acts only under `gating`; in eval mode it may scale the branch
-by its survival probability. Otherwise it changes nothing.
+timm's networks at `drop_path`. A gate acts only under `gating`; in eval mode it may scale the
+branch by its survival probability. Otherwise it changes nothing.
 
-A closed branch of our blocks is not computed, so its BatchNorms record nothing. timm's blocks do not
-show where their branches begin, so theirs are computed and then dropped.
+A closed branch of our blocks is not computed, so its BatchNorms record nothing. timm's blocks do
+not show where their branches begin, so theirs are computed and then dropped.
 """
 
 from collections.abc import Callable, Iterator
@@ -126,9 +126,7 @@ def _before(block: nn.Module, end: str) -> tuple[nn.Module, ...] | None:
     if end in SLOTS:
         return None
     names = [name for name, _ in block.named_children()]
-    shared = (
-        ("bn1", "relu1") if getattr(block, "shared", False) else ()
-    )  # the shortcut uses them too
+    shared = ("bn1", "relu1") if getattr(block, "shared", False) else ()  # the shortcut's too
     return tuple(getattr(block, n) for n in names[: names.index(end)] if n not in shared)
 
 

@@ -90,8 +90,8 @@ class _Tap:
         if not isinstance(features, Tensor) or (self.maps and features.ndim != 4):
             found = tuple(features.shape) if isinstance(features, Tensor) else type(features)
             raise ValueError(
-                f"{self.place} of the network must give feature maps (n, c, h, w), got {found} "
-                "(this method mixes or drops regions of them)"
+                f"method must find feature maps (n, c, h, w) at {self.place} of the network, "
+                f"got {found}"
             )
         return self.action(features)
 
@@ -114,7 +114,7 @@ def _module(model: nn.Module, name: str) -> nn.Module:
     except AttributeError:
         outermost = ", ".join(child for child, _ in model.named_children())
         raise ValueError(
-            f"the network must have a module {name}, got none (outermost modules: {outermost})"
+            f"model must have a module {name}, got none (its outermost modules: {outermost})"
         ) from None
 
 
@@ -141,7 +141,7 @@ def check_layers(model: nn.Module, layers: Sequence[int]) -> None:
 
 
 def between_convolutions(model: nn.Module) -> list[str]:
-    """The second convolution of every block; its input is the output of the ReLU between the two."""
+    """The second convolution of every block, whose input is the ReLU between the two."""
     blocks = [
         name
         for name, module in model.named_modules()
