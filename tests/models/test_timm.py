@@ -110,5 +110,5 @@ def test_pretrained_is_refused_without_weights_and_downloads_nothing_on_meta(
 
 def test_options_that_timm_does_not_take_are_one_line() -> None:
     given = {"num_classes": 2, "shape": (3, 32, 32)}
-    with pytest.raises(ValueError, match=r"^options must be what timm's test_resnet takes.*'no'"):
+    with pytest.raises(ValueError, match=r"^options must be arguments of timm's test_resnet.*'no'"):
         Timm("test_resnet", options={"no": 1}, **given)

@@ -1,4 +1,4 @@
-"""AugMix's chains: what is drawn for each image, and its rendering as batched operations."""
+"""AugMix's chains: the draws for each image, and their rendering as batched operations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from vicinal.images.fused import Family, families
 from vicinal.images.geometry import quantized
 from vicinal.images.operators import OPERATORS
 
-LONGEST = 3  # operators a chain, where the depth is drawn
-# Bytes of chains that are rendered and mixed as one piece: on a CPU what its caches hold, elsewhere
-# so many that their temporaries, some 50 times as large, fit beside a network.
+LONGEST = 3  # operators per chain, if the depth is drawn
+# Bytes of chains rendered and mixed in one piece: on a CPU as many as its caches hold, elsewhere
+# as many as leave room beside a network for temporaries some 50 times as large.
 CACHED, HELD = 1 << 21, 1 << 26
 Pixels = UInt8[Tensor, "n c h w"]
 Chains = UInt8[Tensor, "n b c h w"]
@@ -23,10 +23,10 @@ Chains = UInt8[Tensor, "n b c h w"]
 
 @dataclass(frozen=True)
 class Plan:
-    """The operators of b chains an image; those beyond a chain's length are not applied.
+    """The operators of b chains per image; those beyond a chain's length are not applied.
 
-    On the CPU, so that the order of work is known without waiting for the device. A level's sign is
-    the operator's direction.
+    It is on the CPU, so that the order of work is known without waiting for the device. A level's
+    sign is the operator's direction.
     """
 
     lengths: Int64[Tensor, "n b"]
@@ -49,7 +49,7 @@ class Plan:
         return replace(self, levels=_levels(tuple(self.levels.shape), self.severity, rng))
 
     def beside(self, *others: "Plan") -> "Plan":
-        """The chains of all these plans, for one rendering: b + b + .. of each image."""
+        """The chains of all these plans, rendered together: b + b + .. per image."""
         plans = self, *others
         return Plan(
             torch.cat([plan.lengths for plan in plans], dim=1),
@@ -67,7 +67,7 @@ def _levels(shape: tuple[int, ...], severity: float, rng: Rng) -> Float64[Tensor
 
 @torch.no_grad()
 def rendered(x: Images, plan: Plan) -> Chains:
-    """Every chain of every image, 8 bits as Pillow's; `x` is rounded to that first."""
+    """Every chain of every image, in 8 bits as in Pillow; `x` is rounded to 8 bits first."""
     count, width = plan.lengths.shape
     images = _piece(x, width)
     chains = torch.empty((count, width, *x.shape[1:]), dtype=torch.uint8, device=x.device)
@@ -89,7 +89,7 @@ def mixture(x: Images, chains: Chains, m: PerSample, w: Float[Tensor, "n b"]) ->
 
 
 def _piece(x: Images, width: int) -> int:
-    """Images that are processed together."""
+    """How many images are processed together."""
     most = CACHED if x.device.type == "cpu" else HELD
     return max(1, most // x[0].numel() // width)
 
@@ -103,9 +103,9 @@ def _mixed(x: Images, chains: Chains, shares: Float[Tensor, "n s 1 1 1"]) -> Ima
 
 
 def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
-    """One operator of all chains after another, the chains of one family together.
+    """Apply the chains step by step, together for all chains whose operators share a family.
 
-    A chain that has ended goes through with the others, untouched.
+    Chains that have ended stay in the batch, untouched.
     """
     groups, size = families(x.device), (x.shape[2], x.shape[3])
     lengths, levels = plan.lengths[part].flatten(), plan.levels[part].flatten(0, 1)
@@ -131,7 +131,7 @@ def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
 
 
 def _members(groups: Sequence[Family]) -> Int64[Tensor, "2 9"]:
-    """Of every operator, its family and which of that it is."""
+    """The family of every operator, and its position there."""
     found = {
         operator: (i, kind)
         for i, family in enumerate(groups)
