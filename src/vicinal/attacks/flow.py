@@ -1,6 +1,6 @@
 """Spatial attacks: pixels are moved, not changed, so that the loss rises.
 
-The network is in eval mode meanwhile and records no statistics. Only the flow is differentiated, so
+The network is in eval mode and records no statistics. Only the flow is differentiated, so
 every parameter's `.grad` stays as it was.
 """
 

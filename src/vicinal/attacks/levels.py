@@ -1,6 +1,6 @@
 """AdvMix's attack: of several draws of the operators' levels, the one with the largest loss.
 
-The network is in eval mode meanwhile and records no statistics; nothing is differentiated.
+The network is in eval mode and records no statistics; nothing is differentiated.
 """
 
 from dataclasses import dataclass

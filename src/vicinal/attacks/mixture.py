@@ -1,6 +1,6 @@
 """AugMax's attack: the mixture of given chains that raises the loss most.
 
-The network is in eval mode meanwhile and records no statistics. Only the weights of the mixture are
+The network is in eval mode and records no statistics. Only the weights of the mixture are
 differentiated, so every parameter's `.grad` stays as it was.
 """
 

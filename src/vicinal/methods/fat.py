@@ -34,7 +34,7 @@ from vicinal.surgery.steps import count_steps, counted_step
 
 @dataclass(frozen=True)
 class Fat(Method):
-    """`step` is the paper's α, `steps` its K; the miss number `tau` + 1 stops a sample."""
+    """`step` is α and `steps` is K in the paper; a sample may be missed `tau` times."""
 
     vicinity: Vicinity
     epsilon: float = 0.031
