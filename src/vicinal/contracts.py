@@ -1,5 +1,6 @@
 """The contracts, and the types that they use."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -55,22 +56,21 @@ class Vicinity(Protocol):
     def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]: ...
 
 
-@runtime_checkable
-class Method(Protocol):
+class Method(ABC):
     """What a run minimises: yields its loss in terms, which the loop backpropagates as they arrive.
 
-    All ranks have equally many terms in a step.
+    Every rank yields the same number of terms in a step.
 
     Two methods of the papers need more than (x, y). A method that sets `wants` gets these as
-    keywords: `rows`, the samples' positions in the training split, or `unlabelled`, equally many
-    further images. `attach` shows it the data once, before training.
+    keywords: `rows`, the samples' positions in the training split, or `unlabelled`, the same number
+    of further images. `attach` shows it the data once, before training.
     """
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ()
 
     @property
     def work(self) -> float:
-        """At most this many times ERM's arithmetic per step (1 forward, 2 for the backward)."""
+        """At most how much arithmetic a step takes, where ERM's forward and backward are 1."""
         return 1.0
 
     def attach(self, data: TrainingData) -> "Method":
@@ -81,6 +81,7 @@ class Method(Protocol):
         """Change the network once, before the optimizer exists; by default leave it as it is."""
         return model
 
+    @abstractmethod
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]: ...
 
 

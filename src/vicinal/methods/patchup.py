@@ -8,8 +8,8 @@ Paper:    Faramarzi, Amini, Badrinaaraayanan, Verma, Chandar, PatchUp, AAAI 2022
 Code:     chandar-lab/PatchUp (commit 31133f3) main.py, modules/patchup.py, modules/cutmix.py. It
           settles what the paper leaves open: above all one mask per batch, drawn for each channel
           with seeds at every position, and l the binary cross-entropy of the softmax (`loss: bce`).
-          Compared step by step in float64, Soft and Hard at every layer: loss within 7e-16,
-          gradient within 6e-16, weights within 6e-16.
+          Compared step by step in float64, Soft and Hard at every layer, with the switches of
+          `Differs`: loss within 7e-16, gradient within 6e-16, weights within 6e-16.
 Differs:  from bugs of the code: γ_adj and the block size are those of the layer drawn, not of the
           first layer ever drawn; the loss's weights scale whole terms; its wide networks leave W
           unmixed at the input, which `unmixed_input: true` repeats; its loss breaks down where p
