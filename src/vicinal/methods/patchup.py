@@ -13,8 +13,9 @@ Code:     chandar-lab/PatchUp (commit 31133f3) main.py, modules/patchup.py, modu
 Differs:  from bugs of the code: γ_adj and the block size are those of the layer drawn, not of the
           first layer ever drawn; the loss's weights scale whole terms; its wide networks leave W
           unmixed at the input, which `unmixed_input: true` repeats; its loss breaks down where p
-          rounds to 1 in float32, which `loss: bce_clamped` repeats. CE and BCE are linear in the
-          target, so both terms are equal and a patched batch has twice a plain one's gradient;
+          rounds to 1 in float32, which `loss: bce_clamped` repeats. Those wide networks also have
+          smaller blocks deeper down (7, 7, 5, 3), ours one `block_size`. CE and BCE are linear in
+          the target, so both terms are equal and a patched batch has twice a plain one's gradient;
           `loss_weights: [0, 1]` has it once. k and whether to patch are the same on all ranks;
           each rank draws the rest for its share of the batch. At the input the swap is made
           before normalisation, with which it commutes.
