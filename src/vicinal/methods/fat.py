@@ -6,12 +6,12 @@ Paper:    Zhang et al., Attacks Which Do Not Kill Training Make Adversarial Lear
 Code:     zjfheart/Friendly-Adversarial-Training (main) FAT.py, earlystop.py: ε, α, K, ω, the start,
           the attack in eval mode, and when τ grows: after 50 and 90 of 120 epochs. Not compared.
 Differs:  a method does not see the epoch, so this one counts its steps in a buffer of the network,
-          which a checkpoint keeps, and learns from the data how many steps an epoch has; the epochs
-          after which τ grows are shares of the run. In a loop that never shows it the data (and
-          without `switch_steps`) τ stays at its first value. All K forwards are of whole batches,
-          with finished samples masked: the code removes them, which saves time but must wait for
-          the device to say which; the perturbations are the same. The code's forward of the clean
-          images, whose result it does not use, is left out.
+          which a checkpoint keeps, and learns from the data how many an epoch has; the epochs
+          after which τ grows are shares of the run. Where it was not shown the data (in a loop
+          that is not ours, without `switch_steps`) τ stays at its first value. All K forwards are
+          of whole batches, samples that are done being masked: taking them out, as the code does,
+          saves time but must wait for the device to say which; the perturbations are the same.
+          The code's forward of the clean images, which it does not use, is left out.
 Cost:     steps + 1 forwards, 1 backward, 1 update of BatchNorm; each step of the attack also goes
           backwards to the images
 """
@@ -42,10 +42,10 @@ class Fat(Method):
     steps: int = 10
     tau: Sequence[int] = (0, 1, 2)  # one value per phase of the run
     omega: float = 0.001  # σ of the noise added in each step
-    switches: Sequence[float] = (5 / 12, 3 / 4)  # phases end at these shares of the run
-    epochs: int = 120  # of the run; with `batch_size` it gives `switch_steps`
+    switches: Sequence[float] = (5 / 12, 3 / 4)  # where phases end, as shares of the run
+    epochs: int = 120  # of the run, as `batch_size` is: from them follow the
     batch_size: int = 128
-    switch_steps: Sequence[int] = ()  # the steps after which phases end, set by `attach`
+    switch_steps: Sequence[int] = ()  # after which phases end; by `attach`
 
     def __post_init__(self) -> None:
         for key in ("epsilon", "step", "omega"):

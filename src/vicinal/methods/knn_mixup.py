@@ -42,7 +42,7 @@ CHUNK = 1000  # samples whose distances to all others are in memory at once
 
 @dataclass(frozen=True)
 class KnnMixup(Method):
-    """`vicinity` acts on the mixed pairs; `attach` sets what the neighbours need."""
+    """`vicinity` acts on the mixed pairs; what the neighbours need comes from `attach`."""
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("rows",)
 
@@ -74,7 +74,7 @@ class KnnMixup(Method):
     ) -> Iterator[Loss]:
         if rows is None or self.train is None or self.nearest is None or self.augment is None:
             raise ValueError(
-                "KnnMixup must be attached to its data and called with the batch's rows"
+                "KnnMixup must be attached to its data, and called with the batch's rows in it"
             )
         drawn = self._drawn(self.train, self.nearest[rows], y.shape[1], rng)
         others, their_y = self.augment(*drawn, rng)
