@@ -1,6 +1,7 @@
 """The GPU bench: its clock, its floors, and all of it once, small, on a CPU."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,10 +18,10 @@ from benches.floors import Work, work
 from benches.gpu import one_of_each_paper
 from benches.racing import Contender, Effort, race
 from torch import nn
+from wording import says
 
 from vicinal.cli.configs import CONFIGS
 
-pytestmark = pytest.mark.xdist_group("rehearsal of the GPU bench")  # once, not per worker
 SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
 FOREVER = Effort(rounds=3, window=10.0, warmup=2, deadline=float("inf"))
 WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"
@@ -211,4 +212,5 @@ def test_timms_script_is_run_on_a_folder_of_images_and_its_failure_recorded(
     failed = {"error": "train.py: no such option: --amp"}
     assert timm_script.measured(script, "resnet50", setting, 60) == failed
     script.write_text("import time; time.sleep(60)")
-    assert "still running" in timm_script.measured(script, "resnet50", setting, 0.5)["error"]
+    error = timm_script.measured(script, "resnet50", setting, 0.5)["error"]
+    assert re.search(says("running"), error)

@@ -18,8 +18,9 @@ from gpu_session import pace, steps
 from vicinal.contracts import Method
 from vicinal.storage.files import write_json_atomically
 from vicinal.tables.networks import SIZES
-from vicinal.tables.plan import composed
-from vicinal.tables.sweep import Further, Sweep
+from vicinal.tables.plan import compose_cached
+from vicinal.tables.request import SweepRequest
+from vicinal.tables.sweep import Sweep
 from vicinal.tables.table import load
 
 BY_VALUE = (  # table, data set, labels that a cell must have
@@ -97,13 +98,13 @@ def listed(
 ) -> Sequence[Any]:
     """The runs of a table, seed by seed; one seed in a rehearsal."""
     seeds, cut = ((0,), CUT) if rehearse else (None, ())
-    further = Further((table,), seeds, tuple(everywhere), (cut,), tuple(only))
-    return Sweep([load(table)], further, with_choices).jobs
+    request = SweepRequest((table,), seeds, tuple(everywhere), (cut,), tuple(only))
+    return Sweep([load(table)], request, with_choices).jobs
 
 
 def with_choices(line: Sequence[str]) -> DictConfig:
     """A config with its choices where Hydra would put them."""
-    config, choices = composed(line)
+    config, choices = compose_cached(line)
     hydra = {"hydra": {"runtime": {"choices": choices}}}
     return OmegaConf.create(dict(config.items_ex(resolve=False)) | hydra)
 

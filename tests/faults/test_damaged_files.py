@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wording import says
 
 from vicinal.data import npz
 from vicinal.errors import RunError
@@ -58,7 +59,7 @@ def test_a_record_that_lies_twice_counts_once(
     (tmp_path / "a.json").write_text(json.dumps(RECORD))
     (tmp_path / "b.json").write_text(json.dumps(RECORD, indent=2))
     assert records.load(tmp_path) == [RECORD]
-    assert "b.json repeats " in capsys.readouterr().err
+    assert re.search(says("a.json ... b.json"), capsys.readouterr().err)
     (tmp_path / "c.json").write_text(json.dumps(RECORD | {"seed": 1}))
     assert len(records.load(tmp_path)) == 2
 
@@ -66,12 +67,12 @@ def test_a_record_that_lies_twice_counts_once(
 def test_two_records_of_one_run_that_differ_are_both_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(RECORD))
     (tmp_path / "b.json").write_text(json.dumps(RECORD | {"failed": "yes"}))
-    with pytest.raises(RunError, match=r"a\.json and .*b\.json are records of one run and differ"):
+    with pytest.raises(RunError, match=says("a.json ... b.json")):
         records.load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", '{"name": "x"', "[1]", '{"name": "x"}', "\ufffd"])
 def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(RunError, match=r"a\.json is (damaged|no record)"):
+    with pytest.raises(RunError, match=r"a\.json\b"):
         records.load(tmp_path)

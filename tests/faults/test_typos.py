@@ -13,11 +13,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from vicinal.cli.configs import CONFIGS, compose
+from vicinal.cli.overrides import parse
 from vicinal.run import Run
 from vicinal.train import main
 
@@ -174,7 +174,7 @@ def ignored(line: list[str], config: dict[str, Any], choices: dict[str, str]) ->
         yield from (f"{key}.{name} was accepted" for name in unknown)
     last: dict[str, Any] = {}
     for word in line:
-        override = OverridesParser.create().parse_override(word)
+        override = parse(word)
         if not override.is_delete() and "@" not in word:
             last[override.key_or_group] = override.value()
     for key, value in last.items():

@@ -1,6 +1,7 @@
 """A small GPU session on a CPU, with a run that an earlier session left unfinished."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 from gpu_session.processes import ROOT, environment
+from wording import says
 
-pytestmark = pytest.mark.xdist_group("rehearsal of a GPU session")  # once, not per worker
+pytestmark = pytest.mark.slow  # many processes; the other tests here have their parts
 NETWORK = "wrn10_2"
 SCRIPT = ROOT / "scripts" / "gpu.py"
 
@@ -103,5 +105,5 @@ def test_unknown_parts_are_named(tmp_path: Path) -> None:
         command, capture_output=True, text=True, check=False, env=environment(tmp_path)
     )
     assert done.returncode == 2
-    assert "unknown part lunch; known: machine, steps, tests, pace" in done.stderr
+    assert re.search(says("lunch ... machine, steps, tests, pace"), done.stderr)
     assert not list(tmp_path.iterdir())

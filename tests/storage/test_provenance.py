@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from wording import says
 
 from vicinal.storage import provenance as module
 from vicinal.storage.provenance import provenance, source_commit
@@ -140,7 +141,7 @@ def test_a_package_that_is_not_here_has_no_version(monkeypatch: pytest.MonkeyPat
 
 
 def test_where_there_is_no_git_the_environment_tells_the_commit(tmp_path: Path):
-    source = Path(module.__file__).parent
+    source = Path(module.__file__).parents[1]
     shutil.copytree(source, tmp_path / "vicinal", ignore=shutil.ignore_patterns("__pycache__"))
     ask = "from vicinal.storage.provenance import provenance; print(provenance('cpu')['git'])"
     digits = "0123456789abcdef0123456789abcdef01234567"
@@ -156,7 +157,7 @@ def test_what_the_environment_tells_must_be_a_commit():
     digits = "0123456789abcdef0123456789abcdef01234567"
     assert module.told_commit(f"{digits}-dirty") == {"commit": digits, "dirty": True}
     for told in ("HEAD", digits[:7], f"{digits}-clean"):
-        with pytest.raises(ValueError, match=rf"^VICINAL_COMMIT must be .*, got {told}$"):
+        with pytest.raises(ValueError, match=says(f"^VICINAL_COMMIT ... {told}")):
             module.told_commit(told)
 
 
