@@ -1,4 +1,4 @@
-"""What AugMax and its relatives train on: the clean image, an AugMix view, and a hard one."""
+"""The loss of AugMax and its relatives, on the clean image, an AugMix view and a hard image."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -25,7 +25,7 @@ class WithNorm(Method):
 
 
 def view_of(vicinity: Vicinity, x: Inputs, y: Targets, rng: Rng) -> Inputs:
-    """A draw that stands for the same target."""
+    """A draw with the same target."""
     view, target = vicinity(x, y, rng)
     if target is not y:
         raise ValueError(

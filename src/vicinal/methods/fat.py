@@ -1,10 +1,10 @@
-"""Friendly adversarial training: CE(f(x'), y) at an x' that PGD left as soon as it was missed.
+"""Friendly adversarial training: CE(f(x'), y) at an x' where PGD stops soon after a miss.
 
 Paper:    Zhang et al., Attacks Which Do Not Kill Training Make Adversarial Learning Stronger,
           ICML 2020, arXiv 2002.11242; Alg. 1 (PGD-K-τ), Alg. 2 (the training); a baseline of
           Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; Table 10
-Code:     zjfheart/Friendly-Adversarial-Training FAT.py, earlystop.py: ε, α, K, ω, the start, the
-          attack in eval mode, and when τ grows: after 50 and 90 of 120 epochs
+Code:     zjfheart/Friendly-Adversarial-Training (main) FAT.py, earlystop.py: ε, α, K, ω, the start,
+          the attack in eval mode, and when τ grows: after 50 and 90 of 120 epochs. Not compared.
 Differs:  a method does not see the epoch, so this one counts its steps in a buffer of the network,
           which a checkpoint keeps, and learns from the data how many an epoch has; the epochs
           after which τ grows are shares of the run. In a loop that does not call `attach`
@@ -34,13 +34,13 @@ from vicinal.surgery.steps import count_steps, counted_step
 
 @dataclass(frozen=True)
 class Fat(Method):
-    """`step` is α and `steps` is K in the paper; a sample may be missed `tau` times and go on."""
+    """`step` is α and `steps` is K in the paper; a sample may be missed `tau` times."""
 
     vicinity: Vicinity
     epsilon: float = 0.031
     step: float = 0.007
     steps: int = 10
-    tau: Sequence[int] = (0, 1, 2)  # one value a phase of the run
+    tau: Sequence[int] = (0, 1, 2)  # one value per phase of the run
     omega: float = 0.001  # σ of the noise added in each step
     switches: Sequence[float] = (5 / 12, 3 / 4)  # where phases end, as shares of the run
     epochs: int = 120  # of the run; the config repeats those of the schedule
@@ -76,7 +76,7 @@ class Fat(Method):
         return _Phased(self, [round(share * self.epochs) * an_epoch for share in self.switches])
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a counter of steps."""
+        """Add a counter of steps."""
         return count_steps(model)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
@@ -85,7 +85,7 @@ class Fat(Method):
     def friendly(
         self, model: nn.Module, x: Images, y: Targets, tau: Int64[Tensor, ""], rng: Rng
     ) -> Images:
-        """Alg. 1: a sample stays where it was missed for the (τ + 1)-th time."""
+        """Alg. 1: a sample stops where it is missed for the (τ + 1)-th time."""
         adversarial = uniform_start(x, self.epsilon, rng)
         misses = torch.zeros_like(y[:, 0])
         with searched(model):

@@ -6,9 +6,9 @@ among the neighbours of i: Euclidean in pixels before augmentation, without i it
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §3.8, Table 5: AC + KNN (`among: all`),
           SC + KNN (`among: class`); after Chawla et al., SMOTE, 2002
 Code:     none released
-Differs:  settled by us, the paper being silent: the metric, that the neighbour is augmented on its
-          own, α = 1, one λ a batch. A class of no more than `neighbours` samples has all others
-          for neighbours. "Mix inputs only" is `vicinity@method.vicinity=larger_label`, which
+Differs:  the paper is silent, so these are our choices: the metric, that the neighbour is augmented
+          on its own, α = 1, one λ per batch. In a class of no more than `neighbours` samples all
+          others are neighbours. "Mix inputs only" is `vicinity@method.vicinity=larger_label`, which
           acts on the mixed pairs.
 Cost:     1 forward, 1 backward, 1 update of BatchNorm; the neighbours, once: n² d multiplications
 """
@@ -37,7 +37,7 @@ from vicinal.data.batches import as_inputs
 from vicinal.draws import Rng, beta
 from vicinal.losses import cross_entropy
 
-CHUNK = 1000  # samples whose distances to all others are in memory at a time
+CHUNK = 1000  # samples whose distances to all others are in memory at once
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class KnnMixup(Method):
     def attach(self, data: TrainingData) -> "_WithNeighbours":
         if not isinstance(data.train, InMemory):
             raise ValueError(
-                "method needs all training samples in memory, which a streamed data set has not"
+                "method needs all training samples in memory, but this data set is streamed"
             )
         classes = data.train.y if self.among == "class" else None
         nearest = nearest_neighbours(data.train.x, self.neighbours, classes)
@@ -99,7 +99,7 @@ class _WithNeighbours(Method):
         """A neighbour of each sample, uniformly."""
         known = self.nearest[rows]
         uniform = torch.rand(len(known), generator=rng.cpu, dtype=torch.float64)
-        number = (known >= 0).sum(dim=1)  # -1 fills the rows of small classes at their end
+        number = (known >= 0).sum(dim=1)  # rows of small classes are padded with -1
         place = (uniform.to(known.device, non_blocking=True) * number).long()
         chosen = known.gather(1, place[:, None])[:, 0]
         return as_inputs(self.train.x[chosen]), F.one_hot(self.train.y[chosen], num_classes).float()
@@ -108,9 +108,9 @@ class _WithNeighbours(Method):
 def nearest_neighbours(
     x: Shaped[Tensor, "n ..."], count: int, classes: Int64[Tensor, " n"] | None = None
 ) -> Int64[Tensor, "n m"]:
-    """The rows of the `count` samples nearest to each, of its class where there are classes.
+    """The rows of the `count` samples nearest to each, in its own class if `classes` are given.
 
-    Nearest first, without itself; -1 where there are fewer.
+    Nearest first, without the sample itself, and padded with -1.
     """
     count = min(count, len(x) - 1)
     groups = [torch.arange(len(x), device=x.device)]
@@ -126,7 +126,7 @@ def nearest_neighbours(
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """TF32's ten bits, with which the run may train, would mistake who is nearest."""
+    """Not in TF32, in which the run may train: its ten bits would rank neighbours wrongly."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -136,7 +136,7 @@ def _full_precision() -> Iterator[None]:
 
 
 def _nearest_among(points: Tensor, count: int) -> Int64[Tensor, "n m"]:
-    # |a - b|² less |a|², which is the same for all b.
+    # |a - b|² minus |a|², which is the same for all b.
     squares = points.square().sum(dim=1)
     found = []
     for start in range(0, len(points), CHUNK):
