@@ -49,6 +49,25 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
     return {"metrics": record["metrics"], "curves": curves, "weights": record["weights"]}
 
 
+WRONG = """
+from vicinal.cli.configs import build, compose
+for part in ("dataset", "method", "optimizer", "schedule", "logger"):
+    config = compose("dataset=digits")
+    config[part] = {"_target_": "vicinal.vicinities.mixup.Mixup"}
+    try:
+        build(config)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_what_is_no_such_part_is_refused_in_one_line() -> None:
+    """In a process where types are not checked, as a user's."""
+    lines = subprocess.check_output([sys.executable, "-c", WRONG], text=True).splitlines()
+    parts = "Dataset", "Method", "Optimizer", "Schedule", "Logger"
+    assert lines == [f"{part.lower()} must be a {part}, got Mixup" for part in parts]
+
+
 def test_measuring_now_and_then_changes_no_weight(tmp_path: Path) -> None:
     every = execute(tmp_path / "every", "schedule.epochs=5")
     some = execute(tmp_path / "some", "schedule.epochs=5", "schedule.measure_epochs=2")

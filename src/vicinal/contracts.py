@@ -1,5 +1,6 @@
 """The contracts, and the words they are written in."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -55,22 +56,21 @@ class Vicinity(Protocol):
     def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]: ...
 
 
-@runtime_checkable
-class Method(Protocol):
+class Method(ABC):
     """What is minimised: yields its loss in terms, which the loop backpropagates as they arrive.
 
-    In one step there are as many terms on every rank.
+    Every rank yields the same number of terms in a step.
 
     Two corners of the papers need more than (x, y). A method that sets `wants` is called with
-    those as keywords: `rows`, the samples' places in the training split, or `unlabelled`, as many
-    more images. `attach` shows it the data once, before training.
+    those as keywords: `rows`, the samples' places in the training split, or `unlabelled`, the same
+    number of further images. `attach` shows it the data once, before training.
     """
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ()
 
     @property
     def work(self) -> float:
-        """A step's arithmetic over ERM's (a forward and two for the backward), at most."""
+        """At most how much arithmetic a step takes, where ERM's forward and backward are 1."""
         return 1.0
 
     def attach(self, data: TrainingData) -> "Method":
@@ -81,6 +81,7 @@ class Method(Protocol):
         """Change the network once, before the optimizer exists; by default leave it as it is."""
         return model
 
+    @abstractmethod
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]: ...
 
 

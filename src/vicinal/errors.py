@@ -1,20 +1,20 @@
-"""What ends a run with a clear message instead of a traceback."""
+"""Errors that end a run with a clear message instead of a traceback."""
 
 
 class RunError(Exception):
-    """The run cannot go on, and the message says why and what to do; it may have several lines."""
+    """The run cannot continue; the message says why and what to do, in one line or several."""
 
 
 class BusyError(RunError):
-    """Another process has the run in hand."""
+    """Another process is executing the run."""
 
 
 class DivergedError(RunError):
-    """The training itself failed: a result, unlike a full disk."""
+    """The training itself failed: that is a result, unlike a full disk."""
 
 
 class PreemptedError(RunError):
-    """A signal asked the run to stop; it saved itself, and the same command continues it."""
+    """A signal stopped the run after a checkpoint; the same command resumes it."""
 
     EXIT_CODE = 75  # EX_TEMPFAIL: "the user is invited to retry"
 

@@ -22,17 +22,17 @@ from vicinal.machine.runtime import Runtime
 from vicinal.optim import Average, Optimizer, lay_out_like_weights
 from vicinal.schedules import Schedule
 
-CHECK_EVERY = 50  # steps between two looks at the loss, each of which waits for the device
+CHECK_EVERY = 50  # steps between two checks of the loss, each of which waits for the device
 
 
 class LossNotFiniteError(RunError):
-    """Training cannot go on from here."""
+    """Training cannot continue."""
 
 
 class Loop:
-    """Trains one network. Owns every draw; whatever a resumed run needs is in `state()`.
+    """Trains one network. Owns every draw; `state()` has everything a resumed run needs.
 
-    Where there are several ranks, each goes through its share of every batch.
+    With several ranks, each processes its shard of every batch.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class Loop:
         if optimizer.ema_decay is not None:
             self.average = Average(model, optimizer.ema_decay)
             runtime.compiled(self.average.network)
-        self.epoch = 0  # epochs closed
+        self.epoch = 0  # epochs completed
         self.steps_done = 0
         self.seconds = 0.0  # of training, in this epoch
-        self.loss_sum = 0.0  # over this epoch's samples, up to the last look
-        self.losses: list[tuple[Tensor, int]] = []  # of the steps since, and on how many samples
+        self.loss_sum = 0.0  # over this epoch's samples, up to the last check
+        self.losses: list[tuple[Tensor, int]] = []  # since that check: loss, number of samples
 
     @property
     def network(self) -> nn.Module:
-        """What is evaluated: the network, or its average where one is kept."""
+        """The network to evaluate: the trained one, or its average where one is kept."""
         return self.model if self.average is None else self.average.network
 
     def steps(self) -> Iterator[int]:
-        """Train through the rest of this epoch; yields the batch's size after every step."""
+        """Train through the rest of this epoch, yielding the batch's size after every step."""
         self.model.train()
         first = self.steps_done - self.epoch * len(self.batches)
         since = perf_counter()
@@ -82,7 +82,7 @@ class Loop:
             since = perf_counter()
 
     def step(self, x: Inputs, y: Targets, rows: Rows, samples: int) -> None:
-        """One update of the weights, for the mean over the `samples` of all ranks."""
+        """Update the weights once, for the mean loss over the `samples` of all ranks."""
         rate = self.base_lr * self.schedule.rate(self.steps_done, len(self.batches))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -105,7 +105,7 @@ class Loop:
         self.losses.append((loss, samples))
 
     def terms(self, x: Inputs, y: Targets, rows: Rows) -> Iterator[Loss]:
-        """The method's terms, each computed in the run's precision and handed out outside it."""
+        """The method's terms, computed under the run's autocast and yielded outside it."""
         method = self.schedule.method(self.epoch, self.method)
         more: dict[str, Tensor] = {}
         if "rows" in method.wants:
@@ -121,7 +121,7 @@ class Loop:
             yield term
 
     def close_epoch(self) -> dict[str, float]:
-        """Count the epoch as done; its mean loss, last learning rate, and seconds of training."""
+        """Complete the epoch; return its mean loss, last learning rate and training seconds."""
         since = perf_counter()
         self.check()
         loss = self.loss_sum / len(self.batches.split)
@@ -131,7 +131,7 @@ class Loop:
         return {"train_loss": loss, "lr": rate, "seconds": seconds}
 
     def check(self) -> None:
-        """Look at the losses since the last look; stop the run at one that is not finite."""
+        """Add up the losses since the last check; stop the run if one is not finite."""
         if not self.losses:
             return
         losses, samples = zip(*self.losses, strict=True)
@@ -140,7 +140,7 @@ class Loop:
         for step, loss in enumerate(weighted.tolist(), start=first):
             if not isfinite(loss):
                 raise LossNotFiniteError(self._complaint("loss was", step))
-            self.loss_sum += loss  # one by one, so that it does not matter when one looks
+            self.loss_sum += loss  # one by one: the sum must not depend on when it is checked
         self.losses.clear()
 
     def _complaint(self, what: str, step: int) -> str:
@@ -150,9 +150,9 @@ class Loop:
         )
 
     def state(self) -> dict[str, Any]:
-        """All that continues this run; all ranks ask for it, the first may keep it.
+        """Everything that continues this run. All ranks must call it; rank zero may save it.
 
-        Bit for bit on a CPU, and on CUDA where the runtime is deterministic.
+        A resumed run is bit-identical on a CPU, and on CUDA if the runtime is deterministic.
         """
         self.check()
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
@@ -162,11 +162,11 @@ class Loop:
         return state | draws | ({"other_ranks": others} if others else {})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken, also if that was on other devices or ranks.
+        """Continue where `state` was taken, even on another device or number of ranks.
 
-        The order of the samples goes on, and so do the draws that still have their generators:
-        always those that ranks share, each rank's own where there are as many ranks, those on the
-        device where it is of the same kind. The rest is seeded by the seed, the step and the rank.
+        The order of the samples continues, and so does every generator that still fits: the shared
+        one always, each rank's own if there are as many ranks, the device's if it is of the same
+        kind. The others are seeded from the seed, the step and the rank.
         """
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
@@ -180,7 +180,7 @@ class Loop:
         restore_all(self.rng, own, state["rng"]["shared"], seed, ranks.rank())
 
     def check_weights(self) -> None:
-        """Stop the run if an update spoilt the weights although its loss was finite."""
+        """Stop the run if the weights are not finite although the loss was."""
         self.check()
         finite = torch.stack([p.isfinite().all() for p in self.model.parameters()])
         if not finite.all().item():
@@ -195,5 +195,5 @@ class Loop:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trained numbers of a network."""
+    """How many numbers of a network are trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,9 +1,10 @@
 """Optimizers: torch's, with what the papers differ in: where decay applies, clipping, averaging."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """What SGD, Adam and AdamW share. The schedule scales `lr`."""
+class Optimizer(ABC):
+    """The settings that SGD, Adam and AdamW share. The schedule scales `lr`."""
 
-    rule: ClassVar[Callable[..., torch.optim.Optimizer]]  # torch's class
     lr: float
     weight_decay: float = 0.0
     decay_norms: bool = True  # False: what is one-dimensional (norms, biases) is not, as in timm
@@ -39,21 +39,22 @@ class Optimizer:
         rest = {"params": [p for p in trained if p.ndim < least], "weight_decay": 0.0}
         return [group for group in (decayed, rest) if group["params"]]
 
+    @abstractmethod
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer over the model's parameters: one kernel a step, on CPUs too."""
-        shared = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
-        return self.rule(self.groups(model), **shared, **self.own())
+        """The optimizer over the model's trained parameters."""
 
-    def own(self) -> dict[str, Any]:
-        """What only this rule has."""
-        return {}
+    def fused(
+        self, rule: Callable[..., torch.optim.Optimizer], model: nn.Module, **settings: Any
+    ) -> torch.optim.Optimizer:
+        """One of torch's, with the shared settings and these: one kernel per step, on CPUs too."""
+        shared = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
+        return rule(self.groups(model), **shared, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sgd(Optimizer):
     """SGD with momentum, as every CIFAR and ImageNet table of the five papers."""
 
-    rule = torch.optim.SGD
     momentum: float = 0.9
     nesterov: bool = False
 
@@ -64,15 +65,14 @@ class Sgd(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov must be false without momentum, got true")
 
-    def own(self) -> dict[str, Any]:
-        return {"momentum": self.momentum, "nesterov": self.nesterov}
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        return self.fused(torch.optim.SGD, model, momentum=self.momentum, nesterov=self.nesterov)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
     """Adam, its decay added to the gradient."""
 
-    rule = torch.optim.Adam
     betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
 
@@ -83,15 +83,16 @@ class Adam(Optimizer):
         if self.eps <= 0:
             raise ValueError(f"eps must be above 0, got {self.eps}")
 
-    def own(self) -> dict[str, Any]:
-        return {"betas": tuple(self.betas), "eps": self.eps}
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        return self.fused(torch.optim.Adam, model, betas=tuple(self.betas), eps=self.eps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam, its decay applied to the weights."""
 
-    rule = torch.optim.AdamW
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        return self.fused(torch.optim.AdamW, model, betas=tuple(self.betas), eps=self.eps)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""One run: build the network, train it, measure it, record it. Names no method and no dataset."""
+"""One run: build the network, train it, measure it, record it. No method or dataset is named."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -24,7 +24,7 @@ from vicinal.loggers.progress import Progress
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
-from vicinal.machine.signals import stopping
+from vicinal.machine.signals import Stop, stopping
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
@@ -39,12 +39,22 @@ from vicinal.storage.run_folder import (
     read_record,
     write_record,
 )
-from vicinal.trial import check_network, check_samples, rehearse
+from vicinal.trial import check_network, check_ranks, check_samples, rehearse
+
+PARTS = {
+    "dataset": Dataset,
+    "method": Method,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "evaluation": Evaluation,
+    "runtime": Runtime,
+    "logger": Logger,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The config, constructed: dataset x model x method x optimizer x schedule, and a seed."""
+    """A constructed config: dataset x model x method x optimizer x schedule, and a seed."""
 
     dataset: Dataset
     model: Callable[..., nn.Module]
@@ -57,24 +67,27 @@ class Run:
     seed: int = 0
     out: str = "runs"
     results: str = "results"
-    reduced: Sequence[str] = ()  # how a table's run was cut down, as overrides
+    reduced: Sequence[str] = ()  # the overrides that cut a table's run down
 
     def __post_init__(self) -> None:
+        for name, kind in PARTS.items():
+            if not isinstance(part := getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {type(part).__name__}")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         with torch.device("meta"):  # the network's own checks, before any data is read
             self.model(num_classes=2, shape=(3, 32, 32))
 
     def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:
-        """Train to the end, from wherever an earlier attempt stopped; the last test accuracy.
+        """Train to the end, continuing an earlier attempt; return the last test accuracy.
 
-        A training that diverges leaves a record too, which says so, until another attempt succeeds.
-        All ranks execute a run together; the first holds its folder, writes and prints.
+        A training that diverges leaves a record that says so, until another attempt succeeds.
+        All ranks execute a run together; rank zero locks its folder, writes and prints.
         """
         ranks.join(self.runtime.target)
         name = records.name(config, self.dataset.name, choices)
         folder = Path(self.out, name, f"seed{self.seed}")
-        self._check_ranks(folder)
+        check_ranks(self.schedule.batch_size, folder)
         with locked(folder) if ranks.is_main() else nullcontext():
             copy = records.published(self.results, name, self.seed)
             record, other = ranks.broadcast_object(
@@ -93,14 +106,14 @@ class Run:
                 if ranks.is_main():
                     print(f"finished already: {folder / 'record.json'}")
             if ranks.is_main():
-                if "weights" in record:  # not so of a run that was finished before any were kept
+                if "weights" in record:  # runs of earlier versions kept none
                     forget_checkpoints(folder)
-                if not copy.exists():  # also when an attempt died before writing it
+                if not copy.exists():  # an attempt may have died before writing it
                     records.publish(copy, record)
         return record["metrics"]["last"]["top1"]
 
     def build(self, data: Data) -> nn.Module:
-        """The network as the method wants it, on its device; its weights follow from the seed."""
+        """The network as the method wants it, on its device; its weights depend on the seed."""
         torch.manual_seed(derived_seed(self.seed, "torch"))
         shape = data.train.shape
         body = self.model(num_classes=data.num_classes, shape=shape)
@@ -126,7 +139,7 @@ class Run:
         if "unlabelled" in self.method.wants and data.unlabelled is None:
             raise ValueError("method needs unlabelled images, and this dataset keeps none")
         model = self.build(data)
-        if ranks.rank() > 0:  # layers that draw inside the network draw otherwise on each
+        if ranks.rank() > 0:  # layers that draw inside the network must not draw alike
             torch.manual_seed(derived_seed(self.seed, "torch", ranks.rank()))
         return Loop(
             model,
@@ -139,7 +152,7 @@ class Run:
         )
 
     def trained(self, folder: Path, reading: str = "last") -> tuple[nn.Module, Data]:
-        """The network as it was at an epoch that papers report, and the data it was trained on."""
+        """The network as it was at an epoch that papers report, and its data."""
         if (record := read_record(folder)) is None:
             raise RunError(f"{folder} holds no finished run")
         kept = weights.read(folder, record, reading)
@@ -150,7 +163,7 @@ class Run:
         return model, data
 
     def measure(self, model: nn.Module, data: Data, last: bool = True) -> dict[str, float]:
-        """The evaluation on every part of the data that tells something of its own by then."""
+        """The evaluation of every split that is measured at this point."""
         splits = data.measured(last)
         with self.runtime.autocast():
             measured = {
@@ -158,23 +171,13 @@ class Run:
                 for split, samples in splits.items()
                 for key, value in self.evaluation(model, samples, self.runtime.begin_step).items()
             }
-        spoilt = [key for key, value in measured.items() if not isfinite(value)]
-        if spoilt:
-            raise LossNotFiniteError(f"{', '.join(spoilt)} not finite although the loss was")
+        failed = [key for key, value in measured.items() if not isfinite(value)]
+        if failed:
+            raise LossNotFiniteError(f"{', '.join(failed)} not finite although the loss was")
         return measured
 
-    def _check_ranks(self, folder: Path) -> None:
-        if self.schedule.batch_size % ranks.world_size():
-            raise ValueError(
-                f"schedule.batch_size must be a multiple of the {ranks.world_size()} ranks, "
-                f"got {self.schedule.batch_size} (it is the batch of all ranks together)"
-            )
-        others = set(ranks.all_gather_object(str(folder))) - {str(folder)}
-        if others:
-            raise RunError(f"all ranks must train one run, got {folder} and {', '.join(others)}")
-
     def _data(self) -> Data:
-        """Read here, to where it is trained on."""
+        """The data, on the device where it is trained on."""
         self.runtime.start()
         self.runtime.forget()
         with ranks.local_main_first():
@@ -183,13 +186,13 @@ class Run:
     def _attempt(
         self, folder: Path, origin: dict[str, Any], data: Data, copy: Path
     ) -> dict[str, Any]:
-        """The record of a training that ends well; of one that diverges, it says that."""
+        """Train and return the record; a training that diverges publishes one that says so."""
         try:
             record = self._train(folder, origin, data)
         except DivergedError as error:
             if ranks.is_main():
                 records.publish(copy, origin | {"failed": str(error)})
-            ranks.barrier()  # lest torchrun end the one that writes
+            ranks.barrier()  # torchrun would end rank zero while it writes
             raise
         if ranks.is_main():
             copy.unlink(missing_ok=True)
@@ -235,7 +238,7 @@ class Run:
         return record
 
     def _fit(self, loop: Loop, data: Data, folder: RunFolder, logger: Logger) -> None:
-        """To the last epoch, with a checkpoint whenever one is due and at the end."""
+        """Train to the last epoch, with a checkpoint whenever one is due and at the end."""
         epochs = self.schedule.epochs
         with (
             stopping() as stop,
@@ -247,11 +250,7 @@ class Run:
             ) as progress,
         ):
             while loop.epoch < epochs:
-                for images in loop.steps():
-                    progress.step(images)
-                    if folder.asks(loop):
-                        folder.save_if_due(loop)
-                        stop.obey(partial(folder.save, loop))
+                _train_epoch(loop, folder, stop, progress)
                 values = loop.close_epoch()
                 if self.schedule.measured(loop.epoch):
                     values |= self.measure(loop.network, data, last=loop.epoch == epochs)
@@ -262,3 +261,12 @@ class Run:
                     folder.save(loop)
                 else:
                     folder.save_if_due(loop)
+
+
+def _train_epoch(loop: Loop, folder: RunFolder, stop: Stop, progress: Progress) -> None:
+    """Train through the rest of an epoch, with a checkpoint when one is due or a signal came."""
+    for images in loop.steps():
+        progress.step(images)
+        if folder.asks(loop):
+            folder.save_if_due(loop)
+            stop.obey(partial(folder.save, loop))

@@ -1,8 +1,9 @@
-"""What a run can know before it trains: whether method, network, data and batch go together."""
+"""What a run can check before it trains: that method, network, data and batch fit together."""
 
 import traceback
 from collections.abc import Mapping
 from copy import copy, deepcopy
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,11 +16,23 @@ from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
-FEW = 2  # samples that stand for any number above
+FEW = 2  # samples that stand for any larger number
+
+
+def check_ranks(batch_size: int, folder: Path) -> None:
+    """Refuse a batch that ranks cannot share evenly, and ranks that were given different runs."""
+    if batch_size % ranks.world_size():
+        raise ValueError(
+            f"schedule.batch_size must be a multiple of the {ranks.world_size()} ranks, "
+            f"got {batch_size} (it is the batch of all ranks together)"
+        )
+    others = set(ranks.all_gather_object(str(folder))) - {str(folder)}
+    if others:
+        raise RunError(f"all ranks must train one run, got {folder} and {', '.join(others)}")
 
 
 def check_samples(methods: Mapping[str, Method | None], shape: tuple[int, ...]) -> None:
-    """Refuse what takes images alone where a sample is a vector; the methods go by their keys."""
+    """Refuse parts that take only images where a sample is a vector; `methods` are by key."""
     for name, method in methods.items() if len(shape) != 3 else ():
         for key, kind in image_parts(method, name):
             raise RunError(
@@ -39,10 +52,10 @@ def check_network(model: nn.Module, shape: tuple[int, ...], device: str) -> None
 
 
 def rehearse(loop: Loop) -> None:
-    """Refuse in one line what would end training later; the loop is left exactly as it is.
+    """Refuse in one line what would fail during training; the loop is left exactly as it is.
 
-    A copy of the network goes forward once under each of the run's methods, in train mode, on as
-    few samples as a batch will ever have: BatchNorm behind the last map of 1 x 1 fails on one.
+    A copy of the network runs forward once under each of the run's methods, in train mode, on as
+    few samples as the smallest batch has: BatchNorm on a 1 x 1 map fails on a single sample.
     """
     count = min(smallest_share(loop.batches), FEW)
     failure = _failure(loop, count)
@@ -59,20 +72,20 @@ def rehearse(loop: Loop) -> None:
     if last.f_globals.get("__name__", "").startswith("vicinal."):
         raise failure
     raise RunError(
-        f"method, model and dataset do not go together: a step on {count} samples of "
+        f"method, model and dataset do not fit together: a step on {count} samples of "
         f"{loop.batches.split.shape} ends in {type(failure).__name__}: {said} "
         "(HYDRA_FULL_ERROR=1 shows where)"
     ) from failure
 
 
 def smallest_share(batches: Batches) -> int:
-    """How few samples a rank will be given at a time."""
+    """The fewest samples that a rank is given at a time."""
     sizes = batches.size(0), batches.size(len(batches) - 1)
     return min(size // ranks.world_size() or size for size in sizes)  # see ranks.shard
 
 
 def _failure(loop: Loop, count: int) -> Exception | None:
-    """The first error of the passes, on random samples and from generators of their own."""
+    """The first error of these passes, on random samples and with separate generators."""
     target, batches = loop.runtime.target, loop.batches
     twin = copy(loop)
     twin.model, twin.rng = deepcopy(loop.model).train(), Rng.seeded(0, ranks.rank(), target)
@@ -86,6 +99,6 @@ def _failure(loop: Loop, count: int) -> Exception | None:
                 given = batches.augment(x, y, twin.rng)
                 for _ in twin.terms(twin.runtime.layout(given[0]), given[1], rows):
                     pass
-    except Exception as error:  # networks raise what they like
+    except Exception as error:  # a network may raise anything
         return error
     return None
