@@ -147,12 +147,12 @@ def test_an_evaluation_sees_each_image_once(root: Path, three: WorkerPool) -> No
     assert found == Clean(batch_size=18)(Places(), of)
 
 
-def test_workers_end_with_their_team(root: Path) -> None:
+def test_workers_end_with_their_pool(root: Path) -> None:
     workers = WorkerPool(2)
     seen(split(root, workers), epoch=0)
-    processes = [workers._team.idle.get().process for _ in range(2)]
+    processes = [workers._processes.idle.get().process for _ in range(2)]
     assert [process.poll() for process in processes] == [None, None]
-    workers._team.close()
+    workers._processes.close()
     assert None not in [process.poll() for process in processes]
 
 
@@ -189,7 +189,7 @@ def test_a_corrupt_image_is_replaced_by_the_next_of_its_folder(
         assert y.tolist() == [1, 1, 2, 2]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(of.replaced) == 2
-    first = f"{damaged}/train/class1/01.JPEG is no readable image ("
+    first = f"{damaged}/train/class1/01.JPEG is not a readable image ("
     assert any(line.startswith(first) and "02.JPEG takes its place" in line for line in said)
 
 
@@ -223,8 +223,8 @@ def test_a_dead_worker_is_named(root: Path) -> None:
     workers = WorkerPool(2)
     batches = split(root, workers).batches([torch.arange(18)] * 200, (0, 0))
     next(batches)
-    process = workers._team.idle.get(timeout=60)
-    workers._team.idle.put(process)
+    process = workers._processes.idle.get(timeout=60)
+    workers._processes.idle.put(process)
     os.kill(process.process.pid, signal.SIGKILL)
     with pytest.raises(RunError) as found:
         list(batches)

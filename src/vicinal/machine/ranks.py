@@ -45,7 +45,7 @@ def join(device: str) -> None:
     if device == "cuda":
         torch.cuda.set_device(_local_gpu())
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    with _met():
+    with _lost_rank_errors():
         store, number, size = next(rendezvous("env://", timeout=TIMEOUT))
         place = PrefixStore(f"vicinal{_attempt()}", store)
         dist.init_process_group(backend, store=place, rank=number, world_size=size, timeout=TIMEOUT)
@@ -93,7 +93,7 @@ def broadcast_object(ask: Callable[[], Value]) -> Value:
     if world_size() == 1:
         return ask()
     found: list[Any] = [ask() if is_main() else None]
-    with _met():
+    with _lost_rank_errors():
         dist.broadcast_object_list(found)
     return found[0]
 
@@ -103,7 +103,7 @@ def all_gather_object(mine: Value) -> list[Value]:
     if world_size() == 1:
         return [mine]
     found: list[Any] = [None] * world_size()
-    with _met():
+    with _lost_rank_errors():
         dist.all_gather_object(found, mine)
     return found
 
@@ -111,18 +111,18 @@ def all_gather_object(mine: Value) -> list[Value]:
 def all_reduce_(values: Tensor) -> Tensor:
     """The sum over the ranks, in place and in the same bits on all of them."""
     if world_size() > 1:
-        with _met():
+        with _lost_rank_errors():
             dist.all_reduce(values)
     return values
 
 
 def all_reduce_async_(values: Tensor) -> Callable[[], None]:
     """Begin to sum over the ranks, in place; the sum is there once what this returns returns."""
-    with _met():
+    with _lost_rank_errors():
         work = dist.all_reduce(values, async_op=True)
 
     def arrive() -> None:
-        with _met():
+        with _lost_rank_errors():
             work.wait()
 
     return arrive
@@ -131,7 +131,7 @@ def all_reduce_async_(values: Tensor) -> Callable[[], None]:
 def all_gather(values: Shaped[Tensor, " k"]) -> Shaped[Tensor, "r k"]:
     """One row from each rank."""
     rows = values.new_empty(world_size() * len(values))
-    with _met():
+    with _lost_rank_errors():
         dist.all_gather_into_tensor(rows, values)
     return rows.view(world_size(), -1)
 
@@ -157,7 +157,7 @@ def broadcast_parameters(model: nn.Module) -> None:
     """The first rank's weights and buffers on all."""
     for values in [*model.parameters(), *model.buffers()] if world_size() > 1 else ():
         sent = values.contiguous()
-        with _met():
+        with _lost_rank_errors():
             dist.broadcast(sent, 0)
         values.copy_(sent)
 
@@ -183,7 +183,7 @@ def _attempt() -> str:
 
 
 @contextmanager
-def _met() -> Iterator[None]:
+def _lost_rank_errors() -> Iterator[None]:
     """Where ranks meet, a failure is another's: torch has RuntimeErrors for that."""
     try:
         yield

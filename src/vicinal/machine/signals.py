@@ -43,14 +43,14 @@ class Stop:
             launcher = self.previous.get(number)
             if not callable(launcher):
                 raise PreemptedError(signal.Signals(number).name)
-            _tell(launcher, number)
+            _call_launcher(launcher, number)
             try:
                 ranks.barrier()
             except ranks.LostRankError:  # the first rank's launcher ended it, for all
                 raise PreemptedError(signal.Signals(number).name) from None
 
 
-def _tell(launcher: Callable[[int, FrameType | None], object], number: int) -> None:
+def _call_launcher(launcher: Callable[[int, FrameType | None], object], number: int) -> None:
     """Where Slurm requeues a job it ends its processes: the one that asked it to may not return."""
     try:
         launcher(number, None)

@@ -39,10 +39,10 @@ def provenance(device: str) -> dict[str, Any]:
 
 @cache
 def _own_commit() -> dict[str, Any] | None:
-    return source_commit(Path(vicinal.__file__)) or told_commit(os.environ.get(COMMIT))
+    return source_commit(Path(vicinal.__file__)) or parsed_commit(os.environ.get(COMMIT))
 
 
-def told_commit(told: str | None) -> dict[str, Any] | None:
+def parsed_commit(told: str | None) -> dict[str, Any] | None:
     """The commit as `git describe --always --abbrev=40 --exclude='*' --dirty` prints it."""
     if not told:
         return None

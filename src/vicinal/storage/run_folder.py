@@ -101,7 +101,7 @@ class RunFolder:
     def save(self, training: Resumable) -> None:
         """A checkpoint now, unless the weights are spoilt."""
         training.check_weights()
-        self._hear_of_replaced()
+        self._gather_replaced()
         state = {
             "loop": training.state(),
             "history": self.history,
@@ -114,7 +114,7 @@ class RunFolder:
             self.checkpoints.save(training.epoch, training.steps_done, state)
         self._saved_at = monotonic()
 
-    def _hear_of_replaced(self) -> None:
+    def _gather_replaced(self) -> None:
         """What the other ranks met, which the first has not said yet."""
         for others in ranks.all_gather_object(dict(self.replaced)):
             for file in others.keys() - self.replaced.keys():
