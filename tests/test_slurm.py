@@ -159,7 +159,9 @@ def test_more_tasks_than_gpus_are_refused(
     environment.setenv("LOCAL_RANK", "1")
     if on_node is not None:
         environment.setenv("SLURM_GPUS_ON_NODE", on_node)
-    with pytest.raises(RunError, match="there are 1 GPUs on this node, too few for rank 1"):
+    with pytest.raises(
+        RunError, match=r"ranks per node must be at most its GPUs, 1, got local rank 1"
+    ):
         ranks._local_gpu()
 
 

@@ -62,7 +62,7 @@ def test_what_never_was_a_checkpoint_is_not_used_although_its_checksum_holds(
     name = f"epoch00001-step0000000001-{hashlib.sha256(content).hexdigest()[:16]}.pt"
     (tmp_path / name).write_bytes(content)
     assert checkpoints.load() == {"step": 1}
-    assert f"{name} is no checkpoint" in capsys.readouterr().err
+    assert f"{name} is not a checkpoint" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_the_disk_does_not_give_back_is_not_used(

@@ -143,7 +143,7 @@ def test_a_root_without_classes_says_what_it_lacks(tmp_path):
         load(tmp_path / "nowhere")
     for part in ("train", "test"):
         picture(tmp_path / "flat" / part / "0.png", 0)
-    with pytest.raises(RunError, match="flat/train must hold a folder for each class"):
+    with pytest.raises(RunError, match="flat/train must hold a folder per class"):
         load(tmp_path / "flat")
 
 

@@ -109,7 +109,7 @@ def test_a_flat_test_folder_is_told_what_it_lacks(root: Path) -> None:
         path.rename(root / "val" / f"{path.parent.name}{path.name}")
     for label in ("cat", "dog", "eel"):
         (root / "val" / label).rmdir()
-    with pytest.raises(RunError, match="val must hold a folder for each class, got 6 images and"):
+    with pytest.raises(RunError, match="val must hold a folder per class, got 6 images and"):
         load(root)
 
 
@@ -121,7 +121,7 @@ def test_missing_folders_are_named(root: Path) -> None:
 
 def test_classes_that_one_part_lacks_are_named(root: Path) -> None:
     (root / "val" / "fox").mkdir()
-    with pytest.raises(RunError, match="same classes in train and val.* fox"):
+    with pytest.raises(RunError, match=r"same classes in train and val.* fox"):
         load(root)
     (root / "train" / "fox").mkdir()
     with pytest.raises(RunError, match="train/fox must hold images"):

@@ -140,7 +140,7 @@ def test_a_package_that_is_not_here_has_no_version(monkeypatch: pytest.MonkeyPat
 
 
 def test_where_there_is_no_git_the_environment_tells_the_commit(tmp_path: Path):
-    source = Path(module.__file__).parent
+    source = Path(module.__file__).parents[1]
     shutil.copytree(source, tmp_path / "vicinal", ignore=shutil.ignore_patterns("__pycache__"))
     ask = "from vicinal.storage.provenance import provenance; print(provenance('cpu')['git'])"
     digits = "0123456789abcdef0123456789abcdef01234567"

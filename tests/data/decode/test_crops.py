@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torchvision import transforms
 from torchvision.transforms import functional
 
+from vicinal.data.decode import gpu as gpu_decoder
 from vicinal.data.decode.crops import CorruptError, Crop, render, rgb
 from vicinal.data.decode.gpu import GpuDecoder, cropped
 from vicinal.data.decode.pool import DecodeTask, InProcessDecoder
