@@ -34,13 +34,13 @@ REAL, FAKE = "#2f81f7", "#f0883e"
 
 @dataclass(frozen=True, kw_only=True)
 class Figure5:
-    """What the figure shows, and at what cost."""
+    """The settings of the figure."""
 
     steps: int = COLUMNS[-1]
     seeds: tuple[int, ...] = (0, 1, 2)
     strength: float = 0.2  # c of the code's mixup, α of the paper's
     device: str = "cpu"
-    runs: Path = Path("runs/figures")  # where what was trained is kept
+    runs: Path = Path("runs/figures")  # where trained runs are kept
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -70,7 +70,7 @@ class Figure5:
         return GanRun(data, game, 0.0 if game == "vanilla" else self.strength, seed)
 
     def _runs(self) -> list[GanRun]:
-        """Seed by seed, so that a figure of fewer seeds is done first."""
+        """All runs seed by seed, so that the runs of a smaller figure come first."""
         return [self._run(d, g, seed) for seed in self.seeds for d in MIXTURES for g in GAMES]
 
     def _numbers(self, found: dict[GanRun, Trained]) -> dict[str, Any]:

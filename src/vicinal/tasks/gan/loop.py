@@ -32,7 +32,7 @@ class Setup:
     noise: int = 2  # entries of z
     width: int = 512
     hidden_layers: int = 3
-    batch_size: int = 128  # of real points, and of fake ones
+    batch_size: int = 128  # of real points, and as many fake ones
     discriminator_steps: int = 5  # per step of the generator
     lr: float = 1e-3
 
@@ -80,7 +80,7 @@ class GanLoop:
         self.snapshots[self.steps_done] = self.generated(noise)
 
     def generated(self, noise: Float[Tensor, "n d"]) -> Points:
-        """The points of some noise, on the CPU."""
+        """Generate points from noise; on the CPU."""
         device = self.rng.device.device
         with torch.no_grad():
             points = self.generator(noise.to(device)).cpu()
@@ -89,7 +89,7 @@ class GanLoop:
         return points
 
     def noise(self, count: int, rng: Rng) -> Float[Tensor, "n d"]:
-        """Standard normal; drawn on the CPU, so that it is equal on every device."""
+        """Draw standard normal noise on the CPU, equal for every device."""
         return torch.randn((count, self.setup.noise), generator=rng.cpu)
 
     def state(self) -> dict[str, Any]:
