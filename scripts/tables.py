@@ -1,10 +1,12 @@
-"""Rebuild results/tables from the records in results/runs; where asked, the report and a README."""
+"""Rebuild results/tables from the records in results/runs, and the report or a README if asked."""
 
 import argparse
 import inspect
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vicinal.errors import RunError
 from vicinal.report import figures
@@ -12,66 +14,77 @@ from vicinal.report.page import page as report
 from vicinal.storage import records
 from vicinal.tables import runs, table, verdicts
 from vicinal.tables.counts import coverage, overview, summary
-from vicinal.tables.joined import Joined, Records
 from vicinal.tables.markdown import page
+from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.spreads import Spreads
 
 
 def main() -> None:
     """Write what was asked for; print the overview."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--report", action="store_true", help="and RESULTS/report, one page of all")
-    parser.add_argument("--readme", type=Path, help="rewrite the generated parts of this file too")
-    parser.add_argument(
-        "--against", type=Path, help="say how these results differ from others, such as results"
-    )
-    parser.add_argument(
-        "--coverage", action="store_true", help="only print what the papers' tables ask for"
-    )
-    arguments = parser.parse_args()
+    arguments = parse()
     tables = table.load_all()
-    covered = coverage(tables)
     if arguments.coverage:
-        print(covered, end="")
+        print(coverage(tables), end="")
         return
     try:
         found = records.load(arguments.results / "runs")
         others = records.load(arguments.against / "runs") if arguments.against else []
     except RunError as error:
         sys.exit(f"tables.py: {error}")
-    by_cell = Records(found, Spreads(tables))
-    every = [Joined.of(each, by_cell) for each in tables]
-    rules, by_run = inspect.getdoc(verdicts) or "", runs.by_run(found)
-    pages = {f"tables/{joined.table.name}.md": page(joined) for joined in every}
-    pages["tables/summary.md"] = summary(every, rules)
-    pages["tables/runs.md"] = f"Test accuracy in percent.\n\n{by_run}"
-    if arguments.report:
-        drawn = figures.load(arguments.results / "figures")
-        pages["report/index.html"] = report(every, found, rules, drawn)
-    for name, text in pages.items():
+    index = RecordIndex(found, Spreads(tables))
+    results = [TableResults.of(each, index) for each in tables]
+    for name, text in pages(results, found, arguments.results, arguments.report).items():
         target = arguments.results / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-    print(overview(every), by_run, sep="\n", end="")
+    print(overview(results), runs.by_run(found), sep="\n", end="")
     if arguments.against:
-        print(runs.against(found, others))
+        print(runs.agreement(found, others))
     if arguments.readme:
+        unlisted = runs.by_run(runs.unlisted_runs(results, found))
+        parts = {"verdicts": overview(results), "coverage": coverage(tables), "results": unlisted}
         text = arguments.readme.read_text()
-        loose = runs.by_run(runs.of_no_table(every, found))
-        parts = {"verdicts": overview(every), "coverage": covered, "results": loose}
         for key, part in parts.items():
             text = fill(text, key, part)
         arguments.readme.write_text(text)
 
 
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--report", action="store_true", help="write RESULTS/report too, one page")
+    parser.add_argument("--readme", type=Path, help="rewrite the generated parts of this file too")
+    parser.add_argument(
+        "--against", type=Path, help="compare with the runs of another folder, such as results"
+    )
+    parser.add_argument(
+        "--coverage", action="store_true", help="only print how many numbers the tables ask for"
+    )
+    return parser.parse_args()
+
+
+def pages(
+    results: Sequence[TableResults], found: Sequence[Any], folder: Path, with_report: bool
+) -> dict[str, str]:
+    """The text of each file, by its path in the results folder."""
+    rules = inspect.getdoc(verdicts) or ""
+    texts = {f"tables/{each.table.name}.md": page(each) for each in results}
+    texts["tables/summary.md"] = summary(results, rules)
+    texts["tables/runs.md"] = f"Test accuracy in percent.\n\n{runs.by_run(found)}"
+    if with_report:
+        drawn = figures.load(folder / "figures")
+        texts["report/index.html"] = report(results, found, rules, drawn)
+    return texts
+
+
 def fill(text: str, key: str, part: str) -> str:
-    """Replace what stands between the markers of one generated part."""
+    """Replace the text between the markers of one generated part."""
     begin, end = f"<!-- {key}: generated by scripts/tables.py -->\n", f"<!-- end of {key} -->"
-    whole = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if not whole.search(text):
-        raise SystemExit(f"tables.py: the file has no part {begin.strip()}")
-    return whole.sub(lambda _: f"{begin}\n{part}\n{end}", text)
+    marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if not marked.search(text):
+        raise SystemExit(f"tables.py: the README must have a part {begin.strip()}")
+    return marked.sub(lambda _: f"{begin}\n{part}\n{end}", text)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+from vicinal.tables.joined import Joined
+
 from vicinal.report.figures import Figure
 from vicinal.report.page import page
 from vicinal.report.papers import paper
@@ -12,7 +14,6 @@ from vicinal.report.render import render
 from vicinal.report.section import section
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
-from vicinal.tables.joined import Joined
 from vicinal.tables.outcome import Outcome
 from vicinal.tables.plan import Planned
 from vicinal.tables.table import Table

@@ -1,6 +1,7 @@
 """The GPU bench: its clock, its floors, and all of it once, small, on a CPU."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,12 +13,17 @@ from typing import Any
 import pytest
 import torch
 from benches import judging, pictures, racing, timm_script
+from benches.drawn import names
 from benches.floors import Work, work
+from benches.gpu import one_of_each_paper
 from benches.racing import Contender, Effort, race
 from torch import nn
+from wording import says
+
+from vicinal.cli.configs import CONFIGS
 
 pytestmark = pytest.mark.xdist_group("rehearsal of the GPU bench")  # once, not per worker
-SCRIPT = Path(__file__).parents[1] / "scripts" / "bench_gpu.py"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
 FOREVER = Effort(rounds=3, window=10.0, warmup=2, deadline=float("inf"))
 WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"
 
@@ -26,12 +32,19 @@ WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("bench")
     words = ["--rehearse", "--methods", WRONG, "mixup", "--variants", VARIANT, "--out", str(out)]
-    command = [sys.executable, str(SCRIPT), *words]
+    words += ["--budget", "3000"]  # for a busy machine
+    command = [sys.executable, str(SCRIPT), "gpu", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (path,) = out.iterdir()
     assert path.name.startswith("rehearsal-")
     return json.loads(path.read_text()) | {"printed": done.stdout}
+
+
+def test_each_paper_with_tables_has_a_method_among_the_first() -> None:
+    first = one_of_each_paper(names("method"))
+    papers = sorted(path.name for path in (CONFIGS / "table").iterdir() if path.is_dir())
+    assert sorted(paper for name in first for paper in papers if name.startswith(paper)) == papers
 
 
 def test_every_contender_has_a_number_or_a_reason(rehearsed: dict[str, Any]) -> None:
@@ -200,4 +213,5 @@ def test_timms_script_is_run_on_a_folder_of_images_and_its_failure_recorded(
     failed = {"error": "train.py: no such option: --amp"}
     assert timm_script.measured(script, "resnet50", setting, 60) == failed
     script.write_text("import time; time.sleep(60)")
-    assert "still running" in timm_script.measured(script, "resnet50", setting, 0.5)["error"]
+    error = timm_script.measured(script, "resnet50", setting, 0.5)["error"]
+    assert re.search(says("running"), error)

@@ -21,7 +21,8 @@ LAYERS = (  # from the top; a room imports from lower layers alone
     ("vicinities", "attacks"),
     ("images", "surgery", "losses", "schedules"),
     ("storage",),
-    ("cli", "machine", "models", "optim", "loggers"),
+    ("cli",),
+    ("machine", "models", "optim", "loggers"),
     ("contracts",),
     ("draws", "errors"),
 )

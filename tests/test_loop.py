@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from wording import says
 
 from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
 from vicinal.data.batches import Batches
@@ -38,6 +39,7 @@ def loop(
     optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
     model: nn.Module | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Loop:
     schedule = schedule or Schedule(epochs=4, batch_size=16, curve=Step((0.5,)))
     return Loop(
@@ -46,7 +48,7 @@ def loop(
         Batches(split(), 3, schedule.batch_size, Identity(), seed=0),
         optimizer=optimizer or Sgd(lr=0.1),
         schedule=schedule,
-        runtime=Runtime(device="cpu"),
+        runtime=Runtime(device="cpu", precision=precision),
         rng=Rng.seeded(0),
     )
 
@@ -121,7 +123,8 @@ def test_the_average_is_exponential_and_is_what_is_evaluated() -> None:
     torch.testing.assert_close(trained.network[1].weight, average)
     assert torch.equal(trained.network[2].running_mean, trained.model[2].running_mean)
     assert trained.network is not trained.model
-    assert loop().network is not None
+    alone = loop()
+    assert alone.network is alone.model
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ class Breaks(Method):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
     with pytest.raises(
-        LossNotFiniteError, match=r"loss was not finite at step 6 \(epoch 2, seed 0"
+        LossNotFiniteError,
+        match=says("loss ... finite ... step 6 ... epoch 2 ... seed 0 ... optimizer.lr"),
     ):
         finish(loop(Breaks(6, [])))
 
@@ -150,7 +154,7 @@ def test_spoilt_weights_do_not_become_a_checkpoint() -> None:
     trained.check_weights()
     with torch.no_grad():
         trained.model[1].weight[0, 0] = torch.nan
-    with pytest.raises(LossNotFiniteError, match=r"weights were not finite at step 1"):
+    with pytest.raises(LossNotFiniteError, match=says("weights ... finite ... step 1")):
         trained.check_weights()
 
 
@@ -224,3 +228,29 @@ def test_a_method_gets_the_places_and_the_unlabelled_images_it_wants() -> None:
     first_epoch = torch.cat([rows for rows, _ in curious.method.seen[:4]])
     assert torch.equal(first_epoch.sort().values, torch.arange(50))
     assert all(torch.equal(x, torch.ones(len(rows), 1, 4, 4)) for rows, x in curious.method.seen)
+
+
+@dataclass(frozen=True)
+class Watches(Method):
+    """ERM's loss, in two terms; sees what the network computes in."""
+
+    seen: list[torch.dtype]
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        for _ in range(2):
+            logits = model(x)
+            self.seen.append(logits.dtype)
+            yield F.cross_entropy(logits.float(), y) / 2
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_every_term_is_computed_in_the_runs_precision(
+    precision: Literal["fp32", "bf16"], dtype: torch.dtype
+) -> None:
+    watches = Watches([])
+    trained = loop(watches, precision=precision)
+    next(trained.steps())
+    assert watches.seen == [dtype, dtype]
+    assert all(parameter.dtype == torch.float32 for parameter in trained.model.parameters())

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from wording import says
 
 from vicinal.optim import Adam, AdamW, Sgd
 from vicinal.surgery.dubin import DuBN, HalfInstance
@@ -109,10 +110,10 @@ def test_frozen_parameters_are_not_handed_over() -> None:
     ],
 )
 def test_values_out_of_range_are_refused(key: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"^{key} must be .*{value}"):
+    with pytest.raises(ValueError, match=says(f"^{key} ... {value}")):
         Sgd(**{"lr": 0.1, key: value})
 
 
 def test_nesterov_needs_momentum() -> None:
-    with pytest.raises(ValueError, match=r"^nesterov must be false without momentum"):
+    with pytest.raises(ValueError, match=says("^nesterov ... false ... momentum")):
         Sgd(lr=0.1, momentum=0.0, nesterov=True)

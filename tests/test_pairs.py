@@ -1,50 +1,44 @@
 """Pairs that no paper lists: they work because methods hold vicinities."""
 
-import json
-from pathlib import Path
-
 import pytest
+import yaml
 
-from vicinal.cli.configs import build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.run import Run
-
-PAIRS = {
-    "patchup_hard": "cutout",
-    "patchup_soft": "mixup",
-    "manifold_mixup": "gauss",
-    "gradaug": "cutout",
-    "gradaug_depth": "mixup",
-    "augmix": "gauss",
-    "augmax": "cutmix",
-    "maxup_cutout": "auto_augment",
-    "maxup_mixup": "augmix",
-    "dropblock": "cutmix",
-    "stochastic_depth": "mixup",
-    "puzzlemix": "cutout",
-    "pgdat": "mixup",
-}
-LENGTHS = {"cutout": ["method.vicinity.length=3"]}
-
+from vicinal.storage import records
 
 SMALL = (
-    "dataset=digits dataset.size=8 dataset.train_per_class=8 model=wrn10_2 schedule.epochs=3 "
-    "schedule.batch_size=16 runtime=cpu runtime.threads=1"
+    "dataset=digits dataset.size=8 dataset.train_per_class=8 dataset.unlabelled=true "
+    "model=wrn10_2 schedule.epochs=3 schedule.batch_size=16 runtime=cpu"
 ).split()
+VICINITY = "vicinity@method.vicinity"
 
 
-@pytest.mark.parametrize(("method", "vicinity"), PAIRS.items())
-def test_a_pair_trains_and_is_another_run(method: str, vicinity: str, tmp_path: Path) -> None:
-    swap = [f"vicinity@method.vicinity={vicinity}", *LENGTHS.get(vicinity, [])]
-    losses, ids = [], []
-    for name, overrides in (("alone", []), ("pair", swap)):
-        out = tmp_path / name
-        config = compose(*SMALL, f"method={method}", *overrides, f"out={out}", f"results={out}/r")
+def pairs() -> list[tuple[str, str]]:
+    """One method of each class that holds a vicinity, and a vicinity that it does not come with."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted((CONFIGS / "method").glob("*.yaml")):
+        config = yaml.safe_load(path.read_text())
+        held = {key: value for part in config.get("defaults", ()) for key, value in part.items()}
+        if own := held.get("/vicinity@vicinity"):
+            other = "gauss" if own == "mixup" else "mixup"
+            found.setdefault(config["_target_"], (path.stem, other))
+    return list(found.values())
+
+
+@pytest.mark.parametrize(("method", "vicinity"), pairs())
+def test_a_pair_trains_and_is_another_run(method: str, vicinity: str) -> None:
+    histories, names = [], set()
+    for swap in ([], [f"{VICINITY}={vicinity}"]):
+        config = compose(*SMALL, f"method={method}", *swap)
+        names.add(records.name(resolved(config), "digits", {"model": "wrn10_2", "method": method}))
         run: Run = build(config)
-        run.execute(resolved(config), {"model": "wrn10_2", "method": method})
-        (path,) = out.rglob("record.json")
-        record = json.loads(path.read_text())
-        losses.append(record["curves"]["train_loss"])
-        ids.append(record["id"])
-    assert ids[0] != ids[1]
-    assert losses[0] != losses[1]
-    assert losses[1][-1] < losses[1][0]
+        loop = run.loop(run.dataset.load())
+        histories.append([])
+        while loop.epoch < loop.schedule.epochs:
+            for _ in loop.steps():
+                pass
+            histories[-1].append(loop.close_epoch()["train_loss"])
+    assert len(names) == 2
+    assert histories[0] != histories[1]
+    assert histories[1][-1] < histories[1][0]

@@ -9,8 +9,8 @@ from torch import nn
 from vicinal.storage import records
 from vicinal.tables import runs, table
 from vicinal.tables.counts import coverage, overview
-from vicinal.tables.joined import Joined, Records
 from vicinal.tables.markdown import page
+from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.spreads import Spreads
 
 ROOT = Path(__file__).parents[1]
@@ -31,9 +31,9 @@ def test_the_example_trains_in_somebody_elses_loop() -> None:
 def test_the_results_are_those_of_the_records() -> None:
     found = records.load(ROOT / "results" / "runs")
     tables = table.load_all()
-    by_run, by_cell = runs.by_run(found), Records(found, Spreads(tables))
-    every = [Joined.of(each, by_cell) for each in tables]
-    assert f"\n{runs.by_run(runs.of_no_table(every, found))}\n" in README
+    by_run, by_cell = runs.by_run(found), RecordIndex(found, Spreads(tables))
+    every = [TableResults.of(each, by_cell) for each in tables]
+    assert f"\n{runs.by_run(runs.unlisted_runs(every, found))}\n" in README
     assert by_run in (ROOT / "results" / "tables" / "runs.md").read_text()
     assert f"\n{overview(every)}\n" in README
     for joined in every:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from wording import says
 
 from vicinal.cli.configs import CONFIGS, build, compose, resolved
 from vicinal.errors import RunError
-from vicinal.loop import Loop
+from vicinal.loop import Loop, LossNotFiniteError
 from vicinal.run import Run
 from vicinal.storage import weights
 from vicinal.storage.checkpoints import Checkpoints
@@ -125,7 +126,8 @@ def test_a_record_says_what_was_run_on_what_and_what_came_out(tmp_path: Path) ->
     record = execute(tmp_path, "method=mixup", "seed=3")
     assert record["seed"] == record["config"]["seed"] == 3
     assert record["config"]["method"]["vicinity"]["alpha"] == 1.0
-    assert record["data"]["samples"] == {"train": 60, "valid": 20, "test": 360, "unlabelled": 1357}
+    rest = 1797 - 360 - 60 - 20  # of all digits
+    assert record["data"]["samples"] == {"train": 60, "valid": 20, "test": 360, "unlabelled": rest}
     assert record["data"]["canonical"] is True
     assert set(record["metrics"]) == {"last", "median10", "best_test", "best_valid"}
     assert set(record["metrics"]["last"]) == {"top1", "top5", "nll", "ece"}
@@ -133,7 +135,10 @@ def test_a_record_says_what_was_run_on_what_and_what_came_out(tmp_path: Path) ->
     (session,) = record["sessions"]
     assert session["device"]["type"] == "cpu"
     assert session["versions"]["torch"] == torch.__version__
-    assert record["parameters"] == 303_706
+    run: Run = build(compose(*SMALL))
+    assert record["parameters"] == sum(
+        p.numel() for p in run.build(run.dataset.load()).parameters()
+    )
     copy = tmp_path / "results" / "runs" / f"{record['name']}-seed3.json"
     assert json.loads(copy.read_text()) == record
     (history,) = tmp_path.rglob("history.jsonl")
@@ -147,7 +152,7 @@ def test_a_finished_run_says_so_and_changes_nothing(
     files = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p.name != "lock"}
     capsys.readouterr()
     assert execute(tmp_path) == record
-    assert "finished already" in capsys.readouterr().out
+    assert "finished" in capsys.readouterr().out
     assert all(path.read_bytes() == content for path, content in files.items())
     # The copy among the results comes back if it was lost.
     copy = tmp_path / "results" / "runs" / f"{record['name']}-seed0.json"
@@ -248,8 +253,8 @@ def test_kept_weights_that_are_not_the_records_are_refused(damage: str, tmp_path
     if damage == "gone":
         file.unlink()
     reading = "best_valid" if damage == "not kept" else "best_test"
-    says = {"flipped": "damaged", "gone": "missing", "not kept": r"kept: best_test, last\)"}
-    with pytest.raises(RunError, match=says[damage]):
+    told = {"flipped": "damaged", "gone": "missing", "not kept": "best_test, last"}
+    with pytest.raises(RunError, match=says(f"{reading} ... {told[damage]}")):
         weights.read(path.parent, record, reading)
     weights.read(path.parent, record, "last")
 
@@ -258,6 +263,16 @@ def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
     first = execute(tmp_path / "a", "method=cutmix")
     assert without_time(execute(tmp_path / "b", "method=cutmix")) == without_time(first)
     assert without_time(execute(tmp_path / "c", "method=cutmix", "seed=1")) != without_time(first)
+
+
+def test_the_first_weights_follow_from_the_seed() -> None:
+    def weights_of(seed: int) -> torch.Tensor:
+        run: Run = build(compose(*SMALL, f"seed={seed}"))
+        return torch.cat([p.flatten() for p in run.build(run.dataset.load()).parameters()])
+
+    first, again, other = map(weights_of, (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def saved(folder: Path, name: str) -> list[str]:
@@ -272,19 +287,19 @@ def saved(folder: Path, name: str) -> list[str]:
 def test_a_finished_run_is_not_taken_for_one_on_other_data(tmp_path: Path) -> None:
     one, another = saved(tmp_path, "one"), saved(tmp_path, "another")
     record = execute(tmp_path / "out", *one)
-    with pytest.raises(RunError, match=r"is of other data .* dataset\.name=NAME"):
+    with pytest.raises(RunError, match=says("record ... data ... seed 0 ... dataset.name=NAME")):
         execute(tmp_path / "out", *another)
     elsewhere = f"out={tmp_path}/elsewhere", f"results={tmp_path}/out/results"
     config = compose(*_small(("dataset=npz",)), *another, *elsewhere)
     run: Run = build(config)  # nor may its published record be overwritten
-    with pytest.raises(RunError, match="is of other data"):
+    with pytest.raises(RunError, match=says("data ... dataset.name=NAME")):
         run.execute(resolved(config), {"model": "wrn10_2", "method": "some"})
     assert execute(tmp_path / "out", *one) == record
 
 
 def test_a_finished_run_is_not_taken_for_one_that_was_measured_otherwise(tmp_path: Path) -> None:
     record = execute(tmp_path)
-    with pytest.raises(RunError, match=r"^evaluation\.bins was 15 .* got 3; scripts/evaluate"):
+    with pytest.raises(RunError, match=says("^evaluation.bins ... 15 ... 3 ... scripts/evaluate")):
         execute(tmp_path, "evaluation.bins=3")
     assert execute(tmp_path, "evaluation.batch_size=100") == record
 
@@ -300,25 +315,42 @@ def test_a_run_does_not_continue_on_other_data(
         patch.setattr(RunFolder, "save_if_due", die)
         with pytest.raises(KilledError):
             execute(tmp_path, *saved(tmp_path, "one"))
-    with pytest.raises(RunError, match=r"was begun on other data"):
+    with pytest.raises(RunError, match=says("seed0 ... data ... fingerprint")):
         execute(tmp_path, *saved(tmp_path, "another"))
     (folder,) = tmp_path.rglob("checkpoints")
     state = Checkpoints(folder).load()
     assert state is not None
     Checkpoints(folder).save(9, 9, {key: part for key, part in state.items() if key != "best"})
-    with pytest.raises(RunError, match=r"was begun by a version that kept no weights"):
+    with pytest.raises(RunError, match=says("seed0 ... version ... weights ... best")):
         execute(tmp_path, *saved(tmp_path, "one"))
     Checkpoints(folder).paths()[0].unlink()
     execute(tmp_path, *saved(tmp_path, "one"))
 
 
 def test_a_loss_that_explodes_names_step_seed_and_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not finite at step \d+ .*seed 0.*checkpoint: .*\.pt|none"):
+    with pytest.raises(RunError, match=r"finite.* step \d+ .*seed 0.*checkpoint: (/.*\.pt|none)$"):
         execute(tmp_path, "optimizer.lr=1e20", "schedule.epochs=5")
 
 
+def test_the_failure_of_an_attempt_is_published_until_another_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(self: Loop) -> None:
+        raise LossNotFiniteError("the loss was not finite")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "check", diverge)
+        with pytest.raises(RunError):
+            execute(tmp_path)
+    (copy,) = (tmp_path / "results").rglob("*.json")
+    assert "not finite" in json.loads(copy.read_text())["failed"]
+    record = execute(tmp_path)
+    assert json.loads(copy.read_text()) == record
+    assert "failed" not in record
+
+
 def test_a_network_that_does_not_take_the_images_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^model does not take inputs of \(3, 8, 8\)"):
+    with pytest.raises(ValueError, match=says("^model ... (3, 8, 8)")):
         execute(tmp_path, "model=timm", "model.name=vit_tiny_patch16_224")
 
 

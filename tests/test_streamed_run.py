@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import photos
 import pytest
 import torch
+from wording import says
 
 from vicinal.cli.configs import build, compose, resolved
 from vicinal.errors import RunError
@@ -98,7 +100,7 @@ def test_replaced_images_are_counted_over_all_sessions(
 
 
 def test_a_method_that_needs_all_samples_says_so(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="method needs all training samples in memory"):
+    with pytest.raises(ValueError, match=says("^method ... memory ... streamed")):
         execute(root, tmp_path, "method=knn_mixup", "runtime.workers=0")
 
 
@@ -130,7 +132,7 @@ def test_a_run_whose_worker_is_killed_ends_in_one_line(root: Path, tmp_path: Pat
     _, errors = job.communicate(timeout=120)
     assert job.returncode == 1
     (said,) = errors.strip().splitlines()
-    assert said.startswith(f"vicinal: decoding worker {children[0]} died of SIGKILL")
+    assert re.search(says(f"^vicinal: ... worker {children[0]} ... SIGKILL"), said)
     for worker in children:
         assert not Path(f"/proc/{worker}").exists()
 
@@ -161,14 +163,14 @@ def _alive(process: str) -> bool:
 @pytest.mark.parametrize(
     ("setting", "rule"),
     [
-        ("runtime.decode=gpu", "runtime.decode must be cpu where there is no CUDA device, got gpu"),
-        ("runtime.workers=-1", "runtime.workers must be at least 0, got -1"),
-        ("dataset.resize=8", "dataset.resize must be at least size"),
+        ("runtime.decode=gpu", "runtime.decode ... cpu ... CUDA ... gpu"),
+        ("runtime.workers=-1", "runtime.workers ... 0 ... -1"),
+        ("dataset.resize=8", "dataset.resize ... size ... 16 ... 8"),
     ],
 )
 def test_what_cannot_be_decoded_is_refused_at_once(root: Path, setting: str, rule: str) -> None:
     config = compose(*SMALL, f"dataset.root={root}", setting)
-    with pytest.raises(ValueError, match=rule.replace(".", r"\.")):
+    with pytest.raises(ValueError, match=says(rule)):
         build(config)
 
 
@@ -185,5 +187,5 @@ def test_a_corrupt_image_stops_a_run_in_one_line(tmp_path: Path) -> None:
     path = photos.damage(root / "val" / "class0" / "01.JPEG")
     with pytest.raises(RunError) as found:
         execute(root, tmp_path / "out", "runtime.workers=1", "schedule.epochs=1")
-    assert str(found.value).startswith(f"{path} must be a readable image, got: ")
+    assert re.search(says(f"^{path} ... image"), str(found.value))
     assert "\n" not in str(found.value)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import test_configs
 from test_configs import write_configs
+from wording import says
 
 from vicinal.cli.configs import CONFIGS
 from vicinal.errors import RunError
@@ -100,55 +102,35 @@ def test_a_setting_of_all_methods_swept_is_one_choice(command: Command, executed
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("words", "parts"),
     [
-        ("seed=abc", "seed must be an integer, got 'abc'"),
+        ("seed=abc", "seed ... integer ... 'abc'"),
         ("method.copies=0", "method.copies must be at least 1, got 0 (it keeps the worst)"),
-        (
-            "method=maxup_mxiup",
-            "method=maxup_mxiup is not known; did you mean maxup_mixup? "
-            "(known: erm, maxup_cutout, maxup_mixup)",
-        ),
-        (
-            "method.copeis=3",
-            "method.copeis is not a setting of test_configs.MaxUp; did you mean method.copies? "
-            "(settings: chunk, copies, vicinity)",
-        ),
-        ("seed", "seed has no value; settings are written key=value"),
-        ("--seed 1", "--seed is not an option; settings are written key=value (see --help)"),
-        (
-            "--cfg jbo",
-            "argument --cfg/-c: invalid choice: 'jbo' (choose from 'job', 'hydra', 'all')",
-        ),
-        ("--config-dir /nowhere", "Additional config directory '/nowhere' not found"),
-        (
-            "--config-name nothing",
-            "Cannot find primary config 'nothing'. Check that it's in your config search path.",
-        ),
-        ("-sc install=bahs", "No completion plugin for 'bahs' found, available : bash fish zsh"),
-        ("seed=abc --", "seed must be an integer, got 'abc'"),
-        ("--resolve", "The --resolve flag can only be used in conjunction with --cfg or --help"),
-        (
-            "-m seed=0,1 method=ermm",
-            "method=ermm is not known; did you mean erm? (known: erm, maxup_cutout, maxup_mixup)",
-        ),
+        ("method=maxup_mxiup", "method=maxup_mxiup ... maxup_mixup? ... erm, maxup_cutout"),
+        ("method.copeis=3", "method.copeis ... test_configs.MaxUp ... method.copies? ... chunk"),
+        ("seed", "seed ... key=value"),
+        ("--seed 1", "--seed ... key=value ... --help"),
+        ("--cfg jbo", "--cfg/-c ... 'jbo' ... 'job', 'hydra', 'all'"),
+        ("--config-dir /nowhere", "'/nowhere' ... not found"),
+        ("--config-name nothing", "'nothing'"),
+        ("-sc install=bahs", "'bahs' ... bash fish zsh"),
+        ("seed=abc --", "seed ... integer ... 'abc'"),
+        ("--resolve", "--resolve ... --cfg"),
+        ("-m seed=0,1 method=ermm", "method=ermm ... erm? ... erm, maxup_cutout, maxup_mixup"),
         (
             "-m method=maxup_cutout,maxup_cutout method.vicinity.fill=[1,2,3]",
-            "method.vicinity.fill=[1,2,3]: -m tries it on the defaults before it sweeps, and they "
-            "lack method.vicinity.fill; write 'method.vicinity.fill=choice([1,2,3])', quoted",
+            "method.vicinity.fill=[1,2,3] ... 'method.vicinity.fill=choice([1,2,3])'",
         ),
-        ("--help seed.x=1", "seed.x is not a setting: seed is 0"),
-        (
-            "--cfg job lr=1",
-            "lr is not a setting (settings: dataset, method, model, out, results, seed)",
-        ),
+        ("--help seed.x=1", "seed.x ... 0"),
+        ("--cfg job lr=1", "lr ... dataset, method, model, out, results, seed"),
     ],
 )
 def test_a_mistake_ends_in_one_line(
-    command: Command, capsys: pytest.CaptureFixture[str], words: str, line: str
+    command: Command, capsys: pytest.CaptureFixture[str], words: str, parts: str
 ) -> None:
     assert command(*words.split()) == 1
-    assert capsys.readouterr().err == f"vicinal: {line}\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(says(f"^vicinal: ... {parts}"), line), line
     assert "HYDRA_FULL_ERROR" not in os.environ
 
 
@@ -216,7 +198,7 @@ def test_a_failed_job_fails_the_sweep_after_the_others_ran(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"vicinal: {said}"
     job = "method=maxup_mixup method.copies=0"
-    assert lines[-1] == f"vicinal: failed in the job {job}: {said}"
+    assert re.search(says(f"^vicinal: ... {job} ... {said}"), lines[-1])
     assert not any(line.startswith("Traceback") for line in lines)
 
 
@@ -229,7 +211,7 @@ def test_a_method_in_a_folder_of_ones_own_is_found(
     assert command("--config-dir", str(tmp_path / "mine"), "method=mine") == 0
     assert executed[0][1]["method"] == "mine"
     assert command("--config-dir", str(tmp_path / "mine"), "method=mnie") == 1
-    assert "did you mean mine?" in capsys.readouterr().err
+    assert re.search(says("mnie ... mine?"), capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -281,9 +263,8 @@ def test_the_script_the_module_and_the_console_script_are_one() -> None:
     for start in ([python, f"{REPO}/train.py"], [python, "-m", "vicinal.train"], [installed]):
         told = shell(*start, "method=maxup_cutmx")
         assert told.returncode == 1
-        assert told.stderr.startswith(
-            "vicinal: method=maxup_cutmx is not known; did you mean maxup_cutmix? (known: "
-        )
+        said = says("^vicinal: ... method=maxup_cutmx ... maxup_cutmix?")
+        assert re.search(said, told.stderr), told.stderr
 
 
 def test_help_is_ours_and_needs_no_torch() -> None:

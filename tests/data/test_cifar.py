@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from wording import says
 
 from vicinal.data import cifar
 from vicinal.data.download import RemoteFile
@@ -77,13 +78,13 @@ def test_what_torchvision_extracted_is_read_if_its_bytes_are_right(tmp_path, mon
     folder.mkdir()
     for name, data in batches().items():
         (folder / name).write_bytes(data)
-    with pytest.raises(RunError, match="data_batch_1 must have the MD5 c99cafc152244af7"):
+    with pytest.raises(RunError, match=says("data_batch_1 ... c99cafc152244af753f735de768cd75f")):
         cifar.cifar10(tmp_path)
     sums = {name: hashlib.md5(data).hexdigest() for name, data in batches().items()}
     monkeypatch.setattr(cifar, "CIFAR10_MD5", sums)
     assert len(cifar.cifar10(tmp_path)[0]) == 20
     (folder / "test_batch").unlink()
-    with pytest.raises(RunError, match="must hold test_batch"):
+    with pytest.raises(RunError, match=says("cifar-10-batches-py ... test_batch")):
         cifar.cifar10(tmp_path)
 
 
@@ -102,7 +103,7 @@ def test_a_missing_batch_is_named(tmp_path, monkeypatch):
     members = {f"cifar-10-batches-py/{name}": data for name, data in batches().items()}
     del members["cifar-10-batches-py/data_batch_3"]
     monkeypatch.setattr(cifar, "CIFAR10", archive(tmp_path / "cifar.tar.gz", members))
-    with pytest.raises(RunError, match="must hold cifar-10-batches-py/data_batch_3"):
+    with pytest.raises(RunError, match=says("cifar.tar.gz ... cifar-10-batches-py/data_batch_3")):
         cifar.cifar10(tmp_path)
 
 
@@ -125,7 +126,8 @@ def test_a_malicious_pickle_executes_nothing(tmp_path, protocol):
         Evil(np.save, str(mark), np.zeros(2)),
     ]
     for call in calls:
-        with pytest.raises(RunError, match="must be a pickle of arrays, got: it wants"):
+        name = rf"\w+\.{call.call[0].__name__}\b"
+        with pytest.raises(RunError, match=rf"^batch .*pickle.* {name}"):
             cifar.unpickle(pickle.dumps({"data": call}, protocol), "batch")
     assert list(tmp_path.iterdir()) == []
 
@@ -140,5 +142,5 @@ def test_arrays_pickled_by_this_numpy_are_read(protocol):
 def test_damaged_bytes_are_one_error():
     data = batches()["test_batch"]
     for cut in range(0, 200, 7):
-        with pytest.raises(RunError, match="batch must be a pickle of arrays"):
+        with pytest.raises(RunError, match=says("^batch ... pickle")):
             cifar.unpickle(data[:cut], "batch")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wording import says
 
 from vicinal.data import download
 from vicinal.data.download import DownloadError, RemoteFile, fetch
@@ -74,7 +75,7 @@ def test_wrong_bytes_fall_to_the_next_source(web, tmp_path):
 
 def test_wrong_bytes_alone_leave_nothing_to_open(web, tmp_path):
     web.files["/bad"] = CONTENT[:-1] + b"!"
-    with pytest.raises(DownloadError, match="sha256 is"):
+    with pytest.raises(DownloadError, match=says("sha256")):
         fetch(remote(f"{web.url}/bad"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from wording import says
 
 from vicinal.data.digits import digits
 from vicinal.data.images import Images, channel_statistics, check, resized
@@ -122,56 +123,56 @@ def test_the_augmentation_is_crop_and_flip_or_nothing():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"source": None}, "arrays must be an .npz file, got null"),
-        ({"arrays": "nowhere.npz"}, "arrays must be an existing .npz file, got nowhere.npz"),
-        ({"name": "a/b"}, "name must be the name of a folder, got 'a/b'"),
-        ({"name": "", "root": "."}, "name must be the name of a folder, got ''"),
-        ({"name": ".."}, "name must be the name of a folder"),
-        ({"name": "", "root": "donn\udce9es"}, r"name must be printable text, got 'donn\\udce9es'"),
-        ({"size": 0}, "size must be at least 1, got 0"),
-        ({"mean": [0.5]}, "std must have as many values as mean, got None"),
-        ({"mean": [0.5], "std": [0.5, 0.5]}, "std must have as many values"),
-        ({"mean": [0.5], "std": [0.0]}, "std must be positive"),
-        ({"crop_padding": -1}, "crop_padding must be at least 0, got -1"),
-        ({"train_per_class": 0}, "train_per_class must be at least 1, got 0"),
-        ({"holdout_per_class": -1}, "holdout_per_class must be at least 0, got -1"),
-        ({"label_noise": 1.1}, "label_noise must be between 0 and 1, got 1.1"),
+        ({"source": None}, "arrays ... .npz ... null"),
+        ({"arrays": "nowhere.npz"}, "arrays ... nowhere.npz"),
+        ({"name": "a/b"}, "name ... 'a/b'"),
+        ({"name": "", "root": "."}, "name ... ''"),
+        ({"name": ".."}, "name ... '..'"),
+        ({"name": "", "root": "donn\udce9es"}, "name ... 'donn\\udce9es'"),
+        ({"size": 0}, "size ... 1 ... 0"),
+        ({"mean": [0.5]}, "std ... mean ... None ... [0.5]"),
+        ({"mean": [0.5], "std": [0.5, 0.5]}, "std ... mean ... [0.5, 0.5] ... [0.5]"),
+        ({"mean": [0.5], "std": [0.0]}, "std ... [0.0]"),
+        ({"crop_padding": -1}, "crop_padding ... 0 ... -1"),
+        ({"train_per_class": 0}, "train_per_class ... 1 ... 0"),
+        ({"holdout_per_class": -1}, "holdout_per_class ... 0 ... -1"),
+        ({"label_noise": 1.1}, "label_noise ... 0 ... 1 ... 1.1"),
     ],
 )
 def test_settings_are_checked_before_anything_is_read(options, said):
-    with pytest.raises(ValueError, match=f"^{said}"):
+    with pytest.raises(ValueError, match=says(f"^{said}")):
         made(**options)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"mean": [0.5], "std": [0.5]}, r"dataset.mean must have 3 values, got \[0.5\]"),
-        ({"crop_mode": "reflect", "crop_padding": 8}, "dataset.crop_padding must be less than"),
-        ({"holdout_per_class": 50}, "dataset.holdout_per_class must be less than"),
+        ({"mean": [0.5], "std": [0.5]}, "dataset.mean ... 3 ... [0.5]"),
+        ({"crop_mode": "reflect", "crop_padding": 8}, "dataset.crop_padding ... 8 ... reflection"),
+        ({"holdout_per_class": 50}, "dataset.holdout_per_class ... 50 ... class 0"),
     ],
 )
 def test_what_only_the_data_can_tell_is_one_line(options, said):
-    with pytest.raises(RunError, match=f"^{said}"):
+    with pytest.raises(RunError, match=says(f"^{said}")):
         made(**options).load()
 
 
 def test_every_class_must_occur_in_training():
     good = noise(8, 4, seed=0)
     check(good, good[good.y < 2])
-    with pytest.raises(RunError, match=r"labels must be 0 .. k - 1, each occurring, got \[1, 2, 3"):
+    with pytest.raises(RunError, match=says("labels ... 0 ... k - 1 ... [1, 2, 3]")):
         check(good[good.y > 0], good)
-    with pytest.raises(RunError, match=r"among the 3 of the training set, got \[0, 1, 2, 3\]"):
+    with pytest.raises(RunError, match=says("labels ... 3 ... [0, 1, 2, 3]")):
         check(good[good.y < 3], good)
-    with pytest.raises(RunError, match="the test set must not be empty"):
+    with pytest.raises(RunError, match=says("test ... 0 x 3 x 8 x 8")):
         check(good, good[good.y > 4])
-    with pytest.raises(RunError, match="must have one shape, got 3 x 8 x 8 and 3 x 9 x 9"):
+    with pytest.raises(RunError, match=says("shape ... 3 x 8 x 8 ... 3 x 9 x 9")):
         check(good, noise(8, 4, seed=0, size=9))
 
 
 def test_oblong_images_are_not_distorted():
     oblong = Split(torch.zeros(2, 3, 4, 6, dtype=torch.uint8), torch.arange(2))
-    with pytest.raises(RunError, match=r"^dataset\.size must .*square.* 4 x 6"):
+    with pytest.raises(RunError, match=says("dataset.size ... 4 x 6")):
         resized(oblong, 8)
 
 
@@ -190,7 +191,7 @@ def test_what_is_left_out_is_kept_without_its_labels():
 
 
 def test_something_must_be_left_out():
-    with pytest.raises(ValueError, match=r"^unlabelled must be false without train_per_class"):
+    with pytest.raises(ValueError, match=says("^unlabelled ... train_per_class")):
         made(unlabelled=True)
-    with pytest.raises(RunError, match=r"^dataset.unlabelled must be false .* got true"):
+    with pytest.raises(RunError, match=says("^dataset.unlabelled ... train_per_class=50")):
         made(unlabelled=True, train_per_class=50).load()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from wording import says
 
 from vicinal.data import npz
 from vicinal.errors import RunError
@@ -29,25 +30,25 @@ def test_both_layouts_give_the_same_images(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"x_test": None}, "got no x_test"),
-        ({"x_train": FIRST.astype(np.float32)}, "x_train of .* must be uint8.* got float32"),
-        ({"x_train": FIRST[:, 0]}, "x_train of .* got uint8 6 x 5 x 4"),
-        ({"x_train": FIRST[:, :2]}, "with c = 1 or 3, got uint8 6 x 2 x 5 x 4"),
-        ({"x_train": FIRST[..., :3]}, "with c = 1 or 3, got uint8 6 x 3 x 5 x 3"),  # no telling
-        ({"y_train": np.arange(5)}, "y_train of .* must be 6 whole numbers, got int64 5"),
-        ({"y_train": np.arange(6) / 2}, "must be 6 whole numbers, got float64"),
-        ({"y_train": np.array([None] * 6)}, "must be a readable .npz file, got: Object arrays"),
+        ({"x_test": None}, "x_train, y_train, x_test, y_test ... x_test"),
+        ({"x_train": FIRST.astype(np.float32)}, "x_train ... uint8 ... float32 6 x 3 x 5 x 4"),
+        ({"x_train": FIRST[:, 0]}, "x_train ... uint8 6 x 5 x 4"),
+        ({"x_train": FIRST[:, :2]}, "x_train ... 1 ... 3 ... uint8 6 x 2 x 5 x 4"),
+        ({"x_train": FIRST[..., :3]}, "x_train ... 1 ... 3 ... uint8 6 x 3 x 5 x 3"),  # no telling
+        ({"y_train": np.arange(5)}, "y_train ... 6 ... int64 5"),
+        ({"y_train": np.arange(6) / 2}, "y_train ... 6 ... float64 6"),
+        ({"y_train": np.array([None] * 6)}, "a.npz ... Object arrays cannot be loaded"),
     ],
 )
 def test_what_is_not_clear_is_refused(tmp_path, changed, said):
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=says(said)):
         npz.images(saved(tmp_path / "a.npz", **changed))
 
 
 def test_another_file_is_no_npz(tmp_path):
     with (tmp_path / "b.npz").open("wb") as file:
         np.save(file, FIRST)
-    with pytest.raises(RunError, match=r"must be an \.npz file"):
+    with pytest.raises(RunError, match=says("b.npz ... numpy.savez")):
         npz.images(tmp_path / "b.npz")
 
 
@@ -64,7 +65,7 @@ def test_vectors_become_float32(tmp_path):
     x = RNG.normal(size=(6, 4))
     train, _ = npz.vectors(saved(tmp_path / "a.npz", x_train=x, x_test=x[:2]))
     assert torch.equal(train.x, torch.from_numpy(x).float())
-    with pytest.raises(RunError, match=r"x_train of .* must be numbers, n x d"):
+    with pytest.raises(RunError, match=says("x_train ... n x d ... uint8 6 x 3 x 5 x 4")):
         npz.vectors(saved(tmp_path / "b.npz"))
 
 

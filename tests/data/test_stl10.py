@@ -6,6 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from wording import says
 
 from vicinal.data import stl10
 from vicinal.data.download import RemoteFile
@@ -79,7 +80,7 @@ def test_a_fold_is_its_line_of_the_file(root, fold):
 
 @pytest.mark.parametrize("fold", [-1, 10])
 def test_there_are_ten_folds(fold):
-    with pytest.raises(ValueError, match=f"^fold must be from 0 to 9, or null .*, got {fold}$"):
+    with pytest.raises(ValueError, match=says(f"^fold ... 0 ... 9 ... {fold}")):
         Stl10(fold)
 
 
@@ -106,7 +107,7 @@ def test_a_stand_in_has_none_of_its_own(tmp_path):
     arrays = {"x_train": X["train"], "y_train": np.arange(20) % 10, "x_test": X["test"]}
     np.savez(tmp_path / "copy.npz", **arrays, y_test=np.arange(2))
     options = {"source": Stl10(), "arrays": str(tmp_path / "copy.npz"), "unlabelled": True}
-    with pytest.raises(ValueError, match=r"^unlabelled must be false without train_per_class"):
+    with pytest.raises(ValueError, match=says("^unlabelled ... train_per_class")):
         Images(**options)
     data = Images(**options, train_per_class=1).load()
     assert data.unlabelled is not None
@@ -135,12 +136,12 @@ def test_a_damaged_copy_is_named(root, name):
     source.unlabelled(root)
     (root / "stl10_binary" / name).write_bytes(b"short")
     read = source.unlabelled if name == UNLABELLED else source
-    with pytest.raises(RunError, match=rf"{name} must have the MD5"):
+    with pytest.raises(RunError, match=says(f"{name} ... MD5")):
         read(root)
 
 
 def test_what_the_archive_lacks_is_named(tmp_path, monkeypatch, members):
     del members[FOLDS]
     monkeypatch.setattr(stl10, "STL10", archive(tmp_path / "stl.tar.gz", members))
-    with pytest.raises(RunError, match=rf"must hold stl10_binary/{FOLDS}, got no such file"):
+    with pytest.raises(RunError, match=says(f"stl.tar.gz ... stl10_binary/{FOLDS}")):
         Stl10(fold=0)(tmp_path)

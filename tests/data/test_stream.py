@@ -1,6 +1,7 @@
 """A streamed split: the same pixels from whoever decodes them, and what becomes of bad files."""
 
 import os
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from wording import says
 
 from vicinal.data.batches import Batches
 from vicinal.data.decode.crops import Crop
@@ -172,7 +174,7 @@ def test_a_corrupt_image_stops_the_run_by_name(
     of = split(damaged, three if workers else InProcessDecoder())
     with pytest.raises(RunError) as found:
         list(of.batches([torch.tensor([5, 6, 7])]))
-    assert str(found.value).startswith(f"{damaged}/train/class1/01.JPEG must be a readable image")
+    assert re.search(says(f"^{damaged}/train/class1/01.JPEG ... image"), str(found.value))
     assert "truncated" in str(found.value).lower()
     assert "\n" not in str(found.value)
 
@@ -189,8 +191,8 @@ def test_a_corrupt_image_is_replaced_by_the_next_of_its_folder(
         assert y.tolist() == [1, 1, 2, 2]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(of.replaced) == 2
-    first = f"{damaged}/train/class1/01.JPEG is not a readable image ("
-    assert any(line.startswith(first) and "02.JPEG takes its place" in line for line in said)
+    replaced = says(f"{damaged}/train/class1/01.JPEG ... 02.JPEG")
+    assert any(re.search(replaced, line) for line in said)
 
 
 def test_the_next_of_a_cut_training_set_is_another_of_that_set(damaged: Path) -> None:
@@ -205,7 +207,7 @@ def test_a_folder_of_nothing_but_corrupt_images_stops_the_run(damaged: Path) -> 
     for path in (damaged / "train" / "class0").iterdir():
         path.write_bytes(b"")
     of = split(damaged, corrupt="replace")
-    with pytest.raises(RunError, match="train/class0 must hold a readable image, got none"):
+    with pytest.raises(RunError, match=says("train/class0 ... image ... none")):
         list(of.batches([torch.tensor([3])]))
 
 
@@ -215,7 +217,7 @@ def test_a_file_that_vanished_is_never_replaced(
 ) -> None:
     of = split(root, three if workers else InProcessDecoder(), corrupt="replace")
     of = replace(of, names=np.array([b"class0/gone.JPEG", *of.names[1:]]))
-    with pytest.raises(RunError, match=r"class0/gone\.JPEG cannot be read: No such file"):
+    with pytest.raises(RunError, match=says("class0/gone.JPEG ... No such file")):
         list(of.batches([torch.arange(18)]))
 
 
@@ -228,6 +230,5 @@ def test_a_dead_worker_is_named(root: Path) -> None:
     os.kill(process.process.pid, signal.SIGKILL)
     with pytest.raises(RunError) as found:
         list(batches)
-    expected = f"decoding worker {process.process.pid} died of SIGKILL"
-    assert str(found.value).startswith(expected)
-    assert "resumes" in str(found.value)
+    expected = says(f"worker {process.process.pid} ... SIGKILL ... resumes")
+    assert re.search(expected, str(found.value))

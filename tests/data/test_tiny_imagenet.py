@@ -61,6 +61,6 @@ def test_it_is_decoded_once(tmp_path, monkeypatch, capsys):
 
 def test_a_corrupt_image_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tiny_imagenet, "TINY_IMAGENET", archive(tmp_path / "t.zip", jpeg(9)[:300]))
-    with pytest.raises(RunError, match=r"val/images/val_\d.JPEG must be a readable image"):
+    with pytest.raises(RunError, match=r"val/images/val_\d\.JPEG\b"):
         tiny_imagenet.tiny_imagenet(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["t.zip"]

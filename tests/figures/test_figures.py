@@ -1,6 +1,7 @@
 """Figures: what they say of themselves, and that making one again changes no byte."""
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from wording import says
 
 from vicinal.draws import Rng
 from vicinal.figures import figure5
@@ -75,14 +77,14 @@ def test_a_figure_made_again_has_the_same_bytes(
 def test_the_full_figure_5_has_the_papers_columns_and_is_not_reduced() -> None:
     assert figure5.columns(Figure5().steps) == [10, 100, 1000, 10_000, 20_000]
     assert Figure5().reduced is None
-    assert Figure5(steps=2000).reduced == "2,000 of the paper's 20,000 iterations"
+    assert re.search(says("^2,000 ... 20,000"), Figure5(steps=2000).reduced or "")
 
 
 @pytest.mark.parametrize("wrong", ["--steps 0", "--seeds 1,1", "--strength 0"])
 def test_a_mistyped_figure_is_refused_in_a_line(
     wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match=rf"^{wrong[2:].split(maxsplit=1)[0]} must be .*, got "):
+    with pytest.raises(SystemExit, match=rf"^{wrong[2:].split(maxsplit=1)[0]}\b"):
         typed(monkeypatch, "figure5", *wrong.split(), "--out", str(tmp_path))
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from wording import says
 
 from vicinal.loggers.logger import RunIdentity
 from vicinal.loggers.tensorboard import Tensorboard
@@ -65,5 +66,5 @@ def test_a_run_that_died_between_its_last_epoch_and_its_record_loses_nothing(tmp
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(ValueError, match=r"pip install tensorboard"):
+    with pytest.raises(ValueError, match=says("pip install tensorboard")):
         Tensorboard()

@@ -1,6 +1,7 @@
 """wandb without a key works offline, and wandb failing stops nothing."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import wandb
+from wording import says
 
 from vicinal.loggers.logger import RunIdentity
 from vicinal.loggers.wandb import Wandb
@@ -52,7 +54,7 @@ def test_without_a_key_it_is_offline_in_the_runs_folder(
     assert (offline / "run-abc-0.wandb").stat().st_size > 0
     assert list((tmp_path / "cwd").iterdir()) == []
     (said,) = capfd.readouterr().err.splitlines()
-    assert said == f"wandb: offline; to upload later: wandb sync {offline}"
+    assert re.search(says(f"^wandb: ... offline ... wandb sync {offline}"), said)
 
 
 def test_it_tells_wandb_who_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -103,7 +105,8 @@ def test_a_failing_wandb_is_said_once_and_stops_nothing(
         patched.setattr(owner, failing, refuse)
         use(Wandb(), tmp_path / "run")
     said = [line for line in capfd.readouterr().err.splitlines() if "offline" not in line]
-    assert said == ["wandb: no longer logging, the run goes on (ConnectionError: no route)"]
+    assert len(said) == 1
+    assert re.search(says("^wandb: ... ConnectionError: no route"), said[0])
 
 
 def test_a_server_that_cannot_be_reached_costs_no_more_than_the_timeout(tmp_path: Path):
@@ -126,9 +129,9 @@ def test_a_server_that_cannot_be_reached_costs_no_more_than_the_timeout(tmp_path
     )
     assert float(done.stdout) < 10
     (said,) = done.stderr.splitlines()
-    assert said.startswith("wandb: no longer logging, the run goes on (CommError")
+    assert re.search(says("^wandb: ... CommError"), said)
 
 
 def test_a_timeout_that_would_wait_for_ever_is_refused():
-    with pytest.raises(ValueError, match=r"^timeout_seconds must be above 0, got 0"):
+    with pytest.raises(ValueError, match=says("^timeout_seconds ... 0 ... 0.0")):
         Wandb(timeout_seconds=0.0)

@@ -169,3 +169,16 @@ def test_hooks_see_compiled_steps_and_not_those_of_copies(compiled: bool, tmp_pa
     for each in on_two(found, tmp_path):
         for gradients in each:
             assert all(g is not None and (g == 6).all() for g in gradients)
+
+
+def test_running_statistics_are_averaged_by_the_samples_of_each_rank(tmp_path: Path) -> None:
+    def averaged() -> float:
+        norm = nn.BatchNorm1d(1)
+        assert norm.running_mean is not None
+        norm.running_mean.fill_(ranks.rank() + 1)
+        of = GradientExchange(norm)
+        of.begin()
+        of.finish(3 - ranks.rank(), 5)  # 3 and 2 samples
+        return norm.running_mean.item()
+
+    assert on_two(averaged, tmp_path) == [pytest.approx((3 * 1 + 2 * 2) / 5)] * 2

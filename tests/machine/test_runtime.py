@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
+from wording import says
 
 from vicinal.data.decode.pool import InProcessDecoder, WorkerPool
 from vicinal.data.decode.select import decoder_for
@@ -102,7 +103,7 @@ def test_a_workspace_that_does_not_repeat_itself_is_refused(
     Runtime(deterministic=True)
     monkeypatch.setenv(WORKSPACE, ":4096:2")
     Runtime()
-    with pytest.raises(ValueError, match=f"deterministic must be false where {WORKSPACE} is :4096"):
+    with pytest.raises(ValueError, match=says(f"deterministic ... {WORKSPACE} ... 4096")):
         Runtime(deterministic=True)
 
 

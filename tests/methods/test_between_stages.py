@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from wording import says
 
 from vicinal.contracts import Method
 from vicinal.draws import Rng
@@ -54,9 +55,9 @@ def test_gradients_are_finite_and_reach_every_parameter_of_a_timm_network(method
 
 
 def test_networks_without_what_a_method_acts_on_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^model must have blocks of convolutions"):
+    with pytest.raises(ValueError, match=says("^model ... conv1 ... conv2 ... Normalized")):
         Dropout(Identity()).prepare(network("mobilenetv3_small_050"))
     bare = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     for method in (PatchUp(Identity()), Manifold(Identity(), Mixup()), DropBlock(Identity())):
-        with pytest.raises(ValueError, match=r"^model must name its stages, and Sequential does"):
+        with pytest.raises(ValueError, match=says("^model ... Sequential ... stages")):
             method.prepare(bare)

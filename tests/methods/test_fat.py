@@ -5,6 +5,7 @@ import torch
 from oracles import attacks as oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
+from wording import says
 
 from vicinal.attacks.pgd import pgd
 from vicinal.data.split import Data, Split
@@ -146,29 +147,29 @@ def test_the_papers_own_run_switches_after_epochs_50_and_90() -> None:
 
 def test_a_network_that_it_did_not_prepare_is_refused() -> None:
     x, y = batch(2)
-    with pytest.raises(ValueError, match=r"^model must be prepared by its method"):
+    with pytest.raises(ValueError, match=says("^model ... prepared")):
         next(Fat(Identity())(network(), x, y, Rng.seeded(0)))
 
 
 def test_what_has_no_pixels_is_refused() -> None:
     x, y = torch.rand(3, 7), F.one_hot(torch.arange(3), 3).float()
     method = Fat(Identity())
-    with pytest.raises(ValueError, match=r"^inputs must be images .*\(3, 7\)"):
+    with pytest.raises(ValueError, match=says("^inputs ... (n, c, h, w) ... (3, 7)")):
         next(method(method.prepare(nn.Linear(7, 3)), x, y, Rng.seeded(0)))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epsilon": -1}, "epsilon must be at least 0"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"tau": [-1, 0, 1]}, "tau must be numbers of at least 0"),
-        ({"tau": [0]}, "switches must be one fewer"),
-        ({"switches": [0.5, 0.2]}, "switches must grow"),
-        ({"switches": [50, 90]}, "switches must grow"),
+        ({"epsilon": -1}, "epsilon ... 0 ... -1"),
+        ({"steps": 0}, "steps ... 1 ... 0"),
+        ({"tau": [-1, 0, 1]}, "tau ... 0 ... [-1, 0, 1]"),
+        ({"tau": [0]}, "switches ... tau ... 2 ... 1"),
+        ({"switches": [0.5, 0.2]}, "switches ... 0 ... 1 ... [0.5, 0.2]"),
+        ({"switches": [50, 90]}, "switches ... 0 ... 1 ... [50, 90]"),
     ],
     ids=repr,
 )
 def test_settings_without_sense_are_refused(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}"):
+    with pytest.raises(ValueError, match=says(f"^{message}")):
         Fat(Identity(), **settings)

@@ -9,6 +9,7 @@ import torch
 from oracles.maxup import worst_copies
 from torch import Tensor, nn
 from torch.nn import functional as F
+from wording import says
 
 from vicinal.contracts import Inputs, Targets, Vicinity
 from vicinal.draws import Rng
@@ -125,7 +126,6 @@ def test_the_selected_loss_is_the_trained_loss_under_dropout() -> None:
         torch.manual_seed(seed)
         (ours,) = method(model, x, y, Rng.seeded(seed))
         torch.testing.assert_close(ours.detach(), losses.amax(dim=0).mean())
-        assert (losses.amax(dim=0) >= losses).all()
 
 
 @dataclass(frozen=True)
@@ -176,5 +176,5 @@ def test_theorem_1_on_a_linear_loss(m: int, c: float) -> None:
 
 
 def test_copies_below_one_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^copies must be at least 1, got 0 \(.*m = 1"):
+    with pytest.raises(ValueError, match=says("^copies ... 1 ... 0 ... m = 1")):
         MaxUp(Mixup(), copies=0)

@@ -10,14 +10,13 @@ from vicinal.report import grids, words
 from vicinal.report.render import HERE
 from vicinal.tables import table
 from vicinal.tables.counts import EXACT, NUMBERS
-from vicinal.tables.joined import Joined
-from vicinal.tables.markdown import ours
+from vicinal.tables.results import TableResults
 
 
 @pytest.mark.parametrize(
     "joined", [small(), *map(unrun, table.names())], ids=lambda j: j.table.name
 )
-def test_each_number_stands_under_its_labels(joined: Joined) -> None:
+def test_each_number_stands_under_its_labels(joined: TableResults) -> None:
     places = laid_out(drawn(joined).split('<table class="paper')[1].split("</table>")[0])
     made = joined.table
     depth, width = max(map(len, made.columns)), max(map(len, made.rows))
@@ -61,7 +60,7 @@ def test_a_claim_shows_its_pairs_and_their_verdicts() -> None:
     joined = small()
     listed = drawn(joined).split('class="claims"')[1].split("</ul>")[0]
     rows = re.findall(r"<tr>(<td>.*?)</tr>", listed)
-    pairs = [p for p in joined.comparisons if p.verdict != "not run" or not p.printed]
+    pairs = [p for p in joined.orderings if p.verdict != "not run" or not p.printed]
     assert len(rows) == len(pairs) > 2
     assert any(pair.reduced for pair in pairs)
     for row, pair in zip(rows, pairs, strict=True):

@@ -21,7 +21,7 @@ from vicinal.report.papers import paper, papers
 from vicinal.report.render import HERE, render
 from vicinal.storage import records
 from vicinal.tables import table
-from vicinal.tables.joined import Joined, Records
+from vicinal.tables.results import Records, TableResults
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
     assert ": reproduced 1 · better 1 · worse 1" in text.split("How to read")[0]  # all are quoted
     assert re.search(r"reproduced ?0 the", text)
     own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
-    text = Read(page([Joined(joined.table, tuple(own))], [], "rules")).text
+    text = Read(page([TableResults(joined.table, tuple(own))], [], "rules")).text
     assert "reproduced 1 · better 1" not in text.split("How to read")[0]
     assert re.search(r"reproduced ?1 \(by chance [^)]*0\.1\)", text)
 
@@ -75,7 +75,7 @@ def test_the_same_records_give_the_same_bytes() -> None:
     found = records.load(ROOT / "results" / "runs")
     shuffled = random.Random(0).sample(found, len(found))
     made = table.load("mixup/figure3a")
-    pages = [page([Joined.of(made, Records(each))], each, "") for each in (found, shuffled)]
+    pages = [page([TableResults.of(made, Records(each))], each, "") for each in (found, shuffled)]
     assert pages[0] == pages[1]
     program = "import sys, report_samples; sys.stdout.buffer.write(report_samples.whole().encode())"
     known = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -89,7 +89,7 @@ def test_a_page_of_four_hundred_runs_and_a_thousand_numbers_is_small() -> None:
     made, waiting = table.load("patchup/table2"), unrun("gradaug/table8")
     found = tuple(outcome(c, {s: c.value + 0.01 * s for s in c.seeds}) for c in made.cells)
     frame, run, not_run = (
-        len(page(every, [], "").encode()) for every in ([], [Joined(made, found)], [waiting])
+        len(page(every, [], "").encode()) for every in ([], [TableResults(made, found)], [waiting])
     )
     each_run = (run - frame) / len(found)
     each_not_run = (not_run - frame) / len(waiting.outcomes)

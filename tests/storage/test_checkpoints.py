@@ -1,11 +1,13 @@
 """What is left of a run on disk, after every accident we can stage."""
 
 import multiprocessing
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from wording import says
 
 from vicinal.errors import RunError
 from vicinal.storage.checkpoints import Checkpoints
@@ -51,9 +53,9 @@ def test_a_damaged_newest_is_reported_and_the_one_before_used(
     loaded = checkpoints.load()
     assert loaded is not None
     assert loaded["step"] == 1
-    assert f"{newest} is damaged" in capsys.readouterr().err
+    assert re.search(says(f"{newest} ... damaged"), capsys.readouterr().err)
     spoil(before, damage)
-    with pytest.raises(RunError, match=r"none of the 2 checkpoints .* can be read.*delete"):
+    with pytest.raises(RunError, match=says("2 ... checkpoints ... delete")):
         checkpoints.load()
 
 
@@ -85,7 +87,7 @@ def test_a_checkpoint_executes_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     checkpoints.save(0, 1, {"weights": Malicious()})
     with pytest.raises(RunError):
         checkpoints.load()
-    assert "not opened" in capsys.readouterr().err
+    assert re.search(says("checkpoint ... tensors"), capsys.readouterr().err)
 
 
 def hold(folder: Path, ready: Any, release: Any) -> None:
@@ -100,7 +102,10 @@ def test_the_second_process_is_refused_and_told_of_the_first(tmp_path: Path) -> 
     holder = context.Process(target=hold, args=(tmp_path, ready, release))
     holder.start()
     assert ready.wait(60)
-    with pytest.raises(RunError, match=rf"in use by process {holder.pid} on "), locked(tmp_path):
+    with (
+        pytest.raises(RunError, match=says(f"process {holder.pid}")),
+        locked(tmp_path),
+    ):
         pass
     holder.kill()  # the lock dies with its holder
     holder.join()

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
+from wording import says
 
 from vicinal.models.densenet import DenseNetBC
 from vicinal.models.mlp import MLP
@@ -164,22 +165,32 @@ def test_weights_that_the_network_started_with_are_kept() -> None:
 @pytest.mark.parametrize(
     ("build", "norm", "places", "message"),
     [
-        (partial(DenseNetBC, 22, 12), "dubin", None, r"^places must be given .* named bn1"),
-        (partial(MLP, 8, 1), "ibn", None, "^places must be given"),
-        (partial(MLP, 8, 1), "dubn", None, r"^norm must be bn .* has no BatchNorm2d"),
+        (partial(DenseNetBC, 22, 12), "dubin", None, "^places ... bn1"),
+        (partial(MLP, 8, 1), "ibn", None, "^places ... null"),
+        (partial(MLP, 8, 1), "dubn", None, "^norm ... bn ... dubn ... BatchNorm2d"),
         (
             partial(PyramidNet, 29, 31),
-            *("ibn", ["body.stage1.0.bn2"], r"^norm must be bn or dubn .* has 19 channels, an odd"),
+            *("ibn", ["body.stage1.0.bn2"], "^norm ... bn ... dubn ... body.stage1.0.bn2 ... 19"),
         ),
-        (partial(WideResNet, 10, 1), "dubin", ["body.stem"], "^places must be names of BatchNorm"),
-        (partial(WideResNet, 10, 1), "dubn", ["body.bn"], r"^places must be null with norm dubn"),
-        (partial(WideResNet, 10, 1), "gn", None, "^norm must be one of bn, ibn, dubn, dubin, got"),
+        (
+            partial(WideResNet, 10, 1),
+            "dubin",
+            ["body.stem"],
+            "^places ... body.stem ... body.bn",
+        ),
+        (
+            partial(WideResNet, 10, 1),
+            "dubn",
+            ["body.bn"],
+            "^places ... dubn ... ['body.bn']",
+        ),
+        (partial(WideResNet, 10, 1), "gn", None, "^norm ... bn, ibn, dubn, dubin ... gn"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_its_reason(
     build: Build, norm: str, places: list[str] | None, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=says(message)):
         with_norm.__wrapped__(normalized(build), norm, places)  # past the check of annotations
 
 

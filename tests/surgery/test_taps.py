@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 import torch
 from torch import Tensor, nn
+from wording import says
 
 from vicinal.models.mlp import MLP
 from vicinal.models.normalized import Normalized
@@ -178,14 +179,14 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "complaint"),
     [
-        (1, r"^method must find feature maps \(n, c, h, w\) at pair of the network, got .*tuple"),
-        (2, r"^method must find feature maps .* at tokens of the network, got \(4, 3, 16\)"),
-        (3, r"^idle must take part in the network's forward, and it did not"),
+        (1, "^method ... (n, c, h, w) ... pair ... tuple"),
+        (2, "^method ... (n, c, h, w) ... tokens ... (4, 3, 16)"),
+        (3, "^idle ... forward"),
     ],
 )
 def test_places_without_feature_maps_are_refused_by_name(layer: int, complaint: str) -> None:
     model = Odd()
-    with pytest.raises(ValueError, match=complaint), tapped(model, layer, turned):
+    with pytest.raises(ValueError, match=says(complaint)), tapped(model, layer, turned):
         model(images())
     assert hooks(model) == 0
 
@@ -195,25 +196,23 @@ def test_the_tokens_of_a_transformer_are_refused_by_name() -> None:
     body = Timm("vit_tiny_patch16_224", options=options, num_classes=2, shape=(3, 32, 32))
     model = Normalized(body, GREY, GREY)
     with (
-        pytest.raises(ValueError, match=r"at body\.network\.blocks\.0 of .* got \(4, 5, 8\)"),
+        pytest.raises(ValueError, match=says("^method ... body.network.blocks.0 ... (4, 5, 8)")),
         tapped(model, 1, turned),
     ):
         model(images(32).float())
 
 
 def test_networks_and_layers_that_there_are_not_are_named() -> None:
-    with pytest.raises(ValueError, match=r"^model must name its stages, and Linear does not"):
+    with pytest.raises(ValueError, match=says("^model ... Linear ... stages")):
         layer_names(nn.Linear(1, 1))
     check_layers(network(), (0, 4))
-    with pytest.raises(
-        ValueError, match=r"^method.layers must be .* got 5 \(it has: 0 input, 1 body.st"
-    ):
+    with pytest.raises(ValueError, match=says("^method.layers ... 5 ... 0 input, 1 body.stem")):
         check_layers(network(), (0, 5))
-    with pytest.raises(ValueError, match=r"^there must be a module stage9 .*normalize, body"):
+    with pytest.raises(ValueError, match=says("stage9 ... normalize, body")):
         tapped(network(), "stage9", turned).__enter__()
     mlp = Normalized(MLP(4, 2, num_classes=2, shape=(3, 8, 8)), GREY, GREY)
     with (
-        pytest.raises(ValueError, match=r"body\.hidden\.0 of .* got \(4, 4\)"),
+        pytest.raises(ValueError, match=says("^method ... body.hidden.0 ... (4, 4)")),
         tapped(mlp, 1, turned),
     ):
         mlp(images().float())
@@ -230,7 +229,7 @@ def test_a_place_passed_twice_has_no_one_result() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(self.conv(x)).mean((2, 3))
 
-    with pytest.raises(ValueError, match=r"^1 must be passed once in a forward, and was 2 times"):
+    with pytest.raises(ValueError, match=says("^1 ... once ... 2")):
         through(Twice(), images(), 1, lambda h: (h, None))
     model = network()
     logits, note = through(model, images(), 2, lambda h: (turned(h), h.shape[1]))
@@ -246,5 +245,5 @@ def test_between_two_convolutions_there_is_one_place_a_block() -> None:
     timm = Timm("resnet18", num_classes=2, shape=(3, 32, 32))
     assert len(between_convolutions(timm)) == 8
     mlp = MLP(4, 2, num_classes=2, shape=(3, 8, 8))
-    with pytest.raises(ValueError, match=r"^model must have blocks .* MLP has none"):
+    with pytest.raises(ValueError, match=says("^model ... conv1 ... conv2 ... MLP")):
         between_convolutions(mlp)

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
+from vicinal.cli.overrides import merge
 from vicinal.tables import table
 from vicinal.tables.counts import by_chance, coverage, overview, summary
-from vicinal.tables.joined import NOT_ORIGINAL, Joined, Records
 from vicinal.tables.markdown import page
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.plan import planned
-from vicinal.tables.runs import against
+from vicinal.tables.plan import plan_run
+from vicinal.tables.results import NOT_ORIGINAL, RecordIndex, TableResults
+from vicinal.tables.runs import agreement
 from vicinal.tables.spreads import Spreads
-from vicinal.tables.table import Table, merge
+from vicinal.tables.table import Table
 
 TABLE = Table(
     "paper/small",
@@ -41,7 +42,7 @@ WRN += sum(pixels * (9 * a * b + 7 * 9 * b * b + a * b) for a, b, pixels in WIDT
 
 def record(overrides: Sequence[str], seed: int, error: float, **more: Any) -> dict[str, Any]:
     """What a run with these overrides would leave."""
-    run, top1 = planned(tuple(overrides)), 100 - error
+    run, top1 = plan_run(tuple(overrides)), 100 - error
     return {
         "name": run.name,
         "seed": seed,
@@ -58,13 +59,13 @@ def runs(overrides: Sequence[str], *errors: float, **more: Any) -> list[dict[str
 
 
 def outcome(*records: dict[str, Any]) -> Outcome:
-    return Records(records).outcome(ERM)
+    return RecordIndex(records).outcome(ERM)
 
 
 def test_nothing_recorded_is_not_run_and_what_cannot_be_run_waits() -> None:
     assert outcome().verdict == "not run"
     assert outcome(*runs(MIXUP.overrides, 2.7, 2.7)).verdict == "not run"
-    assert Records([]).outcome(WAITING).verdict == "waits"
+    assert RecordIndex([]).outcome(WAITING).verdict == "waits"
 
 
 def test_runs_at_the_protocol_are_judged_by_the_rules() -> None:
@@ -92,13 +93,13 @@ def test_one_run_is_judged_by_what_the_papers_print_of_its_data_and_measure(
 ) -> None:
     """0.11 over 0.916, the median sample deviation of five, is 0.12; of two runs, and rounded."""
     known = spread_of("accuracy", "0.02", "0.09", "0.11", "0.12", "0.90")
-    found = Records(runs(ERM.overrides, error), known).outcome(ERM)
+    found = RecordIndex(runs(ERM.overrides, error), known).outcome(ERM)
     assert found.verdict == verdict
     assert found.difference is not None
     assert found.difference.half_width == pytest.approx(
         2 * (2 * 0.12**2 + 0.01 / 12) ** 0.5, abs=1e-3
     )
-    assert found.difference.by == "pooled, 0.12 (median of 5: cifar10, top1, test)"
+    assert found.difference.source == "pooled, 0.12 (median of 5: cifar10, top1, test)"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_one_run_is_judged_by_what_the_papers_print_of_its_data_and_measure(
     ids=["too few", "of two runs", "measure", "data set", "labels", "noise", "other test data"],
 )
 def test_only_deviations_of_the_same_kind_are_pooled(other: Spreads) -> None:
-    assert Records(runs(ERM.overrides, 3.8), other).outcome(ERM).difference is None
+    assert RecordIndex(runs(ERM.overrides, 3.8), other).outcome(ERM).difference is None
 
 
 def test_the_papers_deviations_of_each_data_set() -> None:
@@ -140,22 +141,24 @@ def test_a_failed_seed_is_counted_and_keeps_the_cell_from_being_reproduced() -> 
 
 def test_reduced_runs_are_not_judged_by_the_deviation_of_whole_ones() -> None:
     known, short = spread_of("accuracy", *["0.11"] * 5), merge(ERM.overrides, ["schedule.epochs=9"])
-    one, two = (Records(runs(short, *e), known).outcome(ERM) for e in ((3.8,), (3.8, 3.9)))
+    one, two = (RecordIndex(runs(short, *e), known).outcome(ERM) for e in ((3.8,), (3.8, 3.9)))
     assert (one.verdict, one.difference) == ("reduced", None)
     assert two.difference is not None
-    assert two.difference.by == "ours"
+    assert two.difference.source == "ours"
     other = runs(merge(MIXUP.overrides, ["schedule.epochs=9"]), 3.6, 3.5)
-    (pair,) = Joined.of(TABLE, Records([*runs(short, 3.8, 3.9), *other], known)).comparisons
+    (pair,) = TableResults.of(TABLE, RecordIndex([*runs(short, 3.8, 3.9), *other], known)).orderings
     assert pair.gain is not None
-    assert pair.gain.by == "ours"
+    assert pair.gain.source == "ours"
 
 
 def test_seeds_that_redraw_a_split_decide_less() -> None:
     """Gains of 0.2, 0.3 and 0.4: 0.3 ± 0.25, or ± 0.33 where a fifth is redrawn to test on."""
-    known = Records([*runs(ERM.overrides, 3.8, 3.8, 3.8), *runs(MIXUP.overrides, 3.6, 3.5, 3.4)])
+    known = RecordIndex(
+        [*runs(ERM.overrides, 3.8, 3.8, 3.8), *runs(MIXUP.overrides, 3.6, 3.5, 3.4)]
+    )
     redrawn = Table("paper/redrawn", {**TABLE.tree, "resampled": 0.2})
-    assert Joined.of(TABLE, known).orderings == {"holds": 1}
-    assert Joined.of(redrawn, known).orderings == {"undecided": 1}
+    assert TableResults.of(TABLE, known).ordering_verdicts == {"holds": 1}
+    assert TableResults.of(redrawn, known).ordering_verdicts == {"undecided": 1}
 
 
 def test_one_shared_seed_shows_where_an_ordering_points() -> None:
@@ -165,8 +168,8 @@ def test_one_shared_seed_shows_where_an_ordering_points() -> None:
         (3.6, "no sign"),
         (4.9, "points the other way"),
     ):
-        found = Records([*runs(ERM.overrides, 3.8), *runs(MIXUP.overrides, error)], known)
-        assert Joined.of(TABLE, found).orderings == {verdict: 1}
+        found = RecordIndex([*runs(ERM.overrides, 3.8), *runs(MIXUP.overrides, error)], known)
+        assert TableResults.of(TABLE, found).ordering_verdicts == {verdict: 1}
 
 
 def test_seeds_that_were_not_planned_count_nowhere() -> None:
@@ -178,7 +181,7 @@ def test_seeds_that_were_not_planned_count_nowhere() -> None:
     assert outcome(short).values == {3: 9.0}  # shown, since it is never counted
 
 
-def test_fewer_epochs_are_a_reduced_run_whoever_launched_them() -> None:
+def test_fewer_epochs_make_a_run_reduced() -> None:
     short = merge(ERM.overrides, ["schedule.epochs=30"])
     found = outcome(*runs(short, 3.7, 3.8, 3.9))
     assert (found.verdict, found.reduced) == ("reduced", ("schedule.epochs=30",))
@@ -195,7 +198,7 @@ def test_other_changes_are_reduced_runs_only_where_a_sweep_says_so() -> None:
 
 def test_a_reduction_to_another_network_fits_only_cells_that_set_nothing_of_their_own() -> None:
     lines = ["model=mlp", "schedule.epochs=1"]
-    known = Records(runs(merge(ERM.overrides, lines), 3.7, 3.8, reduced=lines))
+    known = RecordIndex(runs(merge(ERM.overrides, lines), 3.7, 3.8, reduced=lines))
     assert known.outcome(ERM).reduced == tuple(lines)
     own = {**TABLE.tree, "run": [*TABLE.tree["run"], "model.stem_stride=2"]}
     assert known.outcome(Table("paper/own", own).cells[0]).verdict == "not run"
@@ -220,7 +223,7 @@ def test_a_copy_of_the_data_makes_a_run_reduced() -> None:
 
 def test_a_validation_error_is_that_of_the_chosen_epoch() -> None:
     tree = {**TABLE.tree, "report": "best_valid", "split": "valid"}
-    found = Records(runs(ERM.overrides, 3.8)).outcome(Table("paper/valid", tree).cells[0])
+    found = RecordIndex(runs(ERM.overrides, 3.8)).outcome(Table("paper/valid", tree).cells[0])
     assert found.values == {0: 80.0}
 
 
@@ -239,7 +242,7 @@ def test_what_a_network_costs_is_counted_without_a_run(
     rows = [{"label": "CIFAR-10", "printed": [printed, None, None]}]
     tree = {**TABLE.tree, "measures": measures, "unit": unit, "rows": rows, "claims": []}
     made = Table("paper/size", tree)
-    found = Records([]).outcome(made.cells[0])
+    found = RecordIndex([]).outcome(made.cells[0])
     assert (found.mean, found.verdict) == (pytest.approx(ours, abs=1e-9), verdict)
     assert "| paper | 1 | 1 | 0 | 0 | 1 | 0 | 0 |" in coverage([made])
 
@@ -251,7 +254,7 @@ def test_multiply_adds_are_those_of_the_size_that_is_trained_on() -> None:
         rows = [{"label": "x", "printed": ["1", None, None], "run": [f"dataset.size={size}"]}]
         more = {"measures": "multiply_adds", "unit": "M", "run": run, "rows": rows, "claims": []}
         made = Table("paper/size", {**TABLE.tree, **more})
-        counts.append(Records([]).outcome(made.cells[0]).counted)
+        counts.append(RecordIndex([]).outcome(made.cells[0]).counted)
     classifier = 128 * 1000 / 1e6  # which sees one pixel at any size
     assert counts[1] - classifier == pytest.approx(4 * (counts[0] - classifier))
 
@@ -263,24 +266,24 @@ def test_orderings_of_what_is_counted_are_counted_apart() -> None:
     rows = [{"label": "x", "printed": ["1", "2"]}]
     claims = [{"says": "small is smaller", "better": "small", "than": ["large"]}]
     tree = {"caption": "Sizes", "columns": [small, large], "rows": rows, "claims": claims} | size
-    joined = Joined.of(Table("paper/sizes", tree), Records([]))
-    assert joined.exact["ordering holds"] == 1
-    assert joined.orderings == {}
+    joined = TableResults.of(Table("paper/sizes", tree), RecordIndex([]))
+    assert joined.exact_verdicts["ordering holds"] == 1
+    assert joined.ordering_verdicts == {}
 
 
 def test_a_definition_is_neither_run_nor_waited_for() -> None:
     rows = [{"label": "CIFAR-10", "printed": [{"printed": "100.00", "definition": True}, "1", "2"]}]
     made = Table("paper/defined", {**TABLE.tree, "rows": rows})
-    joined = Joined.of(made, Records([]))
+    joined = TableResults.of(made, RecordIndex([]))
     assert joined.outcomes[0].verdict == "definition"
-    assert joined.exact == {"definition": 1}
+    assert joined.exact_verdicts == {"definition": 1}
     assert "| paper | 1 | 3 | 1 | 1 | 0 | 1 | 0 |" in coverage([made])
 
 
 def test_quoted_numbers_are_counted_apart() -> None:
     rows = [{**TABLE.tree["rows"][0], "quoted": "Zagoruyko"}]
-    quoted = Joined.of(Table("paper/quoted", {**TABLE.tree, "rows": rows}), Records([]))
-    assert quoted.verdicts("own") == {}
+    quoted = TableResults.of(Table("paper/quoted", {**TABLE.tree, "rows": rows}), RecordIndex([]))
+    assert quoted.verdicts("authors") == {}
     assert quoted.verdicts("quoted") == {"not run": 2, "waits": 1}
 
 
@@ -288,7 +291,7 @@ def test_the_verdicts_that_chance_makes_stand_beside_the_counts() -> None:
     expected = by_chance({"reproduced": 30, "worse": 10, "off (one run)": 20, "undecided": 80})
     assert expected["better"] == expected["worse"] == expected["reproduced"] == 1
     assert (expected["off (one run)"], expected["holds"], expected["contradicted"]) == (1, 2, 2)
-    judged = Joined.of(TABLE, Records(runs(ERM.overrides, 3.75, 3.8, 3.85)))
+    judged = TableResults.of(TABLE, RecordIndex(runs(ERM.overrides, 3.75, 3.8, 3.85)))
     assert "| by chance alone, at most | 0.0 | 0.0 | 0.0 |" in overview([judged])
 
 
@@ -304,40 +307,40 @@ def test_the_verdicts_that_chance_makes_stand_beside_the_counts() -> None:
     ],
 )
 def test_orderings_are_judged_by_our_runs(mixup: tuple[float, ...], expected: str) -> None:
-    known = Records([*runs(ERM.overrides, 3.7, 3.8, 3.9), *runs(MIXUP.overrides, *mixup)])
-    joined = Joined.of(TABLE, known)
-    (found,) = joined.comparisons
+    known = RecordIndex([*runs(ERM.overrides, 3.7, 3.8, 3.9), *runs(MIXUP.overrides, *mixup)])
+    joined = TableResults.of(TABLE, known)
+    (found,) = joined.orderings
     assert found.verdict == expected
-    assert joined.orderings == {expected: 1}
+    assert joined.ordering_verdicts == {expected: 1}
 
 
 @pytest.mark.parametrize(("mixup", "printed"), [("2.7", True), ("3.8", False), ("3.9", False)])
-def test_a_tie_in_the_papers_numbers_bears_no_claim_out(mixup: str, printed: bool) -> None:
+def test_a_tie_in_the_papers_numbers_supports_no_claim(mixup: str, printed: bool) -> None:
     tree = {**TABLE.tree, "rows": [{"label": "CIFAR-10", "printed": ["3.8", mixup, "1.0"]}]}
-    (found,) = Joined.of(Table("paper/tie", tree), Records([])).comparisons
-    assert found.printed == printed
+    (found,) = TableResults.of(Table("paper/tie", tree), RecordIndex([])).orderings
+    assert found.paper_agrees == printed
 
 
 def test_runs_with_different_budgets_are_not_compared() -> None:
     short = merge(MIXUP.overrides, ["schedule.epochs=30"])
-    known = Records([*runs(ERM.overrides, 3.7, 3.8, 3.9), *runs(short, 2.6, 2.7, 2.8)])
-    joined = Joined.of(TABLE, known)
-    (found,) = joined.comparisons
+    known = RecordIndex([*runs(ERM.overrides, 3.7, 3.8, 3.9), *runs(short, 2.6, 2.7, 2.8)])
+    joined = TableResults.of(TABLE, known)
+    (found,) = joined.orderings
     assert (found.gain, found.reduced) == (None, True)
-    assert joined.orderings == {"not run": 1}
+    assert joined.ordering_verdicts == {"not run": 1}
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order() -> None:
     known = [*runs(ERM.overrides, 3.7, 3.8, 3.9), *runs(MIXUP.overrides, 2.6, 2.7)]
-    one, two = (Joined.of(TABLE, Records(order)) for order in (known, known[::-1]))
+    one, two = (TableResults.of(TABLE, RecordIndex(order)) for order in (known, known[::-1]))
     assert page(one) == page(two)
     assert summary([one], "rules") == summary([two], "rules")
 
 
 def test_a_page_says_what_is_known_of_each_number() -> None:
     bad = {**record(ERM.overrides, 2, 0.0), "failed": "loss is not finite"}
-    known = Records([*runs(ERM.overrides, 3.7, 3.9), bad])
-    text = page(Joined.of(TABLE, known))
+    known = RecordIndex([*runs(ERM.overrides, 3.7, 3.9), bad])
+    text = page(TableResults.of(TABLE, known))
     ours = "± 0.38 | 3.80 ± 0.14 (2, 1 failed) | +0.00 ± 2.23 | ours | no | no | inconclusive |"
     assert f"| CIFAR-10 | ERM | 3.8 | {ours}" in text
     assert "| CIFAR-10 | mixup | 2.7 | ± 0.27 |  |  |  |  |  | not run |" in text
@@ -345,7 +348,7 @@ def test_a_page_says_what_is_known_of_each_number() -> None:
 
 
 def test_an_interim_verdict_says_how_many_seeds_it_is_of() -> None:
-    text = page(Joined.of(TABLE, Records(runs(ERM.overrides, 5.78, 5.8))))
+    text = page(TableResults.of(TABLE, RecordIndex(runs(ERM.overrides, 5.78, 5.8))))
     assert "| worse | no | interim: worse so far (2 of 3 seeds) |" in text
 
 
@@ -353,7 +356,7 @@ def test_a_page_says_on_what_numbers_were_made() -> None:
     gpu = {"ranks": 2, "device": {"type": "cuda"}, "runtime": {"precision": "bf16"}}
     found = runs(ERM.overrides, 3.8, 3.9, sessions=[gpu])
     made = Table("paper/made", {**TABLE.tree, "gpus": 8})
-    text = page(Joined.of(made, Records(found)))
+    text = page(TableResults.of(made, RecordIndex(found)))
     theirs = "paper: 8 GPUs, each normalising its own share of a batch"
     assert f"- ours: bf16 on 2 GPUs; {theirs} (CIFAR-10, ERM)" in text
     assert f"- {theirs} (CIFAR-10, mixup; CIFAR-10, GAN)" in text
@@ -367,6 +370,6 @@ def test_the_coverage_counts_numbers_and_distinct_runs() -> None:
 def test_two_sets_of_records_are_compared_run_by_run() -> None:
     theirs = runs(ERM.overrides, 3.7, 3.8, 3.9)
     bad = {**record(ERM.overrides, 0, 0.0), "failed": "loss is not finite"}
-    text = against([*runs(ERM.overrides, 3.7, 4.05), *runs(MIXUP.overrides, 1.0)], [*theirs, bad])
+    text = agreement([*runs(ERM.overrides, 3.7, 4.05), *runs(MIXUP.overrides, 1.0)], [*theirs, bad])
     assert text.startswith("1 of 2 runs have the recorded accuracy")
     assert text.endswith("the largest difference is 0.25 points")

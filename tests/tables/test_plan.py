@@ -11,11 +11,11 @@ import torch
 from omegaconf import OmegaConf
 
 from vicinal.cli.configs import build, check, compose
+from vicinal.cli.overrides import merge
 from vicinal.run import Run
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
-from vicinal.tables.plan import composed, planned
-from vicinal.tables.table import merge
+from vicinal.tables.plan import compose_cached, plan_run
 
 CELLS = [cell for name in table.names() for cell in table.load(name).cells if cell.overrides]
 SHAPES = {  # of what the papers train on, and how many classes it has
@@ -41,14 +41,14 @@ def families() -> dict[str, Cell]:
     """The first runnable cell of each method on each data set."""
     found: dict[str, Cell] = {}
     for cell in CELLS:
-        if cell.trains:
+        if cell.trainable:
             kind = [option(cell.overrides, group) for group in ("method", "dataset")]
             found.setdefault(" on ".join(kind), cell)
     return found
 
 
 def stand_in(folder: Path, dataset: str) -> Path:
-    """Four samples a class to train on and one to test on; their true shape, if in memory."""
+    """Four training samples and one test sample per class; of the true shape, if in memory."""
     if dataset == "imagenet":
         return photos.folder(folder / "photos", train=4, val=1, side=60)
     shape, classes = SHAPES[dataset]
@@ -89,7 +89,7 @@ def small(cell: Cell, file: Path) -> tuple[str, ...]:
 def test_every_cell_composes_and_every_runnable_one_is_built(name: str) -> None:
     runs = {cell.overrides: cell for cell in table.load(name).cells if cell.overrides}
     for overrides, cell in runs.items():
-        config, _ = composed(overrides)
+        config, _ = compose_cached(overrides)
         check(config)
         if cell.waits is None:
             assert isinstance(build(config), Run), cell.label
@@ -112,22 +112,22 @@ def test_one_step_of_each_method_on_each_data_set(family: str, tmp_path: Path) -
 def test_the_quick_way_of_composing_makes_what_hydra_makes(name: str) -> None:
     runs = dict.fromkeys(cell.overrides for cell in table.load(name).cells if cell.overrides)
     for overrides in list(runs)[::7]:
-        quick, _ = composed(overrides)
+        quick, _ = compose_cached(overrides)
         assert OmegaConf.to_container(quick) == OmegaConf.to_container(compose(*overrides))
 
 
 def test_a_split_that_follows_the_seed_does_not_name_the_run() -> None:
-    redrawn = planned(("dataset=cifar10", "dataset.split_seed=${seed}"))
+    redrawn = plan_run(("dataset=cifar10", "dataset.split_seed=${seed}"))
     assert redrawn.config["dataset"]["split_seed"] == "${seed}"
-    assert redrawn.name == planned(("dataset.split_seed=${seed}",)).name
-    assert redrawn.name != planned(("dataset.split_seed=3",)).name
+    assert redrawn.name == plan_run(("dataset.split_seed=${seed}",)).name
+    assert redrawn.name != plan_run(("dataset.split_seed=3",)).name
 
 
 def test_tables_share_the_runs_that_are_the_same() -> None:
     names = {}
     for name in ("maxup/table4", "maxup/table5"):
         cells = table.load(name).cells
-        names[name] = {cell.printed: planned(cell.overrides).name for cell in cells}
+        names[name] = {cell.printed: plan_run(cell.overrides).name for cell in cells}
     shared = names["maxup/table4"].items() & names["maxup/table5"].items()
     assert {printed for printed, _ in shared} == {
         "73.64±0.15",
@@ -143,7 +143,7 @@ def test_a_number_that_two_tables_print_is_read_from_one_run_in_one_way() -> Non
     for cell in (cell for cell in CELLS if "dataset=imagenet" in cell.overrides):
         if cell.measures in ("error", "accuracy", "top5_error", "top5_accuracy"):
             error = cell.value if "error" in cell.measures else 100 - cell.value
-            kind = planned(cell.overrides).name, cell.measures.startswith("top5")
+            kind = plan_run(cell.overrides).name, cell.measures.startswith("top5")
             found.setdefault(kind, []).append((error, cell.decimals, cell))
     twice = 0
     for same in found.values():
@@ -158,14 +158,14 @@ def test_a_quoted_row_of_mixup_is_mixups_own_run() -> None:
     """82.5 in GradAug's Table 3 is the 17.5 of mixup's Figure 3a."""
     (quoted,) = [cell for cell in table.load("gradaug/table3").cells if cell.printed == "82.5"]
     (own,) = [cell for cell in table.load("mixup/figure3a").cells if cell.printed == "17.5"]
-    assert planned(quoted.overrides).name == planned(own.overrides).name
+    assert plan_run(quoted.overrides).name == plan_run(own.overrides).name
     assert quoted.report == own.report
 
 
 def test_wide_networks_are_trained_by_patchups_released_code() -> None:
     """It leaves the second loss's target as it was where CutMix changes the input."""
     wide = [cell for cell in CELLS if cell.table.startswith("patchup/") and _is_wide(cell)]
-    configs = [planned(cell.overrides).config["method"] for cell in wide]
+    configs = [plan_run(cell.overrides).config["method"] for cell in wide]
     for method in configs:
         cutmix = method["input"] == "cutmix" and 0 in method["layers"]
         assert method["unmixed_input"] == cutmix

@@ -1,4 +1,4 @@
-"""What stands under a table, and what is read after a run's last epoch alone."""
+"""What stands under a table, and which epochs a cell may report."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 from vicinal.report.grids import grid
 from vicinal.report.render import render
 from vicinal.tables.cell import Cell
-from vicinal.tables.joined import Joined, Records, reading
 from vicinal.tables.markdown import page
+from vicinal.tables.results import RecordIndex, TableResults, reported_value
 from vicinal.tables.table import Table
 
 
@@ -21,14 +21,14 @@ def test_remarks_on_a_table_stand_under_it_once() -> None:
         "rows": [{"label": "CIFAR-10", "printed": ["3.8", "2.7"]}],
         "notes": ["a remark", "another"],
     }
-    joined = Joined.of(Table("paper/noted", tree), Records([]))
+    joined = TableResults.of(Table("paper/noted", tree), RecordIndex([]))
     assert "\n- a remark\n- another\n" in page(joined)
     notes = render("notes.html.j2", table=joined.table, grid=grid(joined))
     assert notes.count("<li>") == 2
 
 
 @pytest.mark.parametrize("kept", [[40.0], [10.0, 20.0, 40.0]])
-def test_training_labels_are_read_at_the_last_epoch_however_often_measured(
+def test_accuracy_on_training_labels_is_that_of_the_last_epoch(
     kept: list[float],
 ) -> None:
     cell = Cell(
@@ -40,6 +40,6 @@ def test_training_labels_are_read_at_the_last_epoch_however_often_measured(
         overrides=("method=erm",),
         split="kept",
     )
-    assert reading({"curves": {"epoch": [1.0, 2.0, 3.0], "kept_top1": kept}}, cell) == 60.0
-    with pytest.raises(ValueError, match="kept data are read at last"):
+    assert reported_value({"curves": {"epoch": [1.0, 2.0, 3.0], "kept_top1": kept}}, cell) == 60.0
+    with pytest.raises(ValueError, match="report of kept data must be last"):
         replace(cell, report="best_valid")

@@ -1,11 +1,11 @@
-"""results/tables/renamed.md says which of the tables' runs have another name than they had."""
+"""results/tables/renamed.md lists the tables' runs whose name has changed."""
 
 import re
 from pathlib import Path
 
 from vicinal.storage import records
 from vicinal.tables import table
-from vicinal.tables.plan import planned
+from vicinal.tables.plan import plan_run
 
 RESULTS = Path(__file__).parents[2] / "results"
 TEXT = (RESULTS / "tables" / "renamed.md").read_text()
@@ -17,7 +17,7 @@ def test_each_cell_that_is_listed_has_the_run_that_is_named() -> None:
     for name, labels, before, after, _ in ROWS:
         cells = {cell.label.replace(" | ", ", "): cell for cell in table.load(name).cells}
         for label in labels.split("; "):
-            assert planned(cells[label].overrides).name == after != before, (name, label)
+            assert plan_run(cells[label].overrides).name == after != before, (name, label)
 
 
 def test_every_cell_is_listed_or_counted() -> None:
@@ -30,9 +30,9 @@ def test_every_cell_is_listed_or_counted() -> None:
 
 
 def test_no_run_is_renamed_in_passing() -> None:
-    """Whoever means to: list the cells in renamed.md, and pin what is said here."""
+    """To rename runs on purpose, list the cells in renamed.md and pin the new digest."""
     every = (cell for name in table.names() for cell in table.load(name).cells if cell.overrides)
-    names = [f"{cell.table}, {cell.label}: {planned(cell.overrides).name}" for cell in every]
+    names = [f"{cell.table}, {cell.label}: {plan_run(cell.overrides).name}" for cell in every]
     assert records.digest(names) == PINNED
 
 
@@ -41,7 +41,7 @@ def test_no_finished_run_was_renamed() -> None:
     finished = {record["name"] for record in records.load(RESULTS / "runs")}
     assert not finished & {before for _, _, before, *_ in ROWS}
     own = {
-        planned(cell.overrides).name
+        plan_run(cell.overrides).name
         for name in ("mixup/table4", "mixup/table4_raw")
         for cell in table.load(name).cells
     }

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wording import says
 
 from vicinal.tables import table
-from vicinal.tables.plan import planned
+from vicinal.tables.plan import plan_run
 from vicinal.tables.table import TABLES, Table
 
 PRINTED = Path(__file__).parent / "printed"  # a second transcription, made without the first
@@ -121,16 +122,16 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
         ({"rows": [{"label": "x", "printed": ["1", "one"]}]}, "like 5.60 or 5.60±0.12, got one"),
         ({"report": "first"}, "report must be one of last, median10"),
         ({"waits": "better weather"}, "waits must be one of"),
-        ({"measures": "beauty"}, "no run measures beauty"),
+        ({"measures": "beauty"}, "measures must be something that a run measures, got beauty"),
         ({"measures": "parameters"}, "unit of parameters must be M or G, got %"),
-        ({"definition": True, "waits": "speech data"}, "waits must be null where definition is"),
+        ({"definition": True, "waits": "speech data"}, "waits and definition cannot both be set"),
         ({"resampled": 1.5}, "resampled must be between 0 and 1, got 1.5"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["cutmix"]}]}, "no label 'cutmix'"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["WRN"]}]}, "compares no two cells"),
     ],
 )
 def test_a_mistake_in_a_file_is_named(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=says(message)):
         small(**changed)
 
 
@@ -139,7 +140,7 @@ def test_what_is_resampled_is_what_the_runs_split_off() -> None:
     redrawn = [cell for cell in every if any("dataset=uci" in line for line in cell.overrides)]
     assert [cell for cell in every if cell.resampled] == redrawn
     for cell in redrawn[::12]:  # one of each table
-        data = planned(cell.overrides).config["dataset"]
+        data = plan_run(cell.overrides).config["dataset"]
         assert (data["test_share"], data["split_seed"]) == (cell.resampled, "${seed}")
 
 

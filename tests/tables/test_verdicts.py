@@ -16,7 +16,7 @@ from vicinal.tables.verdicts import (
     against_paper,
     margin,
     ordering,
-    paired,
+    paired_gain,
     verdict,
 )
 
@@ -69,9 +69,13 @@ def test_few_runs_are_judged_by_the_pooled_deviation_and_keep_their_own_beside_i
     one, three = (against_paper(ours, cell, pooled) for ours in (OURS[:1], OURS[:3]))
     assert one is not None
     assert three is not None
-    assert (one.half_width, one.by, one.alone) == (pytest.approx(0.4 * sqrt(2)), "pooled", None)
+    assert (one.half_width, one.source, one.ours_alone) == (
+        pytest.approx(0.4 * sqrt(2)),
+        "pooled",
+        None,
+    )
     assert three.half_width == pytest.approx(0.4 * sqrt(1 + 1 / 3))
-    assert three.alone == pytest.approx(half(OURS[:3], cell))
+    assert three.ours_alone == pytest.approx(half(OURS[:3], cell))
     assert half(OURS, cell, pooled) == half(OURS, cell)  # five are enough
     assert against_paper(OURS[:1], cell) is None
 
@@ -79,9 +83,9 @@ def test_few_runs_are_judged_by_the_pooled_deviation_and_keep_their_own_beside_i
 def test_runs_that_scatter_more_than_the_pooled_deviation_allows_are_judged_by_their_own() -> None:
     wild, pooled, cell = [4.0, 5.0, 6.0], Deviation(0.2, "pooled"), printed("5.0000000")
     assert half(wild, cell, pooled) == half(wild, cell) > 4
-    gains = paired(dict(enumerate(wild)), dict.fromkeys(range(3), 5.0), 1, pooled=pooled)
+    gains = paired_gain(dict(enumerate(wild)), dict.fromkeys(range(3), 5.0), 1, pooled=pooled)
     assert gains is not None
-    assert gains.by == "ours"
+    assert gains.source == "ours"
 
 
 def test_an_interval_that_reaches_zero_contains_it() -> None:
@@ -147,14 +151,14 @@ def test_numbers_that_lie_a_margin_apart_are_hardly_ever_called_the_same(
     wrong = 0
     for runs, cell in trials(sigma, ours, 5, spread=True, true=(20.0, 21.0)):
         found = against_paper(runs, cell, Deviation(sigma, "pooled"))
-        wrong += verdict(found, cell, ours, whole=True, failed=False) in same
+        wrong += verdict(found, cell, ours, complete=True, failed=False) in same
     assert wrong / 500 <= 0.025 + 0.015
 
 
 def reproduced(sigma: float, ours: int, theirs: int, pooled: Deviation | None) -> float:
     """How often equal numbers are."""
     found = [
-        verdict(against_paper(runs, cell, pooled), cell, ours, whole=True, failed=False)
+        verdict(against_paper(runs, cell, pooled), cell, ours, complete=True, failed=False)
         for runs, cell in trials(sigma, ours, theirs)
     ]
     return sum(word in ("reproduced", "agrees (one run)") for word in found) / len(found)
@@ -186,7 +190,7 @@ def test_looking_after_every_seed_finds_too_much_and_interim_cures_it() -> None:
     for runs, cell in trials(0.2, 5, 1):
         looks = {n: against_paper(runs[:n], cell) for n in range(2, 6)}
         any_look += any(each is not None and each.side for each in looks.values())
-        words = [verdict(looks[n], cell, n, whole=n == 5, failed=False) for n in looks]
+        words = [verdict(looks[n], cell, n, complete=n == 5, failed=False) for n in looks]
         assert set(words[:3]) == {"interim"}
         final += words[3] in ("better", "worse")
     assert any_look / 500 > 0.09
@@ -198,11 +202,11 @@ def test_pairing_by_seed_removes_what_the_seeds_share() -> None:
     splits = draws.normal(30.0, 5.0, 20)  # a split's difficulty, the same for both methods
     better = dict(enumerate((splits - 1 + draws.normal(0, 0.3, 20)).tolist()))
     worse = dict(enumerate((splits + draws.normal(0, 0.3, 20)).tolist()))
-    found, reverse = paired(better, worse, sign=-1), paired(worse, better, sign=-1)
+    found, reverse = paired_gain(better, worse, sign=-1), paired_gain(worse, better, sign=-1)
     assert found is not None
     assert found.half_width < 0.3
-    assert ordering(found, 20, whole=True, failed=False) == "holds"
-    assert ordering(reverse, 20, whole=True, failed=False) == "contradicted"
+    assert ordering(found, 20, complete=True, failed=False) == "holds"
+    assert ordering(reverse, 20, complete=True, failed=False) == "contradicted"
 
 
 def test_seeds_that_redraw_a_split_are_less_certain_than_their_number_says() -> None:
@@ -213,7 +217,7 @@ def test_seeds_that_redraw_a_split_are_less_certain_than_their_number_says() -> 
         gains = sqrt(0.2) * draws.normal() + sqrt(0.8) * draws.normal(size=20)
         better, worse = dict(enumerate(gains.tolist())), dict.fromkeys(range(20), 0.0)
         for overlap in wrong:
-            found = paired(better, worse, 1, overlap)
+            found = paired_gain(better, worse, 1, overlap)
             wrong[overlap] += found is not None and found.side != 0
     assert wrong[0.0] / count > 0.3
     assert wrong[0.25] / count == pytest.approx(0.05, abs=0.02)
@@ -221,7 +225,7 @@ def test_seeds_that_redraw_a_split_are_less_certain_than_their_number_says() -> 
     assert split == pytest.approx(2.776 * (0.025 * (1 + 1 / 5 + 1 / 4)) ** 0.5, rel=1e-3)
 
 
-FINAL = {"runs": 3, "whole": True, "failed": False}
+FINAL = {"num_runs": 3, "complete": True, "failed": False}
 
 
 @pytest.mark.parametrize(
@@ -232,13 +236,13 @@ FINAL = {"runs": 3, "whole": True, "failed": False}
         (0.3, 0.4, {}, "inconclusive"),
         (0.6, 0.2, {}, "worse"),
         (-0.6, 0.2, {}, "better"),
-        (0.1, 0.2, {"whole": False}, "interim"),
-        (-0.6, 0.2, {"whole": False}, "interim"),
+        (0.1, 0.2, {"complete": False}, "interim"),
+        (-0.6, 0.2, {"complete": False}, "interim"),
         (-0.6, 0.2, {"failed": True}, "inconclusive"),
-        (0.1, 0.2, {"runs": 1, "whole": False}, "agrees (one run)"),
-        (0.3, 0.4, {"runs": 1, "whole": False}, "near (one run)"),
-        (0.2, 0.1, {"runs": 1, "whole": False}, "off (one run)"),
-        (0.1, 0.2, {"runs": 1, "whole": False, "failed": True}, "inconclusive"),
+        (0.1, 0.2, {"num_runs": 1, "complete": False}, "agrees (one run)"),
+        (0.3, 0.4, {"num_runs": 1, "complete": False}, "near (one run)"),
+        (0.2, 0.1, {"num_runs": 1, "complete": False}, "off (one run)"),
+        (0.1, 0.2, {"num_runs": 1, "complete": False, "failed": True}, "inconclusive"),
     ],
 )
 def test_verdicts(difference: float, width: float, said: dict[str, Any], expected: str) -> None:
@@ -247,8 +251,8 @@ def test_verdicts(difference: float, width: float, said: dict[str, Any], expecte
 
 def test_without_a_deviation_nothing_is_concluded() -> None:
     cell = printed("5.0")
-    assert verdict(None, cell, 1, whole=False, failed=False) == "interim"
-    assert verdict(None, cell, 1, whole=True, failed=False) == "inconclusive"
+    assert verdict(None, cell, 1, complete=False, failed=False) == "interim"
+    assert verdict(None, cell, 1, complete=True, failed=False) == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -264,16 +268,18 @@ def test_larger_is_better_or_worse_or_neither(better: str, expected: str) -> Non
 )
 def test_one_shared_seed_gives_a_sign(gain: float, expected: str) -> None:
     """2 sqrt(2) times 0.2 is 0.57."""
-    found = paired({0: 5.0 - gain, 1: 9.0}, {0: 5.0, 2: 9.0}, -1, pooled=Deviation(0.2, "pooled"))
-    assert ordering(found, 1, whole=False, failed=False) == expected
-    unknown = paired({0: 5.0 - gain}, {0: 5.0}, -1)
-    assert ordering(unknown, 1, whole=False, failed=False) == "no sign"
+    found = paired_gain(
+        {0: 5.0 - gain, 1: 9.0}, {0: 5.0, 2: 9.0}, -1, pooled=Deviation(0.2, "pooled")
+    )
+    assert ordering(found, 1, complete=False, failed=False) == expected
+    unknown = paired_gain({0: 5.0 - gain}, {0: 5.0}, -1)
+    assert ordering(unknown, 1, complete=False, failed=False) == "no sign"
 
 
 def test_orderings_are_final_only_with_all_planned_seeds() -> None:
     sure = Interval(1.0, 0.5)
-    assert ordering(sure, 3, whole=True, failed=False) == "holds"
-    assert ordering(sure, 2, whole=False, failed=False) == "interim"
-    assert ordering(sure, 2, whole=False, failed=True) == "undecided"
-    assert ordering(Interval(0.1, 0.5), 3, whole=True, failed=False) == "undecided"
-    assert ordering(None, 0, whole=False, failed=False) == "interim"
+    assert ordering(sure, 3, complete=True, failed=False) == "holds"
+    assert ordering(sure, 2, complete=False, failed=False) == "interim"
+    assert ordering(sure, 2, complete=False, failed=True) == "undecided"
+    assert ordering(Interval(0.1, 0.5), 3, complete=True, failed=False) == "undecided"
+    assert ordering(None, 0, complete=False, failed=False) == "interim"

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import AutoAugment as Torchvision
 from torchvision.transforms import AutoAugmentPolicy
+from wording import says
 
 from vicinal.draws import Rng
 from vicinal.images.torchvisions import HIGHEST, UNSIGNED
@@ -101,5 +102,5 @@ def test_it_returns_new_images_in_8_bits(channels: int) -> None:
 
 
 def test_two_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^inputs must have 1 or 3 channels, got 2"):
+    with pytest.raises(ValueError, match=says("^inputs ... 1 ... 3 ... 2")):
         AutoAugment()(torch.rand(1, 2, 8, 8), torch.eye(1), Rng.seeded(0))

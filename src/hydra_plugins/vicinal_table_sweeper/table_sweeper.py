@@ -1,6 +1,6 @@
-"""`python train.py -m table=PAPER/TABLE`: launch what is missing of a paper's tables.
+"""`python train.py -m table=PAPER/TABLE`: launch the missing runs of a paper's tables.
 
-Hydra imports this file at every start, so whatever is heavy is imported when a table is planned.
+Hydra imports this file at every start, so heavy modules are imported only to plan a table.
 """
 
 import logging
@@ -17,17 +17,17 @@ log = logging.getLogger(__name__)
 
 
 class TableSweeper(Sweeper):
-    """Skips finished runs, resumes unfinished ones; goes on after a failure, named at the end.
+    """Skips finished runs and resumes unfinished ones; lists failures at the end.
 
     `table=A,B` and `table=glob(mixup/*)` are one plan. Overrides beside it apply to every cell:
     `seed=` chooses the seeds; those that change the experiment (`schedule.epochs=30`) mark its
     records as reduced. `+only=[CIFAR-10,mixup]` keeps the cells with these labels, `+dry_run=true`
     prints the plan.
-    Each run holds a lock on its folder, so two processes with one plan share the work.
+    Each run holds a lock on its folder, so two processes with the same plan share the work.
     """
 
     def __init__(self, max_batch_size: int | None = None) -> None:
-        self.max_batch_size = max_batch_size  # jobs that the launcher is given at a time
+        self.max_batch_size = max_batch_size  # jobs handed to the launcher at a time
         self.config: DictConfig | None = None
         self.launcher: Launcher | None = None
         self.context: HydraContext | None = None
@@ -42,23 +42,24 @@ class TableSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         from vicinal.errors import RunError  # noqa: PLC0415
-        from vicinal.tables.sweep import Sweep, further  # noqa: PLC0415
+        from vicinal.tables.request import parse_request  # noqa: PLC0415
+        from vicinal.tables.sweep import Sweep  # noqa: PLC0415
         from vicinal.tables.table import Table  # noqa: PLC0415
 
-        more = further(arguments)
-        tables = [Table(name, self._tree(name)) for name in more.tables]
-        sweep = Sweep(tables, more, self._compose)
+        request = parse_request(arguments)
+        tables = [Table(name, self._tree(name)) for name in request.tables]
+        sweep = Sweep(tables, request, self._compose)
         print(sweep.plan())
-        if more.dry_run:
+        if request.dry_run:
             return
-        jobs = [job.line for job in sweep.left]
+        jobs = [job.overrides for job in sweep.unfinished]
         step = self.max_batch_size or max(len(jobs), 1)
         for start in range(0, len(jobs), step):
             self._launch(jobs[start : start + step], start, sweep)
-        print(sweep.outcome())
+        print(sweep.summary())
         if sweep.failures:
-            listed = "\n  ".join(sweep.failures)
-            raise RunError(f"{len(sweep.failures)} of {len(jobs)} runs failed:\n  {listed}")
+            failures = "\n  ".join(sweep.failures)
+            raise RunError(f"{len(sweep.failures)} of {len(jobs)} runs failed:\n  {failures}")
 
     def _tree(self, name: str) -> Any:
         return OmegaConf.to_container(self._compose([f"table={name}"]).table)
@@ -70,8 +71,8 @@ class TableSweeper(Sweeper):
 
     def _launch(self, jobs: Sequence[Sequence[str]], start: int, sweep: Any) -> None:
         assert self.launcher is not None
-        for job, done in zip(jobs, self.launcher.launch(jobs, start), strict=True):
+        for job, result in zip(jobs, self.launcher.launch(jobs, start), strict=True):
             try:
-                _ = done.return_value  # raises what the job raised
+                _ = result.return_value  # raises what the job raised
             except Exception as error:
-                sweep.note(job, error)
+                sweep.record_failure(job, error)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 AN_OBJECT = "a config with a _target_"
 
-# What Python types a scalar may arrive as: an integer is a number, but true is not an integer.
+# The Python types that a scalar may have: an integer is a number, but true is not an integer.
 _SCALARS: dict[Any, tuple[type, ...]] = {
     int: (int,),
     float: (int, float),
@@ -36,10 +36,10 @@ _WORDS: dict[str, tuple[Any, ...]] = {
 
 
 def fault_in(key: str, value: object, hint: Any) -> tuple[str, object, Any] | None:
-    """Where a value does not fit its annotation, the value there, and the annotation there."""
+    """Where a value does not fit its annotation: the key, the value and the annotation there."""
     origin, args = get_origin(hint), get_args(hint)
     if isinstance(value, dict) and "_target_" in value:
-        return None  # whatever it builds is checked by who receives it
+        return None  # the receiver checks the object that it builds
     if origin in (Union, UnionType):
         faults = [fault_in(key, value, each) for each in args]
         inside = [fault for fault in faults if fault and fault[0] != key]
@@ -55,7 +55,7 @@ def fault_in(key: str, value: object, hint: Any) -> tuple[str, object, Any] | No
 
 
 def _finite(value: object) -> bool:
-    """JSON, and so a record, has neither nan nor infinity."""
+    """Whether a record, which is JSON, can hold it: JSON has neither nan nor infinity."""
     return not isinstance(value, float) or isfinite(value)
 
 
@@ -75,12 +75,12 @@ def _fits(value: object, hint: Any, kind: Any, args: tuple[Any, ...]) -> bool:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if hint in _SCALARS:
         return type(value) in _SCALARS[hint]
-    # What is left are classes: their objects can only come from a _target_.
+    # The rest are classes, whose objects can only come from a _target_.
     return kind in _ANYTHING or not inspect.isclass(kind)
 
 
 def wanted(hint: Any, value: object = None) -> str:
-    """What an annotation asks for, in words."""
+    """An annotation in words."""
     origin, args = get_origin(hint) or hint, get_args(hint)
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(wanted(each) for each in args))

@@ -127,7 +127,7 @@ class Images:
         if len(x) == 0:
             raise RunError(
                 "dataset.unlabelled must be false where train_per_class leaves out no image, got "
-                f"true (train_per_class is {self.train_per_class})"
+                f"true (train_per_class={self.train_per_class} keeps every image)"
             )
         return Split(x, torch.full((len(x),), -1))
 

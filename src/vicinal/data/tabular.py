@@ -132,7 +132,7 @@ def cells(text: str, separator: str | None, name: str, *, header: bool = False) 
     head = [number for number, line in enumerate(lines) if line.strip().lower() == "@data"]
     lines = lines[head[0] + 1 if head else 0 :][int(header) :]
     if not lines:
-        raise RunError(f"{name} must hold a table, got no lines")
+        raise RunError(f"{name} must hold a table, got no line")
     rows = _split(lines, separator, name)
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):

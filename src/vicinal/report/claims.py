@@ -5,17 +5,17 @@ from typing import Any
 
 from vicinal.report import words
 from vicinal.tables.counts import ORDERINGS
-from vicinal.tables.joined import Joined
-from vicinal.tables.markdown import deviation, spanned
-from vicinal.tables.outcome import Compared
+from vicinal.tables.markdown import deviation, with_half_width
+from vicinal.tables.outcome import Ordering
+from vicinal.tables.results import TableResults
 
 VERDICTS = (*ORDERINGS[:-1], *(f"{verdict}, reduced" for verdict in ORDERINGS[:-1]), "not run")
 
 
-def claims(joined: Joined) -> list[dict[str, Any]]:
+def claims(joined: TableResults) -> list[dict[str, Any]]:
     """Each claim with its verdicts, and with the pairs that there is something to say about."""
     by_claim: dict[str, list[dict[str, Any]]] = {}
-    for compared in joined.comparisons:
+    for compared in joined.orderings:
         by_claim.setdefault(compared.claim.says, []).append(_pair(compared))
     return [
         {
@@ -30,7 +30,7 @@ def claims(joined: Joined) -> list[dict[str, Any]]:
     ]
 
 
-def _pair(compared: Compared) -> dict[str, Any]:
+def _pair(compared: Ordering) -> dict[str, Any]:
     one, two, gain = compared.better.cell, compared.worse.cell, compared.gain
     parts = list(zip((*one.row, *one.column), (*two.row, *two.column), strict=True))
     verdict = compared.verdict
@@ -41,9 +41,9 @@ def _pair(compared: Compared) -> dict[str, Any]:
         "worse": worse,
         "shared": ", ".join(ours for ours, theirs in parts if ours == theirs),
         "printed": words.minus(f"{one.printed} / {two.printed}"),
-        "printed_so": compared.printed,  # whether the paper's own numbers are in this order
-        "gain": "" if gain is None else words.minus(spanned(gain, one.decimals)),
-        "seeds": compared.seeds,
+        "printed_so": compared.paper_agrees,  # whether the paper's own numbers are in this order
+        "gain": "" if gain is None else words.minus(with_half_width(gain, one.decimals)),
+        "seeds": compared.num_seeds,
         "deviation": deviation(gain, one.decimals),
         "verdict": f"{verdict}, reduced" if reduced else verdict,
     }

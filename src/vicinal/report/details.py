@@ -4,12 +4,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vicinal.cli.overrides import merge
 from vicinal.report import words
 from vicinal.tables.cell import Cell
-from vicinal.tables.joined import NOT_ORIGINAL, Joined
-from vicinal.tables.markdown import ours
+from vicinal.tables.markdown import our_number
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.table import merge
+from vicinal.tables.results import NOT_ORIGINAL, TableResults
 
 Record = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ class Pool:
         return self._places[key]
 
 
-def details(every: Sequence[Joined], runs: str) -> dict[str, Any]:
+def details(every: Sequence[TableResults], runs: str) -> dict[str, Any]:
     """All cells, the runs they show, and what these share; `runs` is the folder of the records."""
     pool, found, cells, tables = Pool(), dict[str, Any](), dict[str, Any](), dict[str, str]()
     for joined in every:
@@ -51,7 +51,7 @@ def _cell(outcome: Outcome, pool: Pool) -> dict[str, Any]:
         "label": [*cell.row, *cell.column],
         "table": words.slug(cell.table),
         "paper": words.printed(cell),
-        "ours": words.minus(ours(outcome)),
+        "ours": words.minus(our_number(outcome)),
         "verdict": words.slug(outcome.verdict),
         "says": words.verdict(outcome),
         "as": pool.place(_protocol(cell)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from vicinal.tables.joined import Joined
+from vicinal.tables.results import TableResults
 from vicinal.tables.table import Table
 
 LONG = 32  # letters; longer row labels may be broken
@@ -24,7 +24,7 @@ class Heading:
     look: str | None = None
 
 
-def grid(joined: Joined) -> dict[str, Any]:
+def grid(joined: TableResults) -> dict[str, Any]:
     """Lines of headings, then groups of lines; a line has row headings and a cell per column."""
     table, outcomes = joined.table, joined.outcomes
     width = max(map(len, table.rows))

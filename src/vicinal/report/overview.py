@@ -29,9 +29,11 @@ def _covered(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     verdicts = [outcome.verdict for outcome in outcomes]
     counts = {
         "printed": len(outcomes),
-        "runnable": sum(o.cell.trains for o in outcomes),
+        "runnable": sum(o.cell.trainable for o in outcomes),
         "run": sum(bool(o.values) and not o.reduced for o in outcomes),
-        "reproduced": sum(o.verdict == "reproduced" and o.cell.group == "own" for o in outcomes),
+        "reproduced": sum(
+            o.verdict == "reproduced" and o.cell.group == "authors" for o in outcomes
+        ),
     }
     return {"verdicts": verdicts, "counts": counts}
 

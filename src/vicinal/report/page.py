@@ -14,21 +14,21 @@ from vicinal.report.papers import paper, papers
 from vicinal.report.render import HERE, render
 from vicinal.report.section import section
 from vicinal.tables import runs
-from vicinal.tables.joined import Joined
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.results import TableResults
 
 Record = Mapping[str, Any]
 
 
 def page(
-    every: Sequence[Joined],
+    every: Sequence[TableResults],
     records: Sequence[Record],
     rules: str,
     drawn: Sequence[Figure] = (),
     folder: str = "../runs",
 ) -> str:
     """The whole page; `rules` are those of the verdicts, `folder` is where the records are."""
-    by_paper: dict[str, list[Joined]] = {name: [] for name in papers()}
+    by_paper: dict[str, list[TableResults]] = {name: [] for name in papers()}
     for joined in every:
         by_paper.setdefault(joined.table.paper, []).append(joined)
     by_paper = {name: tables for name, tables in by_paper.items() if tables}
@@ -37,7 +37,7 @@ def page(
         chapters=[_chapter(name, tables, drawn) for name, tables in by_paper.items()],
         tables=sum(not joined.table.variant for joined in every),
         overview=overview({name: _outcomes(tables) for name, tables in by_paper.items()}),
-        others=_others(runs.grouped(runs.of_no_table(every, records))),
+        others=_others(runs.grouped(runs.unlisted_runs(every, records))),
         rules=rules,
         details=details([joined for tables in by_paper.values() for joined in tables], folder),
         css=Markup((HERE / "report.css").read_text()),
@@ -45,11 +45,11 @@ def page(
     )
 
 
-def _outcomes(tables: Sequence[Joined]) -> list[Outcome]:
-    return [outcome for joined in tables for outcome in joined.own]
+def _outcomes(tables: Sequence[TableResults]) -> list[Outcome]:
+    return [outcome for joined in tables for outcome in joined.original_outcomes]
 
 
-def _chapter(name: str, tables: Sequence[Joined], drawn: Sequence[Figure]) -> dict[str, Any]:
+def _chapter(name: str, tables: Sequence[TableResults], drawn: Sequence[Figure]) -> dict[str, Any]:
     """One paper: its tables and figures."""
     return {
         "id": words.slug(name),

@@ -24,7 +24,7 @@ FILTERS = {
     "cell_id": words.cell_id,
     "cited": words.cited,
     "printed": words.printed,
-    "ours": markdown.ours,
+    "ours": markdown.our_number,
     "difference": markdown.difference,
 }
 

@@ -10,12 +10,12 @@ from vicinal.report.curves import charts
 from vicinal.report.dots import plots
 from vicinal.report.grids import grid
 from vicinal.tables.cell import Cell
-from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import machines
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.results import TableResults
 
 
-def section(joined: Joined) -> dict[str, Any]:
+def section(joined: TableResults) -> dict[str, Any]:
     """One table: its grid, what stands under it, plots and curves."""
     table, outcomes = joined.table, joined.outcomes
     name = words.slug(table.name)
@@ -33,7 +33,7 @@ def section(joined: Joined) -> dict[str, Any]:
         "plots": plots(outcomes, f"{name}-plot"),
         "charts": charts((_name(joined, outcome), outcome.records) for outcome in outcomes),
         "reduced": any(outcome.reduced and outcome.values for outcome in outcomes),
-        "trains": any(outcome.cell.trains for outcome in outcomes),
+        "trains": any(outcome.cell.trainable for outcome in outcomes),
     }
 
 
@@ -63,7 +63,7 @@ def _either(found: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(found))
 
 
-def _waiting(joined: Joined) -> str | None:
+def _waiting(joined: TableResults) -> str | None:
     """How many numbers wait, and what for."""
     count = Counter(o.cell.waits for o in joined.outcomes if o.cell.waits)
     if not count:
@@ -77,7 +77,7 @@ def _waiting(joined: Joined) -> str | None:
     return f"{who} {words.listed(reasons)}."
 
 
-def _machines(joined: Joined) -> list[str]:
+def _machines(joined: TableResults) -> list[str]:
     """The devices and precision of our runs and of the paper's."""
     found = {text[0].upper() + text[1:]: cells for text, cells in machines(joined).items()}
     if len(found) == 1:
@@ -85,7 +85,7 @@ def _machines(joined: Joined) -> list[str]:
     return [f"{text} ({words.many(len(cells), 'number')})" for text, cells in found.items()]
 
 
-def _name(joined: Joined, outcome: Outcome) -> str:
+def _name(joined: TableResults, outcome: Outcome) -> str:
     """Row and column, without the parts that all cells of this dataset and network share."""
     among = [o for o in joined.outcomes if _kind(o) == _kind(outcome)]
     # Of the cells of one run, such as its error and its loss, only the first names it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vicinal.report.papers import paper
 from vicinal.tables.cell import Cell
-from vicinal.tables.markdown import ours
+from vicinal.tables.markdown import our_number
 from vicinal.tables.outcome import Outcome
 from vicinal.tables.verdicts import Interval, margin
 
@@ -164,7 +164,7 @@ def seeds(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def spanned(found: Interval, decimals: int, unit: str) -> str:
+def with_half_width(found: Interval, decimals: int, unit: str) -> str:
     """A difference and its interval in words."""
     digits = max(decimals, 2)
     points = "points" if unit == "%" else unit
@@ -183,21 +183,21 @@ def verdict(outcome: Outcome) -> str:
         "waits": f"Cannot be run yet: it waits for {cell.waits}.",
         "not run": "Not run yet.",
         "failed": f"Failed: {many(len(outcome.failed), 'run')} diverged and none finished.",
-        "equal": f"Equal: our count matches the printed digits ({ours(outcome)}).",
-        "unequal": f"Unequal: our count does not match the printed digits ({ours(outcome)}).",
+        "equal": f"Equal: our count matches the printed digits ({our_number(outcome)}).",
+        "unequal": f"Unequal: our count does not match the printed digits ({our_number(outcome)}).",
         "reduced": f"Reduced: run with {listed(outcome.reduced) if outcome.reduced else ''}. "
-        f"Our number, {ours(outcome)}, is shown but does not count.",
+        f"Our number, {our_number(outcome)}, is shown but does not count.",
     }
     if word in plain:
         return plain[word]
     found, begun = outcome.difference, word[0].upper() + word[1:]
     if word == "interim":
-        begun = f"Interim: {outcome.so_far} so far"
+        begun = f"Interim: {outcome.verdict_so_far} so far"
     lacking = _lacking(outcome)
     if found is None:
         return f"{begun}: with so few runs and no known deviation, there is no interval{lacking}."
-    said = f"our number minus the paper's is {spanned(found, cell.decimals, cell.unit)}"
-    return f"{begun}: {said}, {_answers(outcome)}{lacking}. Deviation used: {found.by}."
+    said = f"our number minus the paper's is {with_half_width(found, cell.decimals, cell.unit)}"
+    return f"{begun}: {said}, {_answers(outcome)}{lacking}. Deviation used: {found.source}."
 
 
 def _answers(outcome: Outcome) -> str:

@@ -3,18 +3,17 @@
 import re
 from dataclasses import dataclass
 
-MEASURES = {  # what a record can supply, and how: scale and offset of the recorded number
+MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "error": ("top1", -1, 100),
     "accuracy": ("top1", 1, 0),
     "top5_error": ("top5", -1, 100),
     "top5_accuracy": ("top5", 1, 0),
     "nll": ("nll", 1, 0),
 }
-EXACT = ("parameters", "multiply_adds")  # of a network, which needs no training to be counted
-UNITS = {"M": 1e6, "G": 1e9}  # of those
-GROUPS = ("own", "quoted", "exact")  # whose verdicts are counted apart
+EXACT = ("parameters", "multiply_adds")  # counted on the network, without training it
+UNITS = {"M": 1e6, "G": 1e9}  # of the exact measures
 SPLITS = ("test", "valid", "kept", "redrawn")  # the last two: training labels, under label noise
-REPORTS = ("last", "median10", "best_test", "best_valid")
+REPORTS = ("last", "median10", "best_test", "best_valid")  # the epoch that counts
 CAPABILITIES = (
     "corrupted test sets",
     "attacks on trained networks",
@@ -51,68 +50,72 @@ class Cell:
     report: str = "last"
     split: str = "test"
     paper_runs: int = 1
-    gpus: int = 1  # the paper's, each of which normalised its own share of a batch
+    gpus: int = 1  # in the paper; each GPU normalised its own share of a batch
     seeds: tuple[int, ...] = (0, 1, 2)
     quoted: str | None = None
     note: str | None = None
     waits: str | None = None
-    definition: bool = False  # what is printed is so by definition
-    resampled: float | None = None  # the share of the data that each seed draws again to test on
+    definition: bool = False  # the printed number follows from a definition
+    resampled: float | None = None  # the share of the data that each seed holds out for testing
 
     def __post_init__(self) -> None:
         where = f"{self.table}, {self.label}"
         if not _PRINTED.fullmatch(self.printed):
             raise ValueError(f"{where}: printed must be like 5.60 or 5.60±0.12, got {self.printed}")
-        known: dict[str, tuple[str | None, ...]] = {
+        allowed: dict[str, tuple[str | None, ...]] = {
             "better": ("lower", "higher", "none"),
             "report": REPORTS,
             "split": SPLITS,
             "waits": (None, *CAPABILITIES),
         }
-        for field, values in known.items():
+        for field, values in allowed.items():
             if getattr(self, field) not in values:
                 listed = ", ".join(map(str, values))
                 raise ValueError(
                     f"{where}: {field} must be one of {listed}, got {getattr(self, field)}"
                 )
         if self.definition and self.waits is not None:
-            raise ValueError(f"{where}: waits must be null where definition is true")
+            raise ValueError(f"{where}: waits and definition cannot both be set")
         if self.resampled is not None and not 0 < self.resampled < 1:
             raise ValueError(f"{where}: resampled must be between 0 and 1, got {self.resampled}")
         if self.runnable and self.measures not in (*MEASURES, *EXACT):
-            raise ValueError(f"{where}: no run measures {self.measures}; say what it waits for")
+            raise ValueError(
+                f"{where}: measures must be something that a run measures, got {self.measures} "
+                "(or say what the cell waits for)"
+            )
         if self.measures in EXACT and self.unit not in UNITS:
             listed = " or ".join(UNITS)
             raise ValueError(f"{where}: unit of {self.measures} must be {listed}, got {self.unit}")
-        read_at = {"test": REPORTS, "valid": ("last", "best_valid")}.get(self.split, ("last",))
-        if self.report not in read_at:
-            raise ValueError(f"{where}: {self.split} data are read at {' or '.join(read_at)}")
+        reports = {"test": REPORTS, "valid": ("last", "best_valid")}.get(self.split, ("last",))
+        if self.report not in reports:
+            listed = " or ".join(reports)
+            raise ValueError(f"{where}: report of {self.split} data must be {listed}")
         if self.runnable and not self.overrides:
-            raise ValueError(f"{where}: run must be given where nothing is waited for")
+            raise ValueError(f"{where}: run must be given, unless the cell waits for something")
 
     @property
     def runnable(self) -> bool:
-        """Whether our code can say something of it."""
+        """Whether our code can produce this number."""
         return self.waits is None and not self.definition
 
     @property
     def exact(self) -> bool:
-        """Whether no training can change it."""
+        """Whether the number does not depend on training."""
         return self.definition or self.measures in EXACT
 
     @property
-    def trains(self) -> bool:
-        """Whether it takes runs, and can have them."""
+    def trainable(self) -> bool:
+        """Whether runs must be trained for it, and can be."""
         return self.runnable and not self.exact
 
     @property
     def group(self) -> str:
-        """Among which verdicts its own is counted."""
-        return "exact" if self.exact else "own" if self.quoted is None else "quoted"
+        """Where its verdict is counted: among the authors', the quoted or the exact numbers."""
+        return "exact" if self.exact else "authors" if self.quoted is None else "quoted"
 
     @property
     def overlap(self) -> float:
-        """Test samples over training samples, where each seed splits the same data again."""
+        """Test samples over training samples, where each seed draws its own split."""
         return 0.0 if self.resampled is None else self.resampled / (1 - self.resampled)
 
     @property
@@ -132,16 +135,16 @@ class Cell:
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation that the paper prints beside it."""
+        """The standard deviation printed beside the number."""
         return None if self._parts[1] is None else float(self._parts[1])
 
     @property
     def decimals(self) -> int:
-        """To how many decimals it is printed."""
+        """The number of printed decimals."""
         return len(self._parts[0].partition(".")[2])
 
     @property
     def _parts(self) -> tuple[str, str | None]:
-        found = _PRINTED.fullmatch(self.printed)
-        assert found is not None
-        return found[1], found[2]
+        match = _PRINTED.fullmatch(self.printed)
+        assert match is not None
+        return match[1], match[2]

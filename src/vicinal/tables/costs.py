@@ -1,8 +1,9 @@
-"""How long a run takes on one GPU: measured in records, or else estimated from its arithmetic.
+"""How long a run takes on one GPU: as measured in records, or estimated from its arithmetic.
 
-An estimate counts steps and evaluations. Either takes as long as its arithmetic or as launching its
-layers, whichever is longer: a small network waits for its launches. A step is ERM's times the
-`work` that its method states. Records of other runs of the network on the data set scale it.
+An estimate counts steps and evaluations. Each takes as long as its arithmetic or as launching its
+layers, whichever is longer: a small network waits for its launches. A step takes ERM's time
+multiplied by the `work` of its method. Records of other runs of the same network on the same data
+set scale the estimate.
 """
 
 import json
@@ -18,65 +19,62 @@ from hydra.utils import instantiate
 from vicinal.contracts import Method
 from vicinal.tables.networks import SIZES, Counts, Size, counts
 
-ASSUMED = 1e14  # floating-point operations a second: a tenth of what one H200 could do in bf16
-LAUNCH = 2e-5  # seconds in which a layer is launched, forwards or half a backward
-MEMORY = 8e10  # bytes of a device
-ACTIVATION = 2  # bytes, in bf16
-WEIGHT = 16  # bytes, with its gradient, its momentum and a copy in bf16
-EVALUATED = 1000  # images a batch
-
-
-FOLD = 1_000  # training images in one of STL-10's
+ASSUMED = 1e14  # floating-point operations per second: a tenth of one H200's peak in bf16
+LAUNCH = 2e-5  # seconds to launch a layer, forwards or half a backward
+MEMORY = 8e10  # bytes on a device
+ACTIVATION = 2  # bytes each, in bf16
+WEIGHT = 16  # bytes each, with gradient, momentum and a copy in bf16
+EVALUATED = 1000  # images per batch
+FOLD = 1_000  # training images in one fold of STL-10
 
 
 @dataclass(frozen=True)
 class Cost:
-    """GPU-hours of one run, how they are known, and how many ranks its batch needs."""
+    """GPU-hours of one run, whether they are measured, and how many ranks its batch needs."""
 
     hours: float
     measured: bool
     ranks: int = 1
 
     def __str__(self) -> str:
-        known = f"{self.hours:.2f} h {'measured' if self.measured else 'estimated'} each"
-        some = f", on at least {self.ranks} ranks of {MEMORY / 1e9:.0f} GB"
-        return known + (some if self.ranks > 1 else "")
+        how = "measured" if self.measured else "estimated"
+        ranks = f", on at least {self.ranks} ranks of {MEMORY / 1e9:.0f} GB"
+        return f"{self.hours:.2f} h {how} per run" + (ranks if self.ranks > 1 else "")
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What earlier runs and benches say."""
+    """What earlier runs and benches took."""
 
-    epochs: dict[str, float]  # seconds an epoch of a run, by its name, on a GPU
+    epochs: dict[str, float]  # seconds per epoch on a GPU, by run name
     scales: dict[str, float]  # measured over estimated, by DATASET/MODEL
-    steps: dict[tuple[str, int], float]  # seconds of ERM's, by model and batch, of 32 x 32 images
+    steps: dict[tuple[str, int], float]  # seconds per ERM step, by model and batch, at 32 x 32
 
     @classmethod
     def known(cls, finished: Iterable[dict[str, Any]], benches: Path) -> "Costs":
-        """From records, and from the benches' JSON for what no record tells."""
-        seen: dict[str, list[float]] = {}
+        """Read records, and the benches' JSON for what no record says."""
+        epochs: dict[str, list[float]] = {}
         scales: dict[str, list[float]] = {}
         for record in finished:
             if record["sessions"][-1]["device"]["type"] == "cuda":
                 seconds = record["timing"]["seconds_per_epoch"]
-                seen.setdefault(record["name"], []).append(seconds)
+                epochs.setdefault(record["name"], []).append(seconds)
                 if (expected := _epoch(record["name"], record["config"], {})) is not None:
-                    scales.setdefault(_kind(record["name"]), []).append(seconds / expected)
+                    scales.setdefault(_network(record["name"]), []).append(seconds / expected)
         steps: dict[tuple[str, int], float] = {}
         for bench in (json.loads(path.read_text()) for path in sorted(benches.glob("*.json"))):
             if bench.get("device", {}).get("type") == "cuda" and "erm" in bench.get("steps", {}):
                 milliseconds = bench["steps"]["erm"]["milliseconds"]
                 steps[bench["model"], bench["batch"]] = milliseconds / 1000
-        by_name = {name: median(seconds) for name, seconds in seen.items()}
-        return cls(by_name, {kind: median(each) for kind, each in scales.items()}, steps)
+        return cls(_medians(epochs), _medians(scales), steps)
 
     def of(self, name: str, config: dict[str, Any]) -> Cost | None:
-        """One run's; None where neither a record nor the size of its data is known."""
+        """The cost of one run; None if neither a record nor the size of its data is known."""
         measured = name in self.epochs
         epoch = self.epochs[name] if measured else _epoch(name, config, self.steps)
         if epoch is None:
             return None
-        scale = self.scales.get(_kind(name), 1.0)
+        scale = self.scales.get(_network(name), 1.0)
         schedule = config["schedule"]
         seconds = schedule["epochs"] * epoch * (1.0 if measured else scale)
         if (size := _size(name, config)) is None:
@@ -88,25 +86,25 @@ class Costs:
 
 
 def _epoch(name: str, config: dict[str, Any], steps: dict[tuple[str, int], float]) -> float | None:
-    """Seconds in which a run's training images are gone through once."""
+    """Estimated seconds for one pass over a run's training images."""
     if (size := _size(name, config)) is None:
         return None
     batch, model = config["schedule"]["batch_size"], name.split("/")[1]
     method: Method = instantiate(config["method"], _convert_="all")
     if size.shape == (3, 32, 32) and (model, batch) in steps:
         return method.work * ceil(size.train / batch) * steps[model, batch]
-    # A backward is two forwards.
+    # A backward pass takes as long as two forward passes.
     return method.work * 3 * _forwards(counts(config, size), size.train, batch)
 
 
 def _forwards(network: Counts, images: int, batch: int) -> float:
-    """Seconds in which so many images go forwards."""
+    """Estimated seconds for a forward pass of so many images."""
     arithmetic = min(images, batch) * 2 * network.multiply_adds / ASSUMED
     return ceil(images / batch) * max(arithmetic, network.layers * LAUNCH)
 
 
 def _ranks(network: Counts, batch: int) -> int:
-    """The fewest, halving the batch, whose devices have the memory for a step."""
+    """The fewest ranks, halving the batch, that have the memory for a step."""
 
     def needed(images: int) -> int:
         return images * network.activations * ACTIVATION + network.parameters * WEIGHT
@@ -118,18 +116,22 @@ def _ranks(network: Counts, batch: int) -> int:
 
 
 def _size(name: str, config: dict[str, Any]) -> Size | None:
-    """What is left of a data set to train and to be measured on."""
-    whole, dataset = SIZES.get(name.split("/", maxsplit=1)[0]), config["dataset"]
-    if whole is None:
+    """The size of what a run trains on and is measured on; None if the data set is not listed."""
+    full, dataset = SIZES.get(name.split("/", maxsplit=1)[0]), config["dataset"]
+    if full is None:
         return None
     fold = (dataset.get("source") or {}).get("fold") is not None
-    held_out = whole.classes * dataset.get("holdout_per_class", 0)
-    train = (FOLD if fold else whole.train) - held_out
+    held_out = full.classes * dataset.get("holdout_per_class", 0)
+    train = (FOLD if fold else full.train) - held_out
     if (cap := dataset.get("train_per_class")) is not None:
-        train = min(train, whole.classes * cap)
-    return whole._replace(train=train, test=whole.test + held_out)
+        train = min(train, full.classes * cap)
+    return full._replace(train=train, test=full.test + held_out)
 
 
-def _kind(name: str) -> str:
+def _network(name: str) -> str:
     """DATASET/MODEL."""
     return "/".join(name.split("/")[:2])
+
+
+def _medians(samples: dict[str, list[float]]) -> dict[str, float]:
+    return {key: median(values) for key, values in samples.items()}

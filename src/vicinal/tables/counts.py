@@ -1,12 +1,12 @@
-"""How many numbers and orderings have which verdict, and what the tables ask for."""
+"""How many numbers and orderings have each verdict, and how many the tables ask for."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from vicinal.tables.joined import Joined
+from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import grid
-from vicinal.tables.plan import planned
+from vicinal.tables.plan import plan_run
+from vicinal.tables.results import TableResults
 from vicinal.tables.table import Table
 
 FINAL = ("reproduced", "better", "worse", "differs", "inconclusive")
@@ -16,127 +16,142 @@ EXACT = ("equal", "unequal", "definition", "waits", "ordering holds", "ordering 
 DECIDED = ("holds", "contradicted", "undecided")
 SIGNS = ("points that way", "points the other way", "no sign")
 ORDERINGS = (*DECIDED, *SIGNS, "interim", "not run")
-FORTIETHS = (  # among so many verdicts, how many of each kind chance makes at most
+FORTIETHS = (  # of the verdicts in a group, how many fortieths chance gives to each at most
     (FINAL, {"reproduced": 1, "better": 1, "worse": 1}),
     (ONE_RUN, {"agrees (one run)": 1, "off (one run)": 2}),
     (DECIDED, {"holds": 1, "contradicted": 1}),
     (SIGNS, {"points that way": 1, "points the other way": 1}),
 )
 CHANCE = "by chance alone, at most"
-ALL = "all, but for variants"
+ALL = "all but variants"
+COVERAGE = (
+    *("paper", "tables", "numbers", "runnable", "distinct runs", "counted without a run"),
+    *("by definition", "quoted from others"),
+)
 
-Counted = Mapping[str, int]
+Count = Callable[[TableResults], Counter[str]]
 
 
-def by_chance(found: Counted) -> dict[str, float]:
-    """How many verdicts of each kind there would be if there were nothing to find."""
+def by_chance(counts: Mapping[str, int]) -> dict[str, float]:
+    """How many of these verdicts chance alone would give, at most, to each kind."""
     return {
-        kind: share * sum(found.get(each, 0) for each in among) / 40
-        for among, kinds in FORTIETHS
-        for kind, share in kinds.items()
+        kind: share * sum(counts.get(each, 0) for each in group) / 40
+        for group, shares in FORTIETHS
+        for kind, share in shares.items()
     }
 
 
-def summary(every: Sequence[Joined], rules: str) -> str:
-    """All tables in one: verdicts and orderings."""
+def summary(tables: Sequence[TableResults], rules: str) -> str:
+    """Verdicts and orderings, table by table."""
     parts = [
-        ("The authors' own numbers by verdict.", "cells", NUMBERS, lambda j: j.verdicts("own")),
-        ("Numbers quoted from other papers.", "cells", NUMBERS, lambda j: j.verdicts("quoted")),
+        ("The authors' own numbers.", _by_table(tables, "cells", NUMBERS, _authors)),
+        ("Numbers quoted from other papers.", _by_table(tables, "cells", NUMBERS, _quoted)),
         (
             "Parameters and multiply-adds, counted without a run, and definitions.",
-            "cells and pairs",
-            EXACT,
-            lambda j: j.exact,
+            _by_table(tables, "cells and pairs", EXACT, _exact),
         ),
         (
             "Orderings that the papers state, pair by pair, in runs at the papers' protocol.",
-            "pairs",
-            ORDERINGS,
-            lambda j: j.orderings,
+            _by_table(tables, "pairs", ORDERINGS, _orderings),
         ),
     ]
-    grids = [f"{said}\n\n{_by_table(every, *how)}" for said, *how in parts]
+    grids = [f"{caption}\n\n{table}" for caption, table in parts]
     return "\n".join(["# The papers' tables\n", *grids, "## Rules\n", rules])
 
 
-def _by_table(
-    every: Sequence[Joined],
-    unit: str,
-    words: Sequence[str],
-    counted: Callable[[Joined], Counter[str]],
-) -> str:
-    rows: list[list[object]] = []
-    total = Counter[str]()
-    for joined in every:
-        if found := counted(joined):
-            link = f"[{joined.table.name}]({joined.table.name}.md)"
-            rows.append([link, found.total(), *_counts(found, words)])
-            total += Counter() if joined.table.variant else found
-    rows.append([ALL, total.total(), *_counts(total, words)])
-    if any(by_chance(total).values()):
-        rows.append([CHANCE, "", *_expected(total, words)])
-    return grid(["table", unit, *words], rows)
-
-
-def overview(every: Iterable[Joined]) -> str:
-    """Numbers and orderings by verdict, paper by paper."""
-    own = [joined for joined in every if not joined.table.variant]
-    papers = sorted({joined.table.paper for joined in own})
-
-    def rows(words: Sequence[str], counted: Callable[[Joined], Counter[str]]) -> list[list[str]]:
-        by_paper = {
-            paper: sum((counted(j) for j in own if j.table.paper == paper), Counter[str]())
-            for paper in papers
-        }
-        total = sum(by_paper.values(), Counter[str]())
-        found = [[name, *_counts(count, words)] for name, count in by_paper.items()]
-        return [*found, ["all", *_counts(total, words)], [CHANCE, *_expected(total, words)]]
-
-    quoted = sum((joined.verdicts("quoted") for joined in own), Counter[str]())
-    exact = sum((joined.exact for joined in own), Counter[str]())
-    numbers = rows(NUMBERS, lambda joined: joined.verdicts("own"))
-    numbers.append(["quoted from others", *_counts(quoted, NUMBERS)])
+def overview(tables: Iterable[TableResults]) -> str:
+    """Verdicts and orderings, paper by paper."""
+    originals = [each for each in tables if not each.table.variant]
+    numbers = _by_paper(originals, NUMBERS, _authors)
+    numbers.append(["quoted from others", *_cells(_total(originals, _quoted), NUMBERS)])
+    exact = [["all", *_cells(_total(originals, _exact), EXACT)]]
+    orderings = _by_paper(originals, ORDERINGS, _orderings)
     return "\n".join(
         [
             grid(["numbers", *NUMBERS], numbers),
-            grid(["counted, not run", *EXACT], [["all", *_counts(exact, EXACT)]]),
-            grid(["orderings", *ORDERINGS], rows(ORDERINGS, lambda joined: joined.orderings)),
+            grid(["counted, not run", *EXACT], exact),
+            grid(["orderings", *ORDERINGS], orderings),
         ]
     )
 
 
 def coverage(tables: Iterable[Table]) -> str:
     """How many numbers there are, how many can be run now, and what the others wait for."""
-    cells: dict[str, list[Any]] = {}
-    count = Counter[str]()
+    papers: dict[str, list[Table]] = {}
     for table in (each for each in tables if not each.variant):
-        cells.setdefault(table.paper, []).extend(table.cells)
-        count[table.paper] += 1
-    rows = [
-        [
-            paper,
-            count[paper],
-            len(found),
-            sum(cell.trains for cell in found),
-            len({planned(cell.overrides).name for cell in found if cell.trains}),
-            sum(cell.runnable and cell.exact for cell in found),
-            sum(cell.definition for cell in found),
-            sum(cell.quoted is not None for cell in found),
-        ]
-        for paper, found in cells.items()
-    ]
-    rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, 8))])
-    waiting = Counter(cell.waits for found in cells.values() for cell in found if cell.waits)
-    head = ["paper", "tables", "numbers", "runnable", "distinct runs", "counted without a run"]
-    head += ["by definition", "quoted from others"]
+        papers.setdefault(table.paper, []).append(table)
+    rows = []
+    for paper, found in papers.items():
+        cells = [cell for table in found for cell in table.cells]
+        rows.append([paper, len(found), *_covered(cells)])
+    rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, len(COVERAGE)))])
+    cells = (cell for found in papers.values() for table in found for cell in table.cells)
+    waiting = Counter(cell.waits for cell in cells if cell.waits)
     reasons = [[why, number] for why, number in sorted(waiting.items(), key=lambda x: (-x[1], x))]
-    return f"{grid(head, rows)}\n{grid(['waiting for', 'numbers'], reasons)}"
+    return f"{grid(COVERAGE, rows)}\n{grid(['waiting for', 'numbers'], reasons)}"
 
 
-def _counts(found: Counted, order: Sequence[str]) -> list[str]:
-    return [str(found[key]) if found.get(key) else "" for key in order]
+def _authors(results: TableResults) -> Counter[str]:
+    return results.verdicts("authors")
 
 
-def _expected(found: Counted, order: Sequence[str]) -> list[str]:
-    expected = by_chance(found)
-    return [f"{expected[key]:.1f}" if expected.get(key) else "" for key in order]
+def _quoted(results: TableResults) -> Counter[str]:
+    return results.verdicts("quoted")
+
+
+def _exact(results: TableResults) -> Counter[str]:
+    return results.exact_verdicts
+
+
+def _orderings(results: TableResults) -> Counter[str]:
+    return results.ordering_verdicts
+
+
+def _covered(cells: Sequence[Cell]) -> list[int]:
+    return [
+        len(cells),
+        sum(cell.trainable for cell in cells),
+        len({plan_run(cell.overrides).name for cell in cells if cell.trainable}),
+        sum(cell.runnable and cell.exact for cell in cells),
+        sum(cell.definition for cell in cells),
+        sum(cell.quoted is not None for cell in cells),
+    ]
+
+
+def _by_table(
+    tables: Sequence[TableResults], unit: str, verdicts: Sequence[str], count: Count
+) -> str:
+    rows: list[list[object]] = []
+    for results in tables:
+        if counts := count(results):
+            link = f"[{results.table.name}]({results.table.name}.md)"
+            rows.append([link, counts.total(), *_cells(counts, verdicts)])
+    total = _total((each for each in tables if not each.table.variant), count)
+    rows.append([ALL, total.total(), *_cells(total, verdicts)])
+    if any(by_chance(total).values()):
+        rows.append([CHANCE, "", *_expected(total, verdicts)])
+    return grid(["table", unit, *verdicts], rows)
+
+
+def _by_paper(
+    tables: Sequence[TableResults], verdicts: Sequence[str], count: Count
+) -> list[list[str]]:
+    rows = [
+        [paper, *_cells(_total((t for t in tables if t.table.paper == paper), count), verdicts)]
+        for paper in sorted({each.table.paper for each in tables})
+    ]
+    total = _total(tables, count)
+    return [*rows, ["all", *_cells(total, verdicts)], [CHANCE, *_expected(total, verdicts)]]
+
+
+def _total(tables: Iterable[TableResults], count: Count) -> Counter[str]:
+    return sum(map(count, tables), Counter[str]())
+
+
+def _cells(counts: Mapping[str, int], verdicts: Sequence[str]) -> list[str]:
+    return [str(counts[each]) if counts.get(each) else "" for each in verdicts]
+
+
+def _expected(counts: Mapping[str, int], verdicts: Sequence[str]) -> list[str]:
+    expected = by_chance(counts)
+    return [f"{expected[each]:.1f}" if expected.get(each) else "" for each in verdicts]

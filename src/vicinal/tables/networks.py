@@ -1,8 +1,8 @@
 """What a network costs, counted on the meta device: no weights, no data, no run.
 
-Multiply-adds are half of what torch's FlopCounterMode counts in one forward of one image:
+Multiply-adds are half of what torch's FlopCounterMode counts in the forward pass of one image:
 convolutions and matrix products. It leaves out biases, normalisation, activations, pooling and sums
-of branches, which other counters include (ptflops says 7.85 G of ResNet-101, where these are 7.80).
+of branches, which other counters include (for ResNet-101 ptflops counts 7.85 G, this 7.80 G).
 """
 
 import json
@@ -19,7 +19,7 @@ from vicinal.tables.cell import UNITS, Cell
 
 
 class Size(NamedTuple):
-    """Of a data set: known before any of it is at hand."""
+    """The size of a data set, known before it is downloaded."""
 
     train: int
     test: int
@@ -39,7 +39,7 @@ SIZES = {
 
 
 class Counts(NamedTuple):
-    """Of a network; activations are numbers that all its layers put out for one image."""
+    """The counts of a network; `activations` sums the outputs of all its layers for one image."""
 
     parameters: int
     multiply_adds: int
@@ -49,14 +49,14 @@ class Counts(NamedTuple):
 
 def counted(cell: Cell, config: dict[str, Any]) -> float:
     """The parameters or multiply-adds of a cell's network, in its unit."""
-    found = counts(config, SIZES[config["dataset"]["name"]])
-    return found._asdict()[cell.measures] / UNITS[cell.unit]
+    network = counts(config, SIZES[config["dataset"]["name"]])
+    return network._asdict()[cell.measures] / UNITS[cell.unit]
 
 
 def counts(config: dict[str, Any], size: Size) -> Counts:
-    """Of a run's network, for the images that it is trained and tested on."""
+    """Count a run's network at the size of images that it is trained and tested on."""
     channels, *sides = size.shape
-    side = config["dataset"].get("size")  # of the crop
+    side = config["dataset"].get("size")  # the crop
     network = json.dumps(config["model"], sort_keys=True)
     return _counts(network, (channels, *([side, side] if side else sides)), size.classes)
 

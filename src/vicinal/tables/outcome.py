@@ -8,7 +8,7 @@ from typing import Any
 
 from vicinal.tables import verdicts
 from vicinal.tables.cell import Cell
-from vicinal.tables.plan import Planned
+from vicinal.tables.plan import PlannedRun
 from vicinal.tables.table import Claim
 from vicinal.tables.verdicts import Deviation, Interval
 
@@ -20,17 +20,17 @@ class Outcome:
     """What our runs say about one cell."""
 
     cell: Cell
-    run: Planned | None  # None where it waits, or is so by definition
-    values: Mapping[int, float]  # by planned seed or, where `reduced`, at another budget
+    run: PlannedRun | None  # None if the cell waits or is a definition
+    values: Mapping[int, float]  # by planned seed or, if `reduced`, at another budget
     failed: tuple[int, ...] = ()
     reduced: tuple[str, ...] = ()  # what differs from the protocol
     records: tuple[Record, ...] = field(default=(), repr=False)
     pooled: Deviation | None = None
-    counted: float | None = None  # what no run is needed for
+    counted: float | None = None  # a number that needs no run
 
     @property
     def mean(self) -> float | None:
-        """Over seeds."""
+        """Mean over seeds."""
         return mean(self.values.values()) if self.values else self.counted
 
     @property
@@ -40,20 +40,20 @@ class Outcome:
 
     @cached_property
     def difference(self) -> Interval | None:
-        """Ours minus the paper's, with its uncertainty, where that is known."""
+        """Ours minus the paper's, with its uncertainty; None where that is not known."""
         if not self.values or (self.reduced and len(self.values) == 1):
             return None
-        pooled = None if self.reduced else self.pooled  # what a reduced run scatters is not known
+        pooled = None if self.reduced else self.pooled  # it says nothing about reduced runs
         return verdicts.against_paper(list(self.values.values()), self.cell, pooled)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether every planned seed has finished."""
         return set(self.cell.seeds) <= self.values.keys()
 
     @property
     def verdict(self) -> str:
-        """In the words of `verdicts`."""
+        """The verdict, in the words of `verdicts`."""
         if self.cell.definition:
             return "definition"
         if self.cell.waits is not None:
@@ -63,32 +63,34 @@ class Outcome:
             return "equal" if ours == paper else "unequal"
         if not self.values:
             return "failed" if self.failed else "not run"
-        return "reduced" if self.reduced else self._judged(self.whole)
+        return "reduced" if self.reduced else self._judge(self.complete)
 
     @property
-    def so_far(self) -> str:
-        """What the verdict would be if no more seeds were planned."""
-        return self._judged(whole=True)
+    def verdict_so_far(self) -> str:
+        """The verdict if no more seeds were planned."""
+        return self._judge(complete=True)
 
     @property
     def different(self) -> str:
-        """The first of the two answers: better, worse, differs or no."""
-        found = self.difference
-        return (verdicts.different(found, self.cell) or "no") if found else ""
+        """The answer to the first question of `verdicts`: better, worse, differs or no."""
+        if self.difference is None:
+            return ""
+        return verdicts.different(self.difference, self.cell) or "no"
 
     @property
     def within(self) -> str:
-        """The second: whether the difference lies within the margin, yes or no."""
-        found = self.difference
-        return ("yes" if found.within(verdicts.margin(self.cell)) else "no") if found else ""
+        """The answer to the second question, whether it is within the margin: yes or no."""
+        if self.difference is None:
+            return ""
+        return "yes" if self.difference.within(verdicts.margin(self.cell)) else "no"
 
-    def _judged(self, whole: bool) -> str:
-        runs, failed = len(self.values), bool(self.failed)
-        return verdicts.verdict(self.difference, self.cell, runs, whole, failed)
+    def _judge(self, complete: bool) -> str:
+        num_runs, failed = len(self.values), bool(self.failed)
+        return verdicts.verdict(self.difference, self.cell, num_runs, complete, failed)
 
 
 @dataclass(frozen=True)
-class Compared:
+class Ordering:
     """What our runs say about one pair of cells that the paper orders."""
 
     claim: Claim
@@ -96,43 +98,43 @@ class Compared:
     worse: Outcome
 
     @property
-    def seeds(self) -> int:
-        """How many are shared."""
+    def num_seeds(self) -> int:
+        """How many seeds the two share."""
         return len(self.better.values.keys() & self.worse.values.keys())
 
     @property
-    def printed(self) -> bool:
-        """Whether the paper's own numbers bear its claim out."""
+    def paper_agrees(self) -> bool:
+        """Whether the paper's own numbers support its claim."""
         return self._sign * (self.better.cell.value - self.worse.cell.value) > 0
 
     @cached_property
     def gain(self) -> Interval | None:
         """The advantage in our runs, positive where the claim holds."""
-        one, two = self.better, self.worse
-        if self.counted:
-            assert one.mean is not None
-            assert two.mean is not None
-            return Interval(self._sign * (one.mean - two.mean), 0.0, "counted")
-        if one.reduced != two.reduced:
+        better, worse = self.better, self.worse
+        if self.exact:
+            assert better.mean is not None
+            assert worse.mean is not None
+            return Interval(self._sign * (better.mean - worse.mean), 0.0, "counted")
+        if better.reduced != worse.reduced:
             return None
-        pooled = None if self.reduced else one.pooled
-        overlap = one.cell.overlap
-        return verdicts.paired(one.values, two.values, self._sign, overlap, pooled)
+        pooled = None if self.reduced else better.pooled
+        overlap = better.cell.overlap
+        return verdicts.paired_gain(better.values, worse.values, self._sign, overlap, pooled)
 
     @property
     def verdict(self) -> str:
         """Whether the ordering holds in our runs."""
-        one, two = self.better, self.worse
-        if self.counted:
-            return verdicts.ordering(self.gain, 0, whole=True, failed=False)
-        if not one.values or not two.values:
+        if self.exact:
+            return verdicts.ordering(self.gain, 0, complete=True, failed=False)
+        better, worse = self.better, self.worse
+        if not better.values or not worse.values:
             return "not run"
-        whole, failed = one.whole and two.whole, bool(one.failed or two.failed)
-        return verdicts.ordering(self.gain, self.seeds, whole, failed)
+        complete, failed = better.complete and worse.complete, bool(better.failed or worse.failed)
+        return verdicts.ordering(self.gain, self.num_seeds, complete, failed)
 
     @property
-    def counted(self) -> bool:
-        """Whether it is decided without a run."""
+    def exact(self) -> bool:
+        """Whether it compares numbers that need no run."""
         return self.better.counted is not None and self.worse.counted is not None
 
     @property

@@ -11,56 +11,62 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.cli.configs import CONFIGS, parsed, recorded
+from vicinal.cli.configs import CONFIGS, recorded
+from vicinal.cli.overrides import parse
 from vicinal.storage import records
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A run, but for its seed."""
+class PlannedRun:
+    """A run without its seed."""
 
     overrides: tuple[str, ...]
     config: dict[str, Any]
-    name: str  # DATASET/MODEL/METHOD/ID, as its folder and record have it
+    name: str  # DATASET/MODEL/METHOD/ID, the path of its folder and record
 
 
 @cache
-def planned(overrides: tuple[str, ...]) -> Planned:
-    """The run that these overrides make."""
-    config, choices = composed(overrides)
+def plan_run(overrides: tuple[str, ...]) -> PlannedRun:
+    """Plan the run that these overrides make."""
+    config, choices = compose_cached(overrides)
     return name_run(overrides, config, choices)
 
 
-def name_run(overrides: Sequence[str], config: DictConfig, choices: dict[str, str]) -> Planned:
-    """The run that a composed config is."""
+def name_run(overrides: Sequence[str], config: DictConfig, choices: dict[str, str]) -> PlannedRun:
+    """Name the run that a composed config makes."""
     tree = recorded(config)
     name = records.name(tree, tree["dataset"]["name"], choices)
-    return Planned(tuple(overrides), tree, name)
+    return PlannedRun(tuple(overrides), tree, name)
 
 
-def parted(config: DictConfig) -> tuple[DictConfig, dict[str, str]]:
-    """A config without Hydra's node, and the choices that stood in there."""
+def replaces_part(line: str) -> bool:
+    """Whether an override chooses another dataset, model or method instead of setting a value."""
+    return "." not in parse(line).key_or_group
+
+
+def split_hydra(config: DictConfig) -> tuple[DictConfig, dict[str, str]]:
+    """Split Hydra's own node off: the run's config, and the options chosen for its groups."""
     choices = {key: value for key, value in config.hydra.runtime.choices.items() if value}
     plain = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
     return OmegaConf.create(plain), choices
 
 
-def composed(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]]:
-    """What `configs.compose` makes, with Hydra's choices, some twenty times as fast.
+def compose_cached(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]]:
+    """Make the config of `configs.compose`, with Hydra's choices, about twenty times as fast.
 
-    A group's options shape no node but the group's own, so each node is composed once for all runs.
+    A group's options change only the group's own node, so each node is composed once for all runs.
     """
-    every = [parsed(line) for line in overrides]
-    config, choices = _node(())
+    parsed = [parse(line) for line in overrides]
+    config, choices = _compose_node(())
     config, choices = deepcopy(config), dict(choices)
-    for root in dict.fromkeys(_root(o) for o in every if _is_group(o)):
-        lines = tuple(str(o.input_line) for o in every if _is_group(o) and _root(o) == root)
-        part, chosen = _node(lines)
-        config[root] = deepcopy(part[root])
+    for root in dict.fromkeys(_root(each) for each in parsed if _is_group(each)):
+        lines = tuple(str(o.input_line) for o in parsed if _is_group(o) and _root(o) == root)
+        node, chosen = _compose_node(lines)
+        config[root] = deepcopy(node[root])
         inner = f"@{root}."
         choices = {k: v for k, v in choices.items() if k != root and inner not in k}
         choices |= {k: v for k, v in chosen.items() if k == root or inner in k}
-    for override in every:
+    for override in parsed:
         if not _is_group(override):
             key, value = override.key_or_group, override.value()
             OmegaConf.update(config, key, value, merge=True, force_add=override.is_add())
@@ -68,12 +74,12 @@ def composed(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]]:
 
 
 @cache
-def _node(groups: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
+def _compose_node(groups: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", list(groups), return_hydra_config=True)
-    base, choices = parted(config)
-    OmegaConf.set_struct(base, True)
-    return base, choices
+    plain, choices = split_hydra(config)
+    OmegaConf.set_struct(plain, True)
+    return plain, choices
 
 
 def _is_group(override: Override) -> bool:
@@ -81,5 +87,5 @@ def _is_group(override: Override) -> bool:
 
 
 def _root(override: Override) -> str:
-    """The node of the config that a group's option is put into."""
+    """The node of the config that a group's option fills."""
     return (override.package or override.key_or_group).partition(".")[0]

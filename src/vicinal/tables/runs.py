@@ -1,25 +1,25 @@
-"""Runs side by side, whether a paper's table shows them or not."""
+"""All runs side by side, whether or not a paper's table shows them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from vicinal.tables.joined import Joined
 from vicinal.tables.markdown import grid
+from vicinal.tables.results import TableResults
 
 Record = Mapping[str, Any]
 
-READINGS = {"last": "last", "median10": "median of 10", "best_test": "best on test"}
-HEAD = ("dataset", "model", "method", "run", "epochs", "seeds", *READINGS.values())
+REPORTS = {"last": "last", "median10": "median of 10", "best_test": "best on test"}
+HEAD = ("dataset", "model", "method", "run", "epochs", "seeds", *REPORTS.values())
 
 
 def by_run(records: Iterable[Record]) -> str:
-    """A Markdown table of them."""
+    """A Markdown table with one row per run."""
     return grid(HEAD, (row(name, seeds) for name, seeds in grouped(records).items()))
 
 
 def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """The seeds of each run."""
+    """The records of each run, one per seed."""
     groups: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda each: (each["name"], each["seed"])):
         groups.setdefault(record["name"], []).append(record)
@@ -27,35 +27,37 @@ def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def row(name: str, seeds: Sequence[Record]) -> list[str]:
-    """One run: test accuracy over its seeds, in each of the papers' readings."""
+    """One run: its test accuracy over seeds, at each epoch that a paper may report."""
     epochs = str(seeds[0]["config"]["schedule"]["epochs"])
-    whole = [seed for seed in seeds if "failed" not in seed]
-    count = str(len(whole)) + (f", {len(seeds) - len(whole)} failed" if whole != seeds else "")
-    readings = [spread([seed["metrics"][key]["top1"] for seed in whole]) for key in READINGS]
-    return [*name.split("/"), epochs, count, *readings]
+    finished = [seed for seed in seeds if "failed" not in seed]
+    num_failed = len(seeds) - len(finished)
+    count = f"{len(finished)}, {num_failed} failed" if num_failed else f"{len(finished)}"
+    accuracies = ([seed["metrics"][key]["top1"] for seed in finished] for key in REPORTS)
+    return [*name.split("/"), epochs, count, *map(mean_and_spread, accuracies)]
 
 
-def of_no_table(every: Iterable[Joined], records: Iterable[Record]) -> list[Record]:
-    """The records of which no table shows a number."""
-    shown = {r["name"] for joined in every for o in joined.outcomes for r in o.records}
-    return [record for record in records if record["name"] not in shown]
+def unlisted_runs(tables: Iterable[TableResults], records: Iterable[Record]) -> list[Record]:
+    """The records that no table shows a number of."""
+    outcomes = (outcome for results in tables for outcome in results.outcomes)
+    listed = {record["name"] for outcome in outcomes for record in outcome.records}
+    return [record for record in records if record["name"] not in listed]
 
 
-def against(ours: Iterable[Record], theirs: Iterable[Record]) -> str:
-    """How far the runs that two sets of records share agree in their last test accuracy."""
-    known = {(each["name"], each["seed"]): each for each in theirs if "failed" not in each}
+def agreement(ours: Iterable[Record], theirs: Iterable[Record]) -> str:
+    """How far two sets of records agree in the last test accuracy of the runs they share."""
+    others = {(each["name"], each["seed"]): each for each in theirs if "failed" not in each}
     gaps = [
-        abs(_top1(record) - _top1(known[record["name"], record["seed"]]))
+        abs(_top1(record) - _top1(others[record["name"], record["seed"]]))
         for record in ours
-        if "failed" not in record and (record["name"], record["seed"]) in known
+        if "failed" not in record and (record["name"], record["seed"]) in others
     ]
     equal = sum(gap == 0 for gap in gaps)
-    most = f"; the largest difference is {max(gaps):.2f} points" if equal < len(gaps) else ""
-    return f"{equal} of {len(gaps)} runs have the recorded accuracy to the last digit{most}"
+    largest = f"; the largest difference is {max(gaps):.2f} points" if equal < len(gaps) else ""
+    return f"{equal} of {len(gaps)} runs have the recorded accuracy to the last digit{largest}"
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean ± sample standard deviation; the mean alone where there is one value."""
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation; the mean alone if there is one value."""
     if not values:
         return ""
     if len(values) == 1:

@@ -6,50 +6,48 @@ from statistics import median
 
 from scipy import stats
 
+from vicinal.cli.overrides import key_of, value_of
 from vicinal.tables.cell import MEASURES, Cell
 from vicinal.tables.table import Table
-from vicinal.tables.verdicts import FEWEST_PRINTED, Deviation
+from vicinal.tables.verdicts import MIN_PRINTED_RUNS, Deviation
 
-FEWEST = 5  # deviations that make a pool
-# What of a run's data decides how far its results scatter.
-LEARNT = ("dataset", "dataset.train_per_class", "dataset.label_noise")
+MIN_POOLED = 5  # deviations
+# The settings of a data set that decide how far results scatter.
+DATA_KEYS = ("dataset.label_noise", "dataset.train_per_class")
 
-Kind = tuple[str, ...]
+Kind = tuple[str, ...]  # data set, its settings, measure and split
 
 
 class Spreads:
-    """Every printed deviation of what a run measures."""
+    """Every printed deviation of something that a run measures."""
 
     def __init__(self, tables: Iterable[Table]) -> None:
-        self._found: dict[Kind, list[float]] = defaultdict(list)
+        self._by_kind: dict[Kind, list[float]] = defaultdict(list)
         for cell in (cell for table in tables if not table.variant for cell in table.cells):
-            kind = _kind(cell)
-            if kind and cell.spread is not None and cell.paper_runs >= FEWEST_PRINTED:
-                self._found[kind].append(cell.spread / _low(cell.paper_runs))
+            if cell.trainable and cell.spread is not None and cell.paper_runs >= MIN_PRINTED_RUNS:
+                true_deviation = cell.spread / _median_deviation(cell.paper_runs)
+                self._by_kind[_kind(cell)].append(true_deviation)
 
     def of(self, cell: Cell) -> Deviation | None:
-        """The median of those of a cell's data set and measure."""
-        kind = _kind(cell)
-        found = self._found.get(kind, [])
-        if len(found) < FEWEST:
+        """The median deviation for a cell's data set and measure, if enough are printed."""
+        if not cell.trainable:
             return None
-        value, digits = median(found), max(cell.decimals, 2)
-        return Deviation(
-            value, f"pooled, {value:.{digits}f} (median of {len(found)}: {', '.join(kind)})"
-        )
+        kind = _kind(cell)
+        printed = self._by_kind.get(kind, [])
+        if len(printed) < MIN_POOLED:
+            return None
+        pooled, digits = median(printed), max(cell.decimals, 2)
+        source = f"pooled, {pooled:.{digits}f} (median of {len(printed)}: {', '.join(kind)})"
+        return Deviation(pooled, source)
 
 
 def _kind(cell: Cell) -> Kind:
-    """Data set, what it is learnt from, measure and split; nothing where no run measures it."""
-    if not cell.trains:
-        return ()
-    lines = (line.partition("=") for line in cell.overrides)
-    data = {key: value for key, _, value in lines if key in LEARNT}
-    named = [data.pop("dataset", "")]
-    named += [f"{key.partition('.')[2]} {value}" for key, value in sorted(data.items())]
-    return (*named, MEASURES[cell.measures][0], cell.split)
+    data = {key_of(line): value_of(line) for line in cell.overrides}
+    dataset = data.get("dataset", "")
+    settings = [f"{key.partition('.')[2]} {data[key]}" for key in DATA_KEYS if key in data]
+    return (dataset, *settings, MEASURES[cell.measures][0], cell.split)
 
 
-def _low(runs: int) -> float:
-    """The median of the sample deviation of so many runs whose true deviation is 1."""
+def _median_deviation(runs: int) -> float:
+    """The median sample deviation of so many runs whose true deviation is 1."""
     return float(stats.chi2.median(runs - 1) / (runs - 1)) ** 0.5

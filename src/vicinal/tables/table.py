@@ -1,22 +1,22 @@
 """A paper's table as data: its protocol, its cells, and every number it prints.
 
-`configs/table/PAPER/TABLE.yaml` is laid out as the paper prints the table: `columns`, then `rows`
-with one `printed` entry a column. A cell's overrides are those of the table, of each `when` rule
-whose `given` the cell meets, of its column, of its row, and its own, the later of one key replacing
-the earlier. Its other fields are those of the nearest of cell, row, column and table.
+`configs/table/PAPER/TABLE.yaml` follows the printed layout: `columns`, then `rows` with one
+`printed` entry per column. A cell's overrides are those of the table, of each `when` rule whose
+`given` the cell meets, of its column, of its row, and its own; a later override replaces an earlier
+one of the same key. Its other fields come from the nearest of cell, row, column and table.
 
     measures, unit, better   what is printed, and which direction is good (lower, higher, none)
     report, split            the epoch that counts, and the data it is measured on
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
-    waits                    the capability without which the run cannot be made
-    definition               true where what is printed is so by definition, and nothing is run
-    resampled                the share of one small data set that each seed draws again to test on
+    waits                    the capability that the run still needs
+    definition               true if the number follows from a definition, and nothing is run
+    resampled                the share of one small data set that each seed holds out for testing
 
-`notes` are remarks on the table as a whole, printed under it: choices of ours, what is not known.
+`notes` are remarks on the whole table, printed under it: choices of ours, what is not known.
 
-A table that is `variant_of` another holds the same numbers beside runs of another protocol.
+A table that is `variant_of` another has the same numbers, beside runs at another protocol.
 
 Claims are orderings that the paper states: `better` beats each of `than`, labels of rows or
 columns, in every pair of cells that differ in this label only and whose labels contain `where`.
@@ -31,40 +31,23 @@ from typing import Any
 import yaml
 
 from vicinal.cli.configs import CONFIGS
+from vicinal.cli.overrides import merge
 from vicinal.tables.cell import Cell
 
 TABLES = CONFIGS / "table"
-_SCOPED = (
-    "measures",
-    "unit",
-    "better",
-    "report",
-    "split",
-    "paper_runs",
-    "gpus",
-    "seeds",
-    "quoted",
-    "note",
+_CELL_FIELDS = (
+    *("measures", "unit", "better", "report", "split", "paper_runs", "gpus", "seeds"),
+    *("quoted", "note", "waits", "definition", "resampled"),
 )
-_FIELDS = (*_SCOPED, "waits", "definition", "resampled")
-_TABLE = (
-    "variant_of",
-    "caption",
-    "run",
-    "when",
-    "stub",
-    "columns",
-    "rows",
-    "claims",
-    "notes",
-    "defaults",
-    *_FIELDS,
+_TABLE_FIELDS = (
+    *("variant_of", "caption", "run", "when", "stub", "columns", "rows", "claims", "notes"),
+    *("defaults", *_CELL_FIELDS),
 )
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That one label's cells are better than another's, in the paper's words."""
+    """The claim, in the paper's words, that one label's cells are better than another's."""
 
     says: str
     better: str
@@ -80,10 +63,11 @@ class Table:
     tree: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        _known(self.name, self.tree, _TABLE)
+        _check_fields(self.name, self.tree, _TABLE_FIELDS)
         for kind in ("columns", "rows"):
             for entry in self.tree[kind]:
-                _known(f"{self.name}, {kind}", entry, ("label", "run", "printed", *_FIELDS))
+                fields = ("label", "run", "printed", *_CELL_FIELDS)
+                _check_fields(f"{self.name}, {kind}", entry, fields)
         for row in self.tree["rows"]:
             if len(row["printed"]) != len(self.tree["columns"]):
                 raise ValueError(
@@ -105,7 +89,7 @@ class Table:
 
     @property
     def variant(self) -> bool:
-        """Whether it reads another table's numbers in another way, and prints none of its own."""
+        """Whether it repeats the numbers of another table, for another protocol."""
         return "variant_of" in self.tree
 
     @property
@@ -135,7 +119,7 @@ class Table:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks on all of it."""
+        """Remarks on the whole table."""
         return _label(self.tree.get("notes", ()))
 
     @property
@@ -148,69 +132,72 @@ class Table:
 
     def pairs(self, claim: Claim) -> Iterator[tuple[Cell, Cell]]:
         """The cells that a claim compares, the better one first."""
-        by_place = {(cell.row, cell.column): cell for cell in self.cells}
+        by_labels = {(cell.row, cell.column): cell for cell in self.cells}
         for cell in self.cells:
             if not set(claim.where) <= cell.labels:
                 continue
             for worse in claim.than:
-                other = by_place.get(
-                    (_swap(cell.row, claim.better, worse), _swap(cell.column, claim.better, worse))
-                )
+                row, column = (_swap(each, claim.better, worse) for each in (cell.row, cell.column))
+                other = by_labels.get((row, column))
                 if other is not None and other is not cell:
                     yield cell, other
 
     def _cells(self) -> Iterator[Cell]:
         for i, row in enumerate(self.tree["rows"]):
             for j, column in enumerate(self.tree["columns"]):
-                entry = row["printed"][j]
-                if entry is None:
-                    continue
-                own = entry if isinstance(entry, dict) else {"printed": entry}
-                _known(f"{self.name}, {row['label']}", own, ("printed", "run", *_FIELDS))
-                levels = (self.tree, column, row, own)
-                fields = {key: x[key] for x in levels for key in _FIELDS if key in x}
-                if "seeds" in fields:
-                    fields["seeds"] = tuple(fields["seeds"])
-                yield Cell(
-                    table=self.name,
-                    row=_label(row["label"]),
-                    column=_label(column["label"]),
-                    place=(i, j),
-                    printed=own["printed"],
-                    overrides=self._overrides([x.get("run", ()) for x in levels]),
-                    **fields,
-                )
+                if row["printed"][j] is not None:
+                    yield self._cell(row, column, (i, j))
 
-    def _overrides(self, runs: Sequence[Sequence[str]]) -> tuple[str, ...]:
-        first, *rest = runs
-        merged = set(merge(*runs))
-        rules = [
+    def _cell(
+        self, row: Mapping[str, Any], column: Mapping[str, Any], place: tuple[int, int]
+    ) -> Cell:
+        entry = row["printed"][place[1]]
+        entry = entry if isinstance(entry, dict) else {"printed": entry}
+        _check_fields(f"{self.name}, {row['label']}", entry, ("printed", "run", *_CELL_FIELDS))
+        levels = (self.tree, column, row, entry)
+        fields = {key: level[key] for level in levels for key in _CELL_FIELDS if key in level}
+        if "seeds" in fields:
+            fields["seeds"] = tuple(fields["seeds"])
+        return Cell(
+            table=self.name,
+            row=_label(row["label"]),
+            column=_label(column["label"]),
+            place=place,
+            printed=entry["printed"],
+            overrides=self._overrides([level.get("run", ()) for level in levels]),
+            **fields,
+        )
+
+    def _overrides(self, levels: Sequence[Sequence[str]]) -> tuple[str, ...]:
+        table, *nearer = levels
+        merged = set(merge(*levels))
+        met = [
             rule["run"]
             for rule in self.tree.get("when", ())
             if set(_label(rule["given"])) <= merged
         ]
-        return merge(first, *rules, *rest)
+        return merge(table, *met, *nearer)
 
 
 def names() -> list[str]:
-    """Every table there is, as PAPER/TABLE."""
-    found = (path.relative_to(TABLES).with_suffix("").as_posix() for path in TABLES.rglob("*.yaml"))
-    return sorted(found, key=_natural)
+    """Every table, as PAPER/TABLE."""
+    files = (path.relative_to(TABLES).with_suffix("") for path in TABLES.rglob("*.yaml"))
+    return sorted((file.as_posix() for file in files), key=_natural)
 
 
 def load(name: str) -> Table:
-    """One table, from its file."""
+    """Read one table."""
     path = (TABLES / name).with_suffix(".yaml")
     return Table(name, yaml.safe_load(path.read_text()))
 
 
 def load_all() -> list[Table]:
-    """Every table."""
+    """Read every table."""
     return [load(name) for name in names()]
 
 
 def _natural(name: str) -> list[str | int]:
-    """table10 after table9."""
+    """A sort key that puts table10 after table9."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
@@ -222,14 +209,7 @@ def _swap(label: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     return tuple(new if part == old else part for part in label)
 
 
-def merge(*runs: Sequence[str]) -> tuple[str, ...]:
-    """One override a key, the last one, in the order of their first appearance."""
-    return tuple(
-        {line.partition("=")[0].lstrip("+"): line for run in runs for line in run}.values()
-    )
-
-
-def _known(where: str, node: Mapping[str, Any], keys: Sequence[str]) -> None:
+def _check_fields(where: str, node: Mapping[str, Any], keys: Sequence[str]) -> None:
     for key in node:
         if key not in keys:
             raise ValueError(f"{where}: {key} is not a field (fields: {', '.join(keys)})")

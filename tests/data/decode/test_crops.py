@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 from torchvision.transforms import functional
+from wording import says
 
 from vicinal.data.decode import gpu as gpu_decoder
 from vicinal.data.decode.crops import CorruptError, Crop, render, rgb
@@ -110,29 +111,29 @@ def test_other_modes_are_converted_as_torchvisions_loader_does(mode: str) -> Non
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "cannot identify image file$"),
-        (b"<html>Not found</html>", "cannot identify image file$"),
+        (b"", "cannot identify image file"),
+        (b"<html>Not found</html>", "cannot identify image file"),
         (encoded(image(60, 60), "JPEG")[:900], "truncated"),
-        (encoded(Image.fromarray(np.full((9, 9), 40_000, np.uint16))), "more than 8 bits"),
+        (encoded(Image.fromarray(np.full((9, 9), 40_000, np.uint16))), "8 bits ... I;16"),
     ],
 )
 def test_what_is_no_whole_image_is_corrupt_with_pillows_reason(data: bytes, reason: str) -> None:
-    with pytest.raises(CorruptError, match=reason):
+    with pytest.raises(CorruptError, match=says(reason)):
         rgb(data)
 
 
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"size": 0}, "size must be at least 1, got 0"),
-        ({"resize": 20}, r"resize must be at least size, 24, got 20"),
-        ({"scale": (0.0, 1.0)}, "scale must be two shares"),
-        ({"scale": (0.5, 0.4)}, "scale must be two shares"),
-        ({"ratio": (2.0, 1.0)}, "ratio must be positive"),
+        ({"size": 0}, "size ... 1 ... 0"),
+        ({"resize": 20}, "resize ... 24 ... 20"),
+        ({"scale": (0.0, 1.0)}, "scale ... [0.0, 1.0]"),
+        ({"scale": (0.5, 0.4)}, "scale ... [0.5, 0.4]"),
+        ({"ratio": (2.0, 1.0)}, "ratio ... [2.0, 1.0]"),
     ],
 )
 def test_what_cannot_be_cropped_is_refused(settings: dict, rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
+    with pytest.raises(ValueError, match=says(rule)):
         Crop(**({"size": 24, "resize": 28} | settings))
 
 
@@ -213,6 +214,6 @@ def test_the_gpu_decoder_leaves_to_pillow_what_is_no_plain_jpeg(tmp_path: Path) 
 
 
 def test_what_the_system_does_not_hand_out_is_not_called_corrupt(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"gone\.jpg cannot be read: No such file") as found:
+    with pytest.raises(Exception, match=says("gone.jpg ... No such file")) as found:
         render(CROP, str(tmp_path / "gone.jpg"), None)
     assert not isinstance(found.value, CorruptError)

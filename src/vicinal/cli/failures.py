@@ -1,0 +1,47 @@
+"""What a user reads when a run fails: one line if they can fix it, else a traceback."""
+
+import sys
+import traceback
+from collections.abc import Iterable
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from vicinal.cli.launch import num_ranks, rank
+from vicinal.cli.messages import one_line
+from vicinal.errors import RunError
+
+_JOB = "in the job "
+
+
+def user_message(error: Exception) -> str | None:
+    """The message if the user can fix this; None if it is our fault."""
+    if isinstance(error, HydraException | OmegaConfBaseException | UserWarning):
+        return one_line(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = bool(frames) and frames[-1].f_globals.get("__name__", "").startswith("vicinal.")
+    meant = isinstance(error, RunError | OSError) or (isinstance(error, ValueError) and ours)
+    return str(error) if meant else None
+
+
+def print_error(error: Exception, message: str | None, tracebacks: bool) -> None:
+    """Print the message; the traceback as well if it is asked for or there is no message."""
+    if tracebacks or message is None:
+        traceback.print_exception(error)
+    if message is not None:
+        speaker = f"vicinal (rank {rank()})" if num_ranks() > 1 else "vicinal"
+        print(f"{speaker}: {message}", file=sys.stderr)
+
+
+def add_job(error: Exception, overrides: Iterable[str]) -> None:
+    """Note the job on an error that was printed, so that the end of the sweep can name it."""
+    error.add_note(f"{_JOB}{' '.join(overrides)}")
+
+
+def job_message(error: Exception) -> str | None:
+    """The last line of a sweep; None if the error was not raised by one of its jobs."""
+    jobs = [note for note in getattr(error, "__notes__", ()) if note.startswith(_JOB)]
+    message = user_message(error) or f"{type(error).__name__}: {error}"
+    return f"failed {jobs[0]}: {message}" if jobs else None

@@ -1,0 +1,154 @@
+"""A paper's numbers and ours side by side: every cell joined with its records."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from omegaconf.errors import ConfigAttributeError
+
+from vicinal.cli.overrides import merge
+from vicinal.tables import networks
+from vicinal.tables.cell import MEASURES, Cell
+from vicinal.tables.outcome import Ordering, Outcome
+from vicinal.tables.plan import PlannedRun, plan_run, replaces_part
+from vicinal.tables.spreads import Spreads
+from vicinal.tables.table import Table
+
+Record = Mapping[str, Any]
+
+NOT_ORIGINAL = "data not known to be the original"
+
+
+class RecordIndex:
+    """All records by the name of their run; few runs are judged by the deviations in `spreads`."""
+
+    def __init__(self, records: Iterable[Record], spreads: Spreads | None = None) -> None:
+        self._spreads = spreads or Spreads(())
+        self._by_name: dict[str, list[Record]] = defaultdict(list)
+        # How runs were reduced, and which families of runs (DATASET/MODEL/METHOD) were.
+        self._reductions: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for record in sorted(records, key=lambda each: (each["name"], each["seed"])):
+            self._by_name[record["name"]].append(record)
+            for reduction in _possible_reductions(record["config"]):
+                self._reductions[reduction].add(_family(record["name"]))
+
+    def outcome(self, cell: Cell) -> Outcome:
+        """What the runs at the protocol say, or else those with the budget nearest to it."""
+        if not cell.runnable:
+            return Outcome(cell, None, {})
+        run = plan_run(cell.overrides)
+        if cell.exact:
+            return Outcome(cell, run, {}, counted=networks.counted(cell, run.config))
+        if run.name in self._by_name:
+            return self._outcome_of(cell, run, self._by_name[run.name], ())
+        reduced = [
+            self._outcome_of(cell, run, self._by_name[name], reduction)
+            for reduction, name in self._reduced_names(run)
+        ]
+        return max(reduced, key=_nearness, default=Outcome(cell, run, {}))
+
+    def _reduced_names(self, run: PlannedRun) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Each recorded reduction of a run, and the name it has there.
+
+        Composing takes time, so a reduction is tried only on families that have a record with it,
+        unless it replaces a part and so changes the family.
+        """
+        for reduction, families in self._reductions.items():
+            if _family(run.name) in families or any(map(replaces_part, reduction)):
+                name = _name_with(run, reduction)
+                if name in self._by_name:
+                    yield reduction, name
+
+    def _outcome_of(
+        self, cell: Cell, run: PlannedRun, records: Sequence[Record], reduction: tuple[str, ...]
+    ) -> Outcome:
+        finished = [record for record in records if "failed" not in record]
+        failed = tuple(record["seed"] for record in records if "failed" in record)
+        copies = any(record["data"]["canonical"] is False for record in finished)
+        reduced = (*reduction, NOT_ORIGINAL) if copies else reduction
+        values = {record["seed"]: reported_value(record, cell) for record in finished}
+        if not reduced:  # only planned seeds may decide: others could be picked for their result
+            values = {seed: value for seed, value in values.items() if seed in cell.seeds}
+            failed = tuple(seed for seed in failed if seed in cell.seeds)
+        pooled = self._spreads.of(cell)
+        return Outcome(cell, run, values, failed, reduced, tuple(records), pooled)
+
+
+def _possible_reductions(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    """What may differ from a protocol: the epochs, and what a sweep noted as its reduction."""
+    epochs = f"schedule.epochs={config['schedule']['epochs']}"
+    return {(epochs,), tuple(config.get("reduced", ()))} - {()}
+
+
+def _name_with(run: PlannedRun, reduction: Sequence[str]) -> str | None:
+    try:
+        return plan_run(merge(run.overrides, reduction)).name
+    except ConfigAttributeError:  # the cell has settings that the reduction's model lacks
+        return None
+
+
+def _family(name: str) -> str:
+    """DATASET/MODEL/METHOD."""
+    return name.rpartition("/")[0]
+
+
+def _nearness(outcome: Outcome) -> tuple[int, int, tuple[str, ...]]:
+    epochs = outcome.records[0]["config"]["schedule"]["epochs"]
+    return epochs, len(outcome.values), outcome.reduced
+
+
+def reported_value(record: Record, cell: Cell) -> float:
+    """The number of a record that a cell reports."""
+    key, scale, offset = MEASURES[cell.measures]
+    if cell.split == "test":
+        return offset + scale * record["metrics"][cell.report][key]
+    curves, index = record["curves"], -1
+    if cell.report == "best_valid":
+        index = curves["epoch"].index(record["metrics"]["best_valid"]["epoch"])
+    return offset + scale * curves[f"{cell.split}_{key}"][index]
+
+
+@dataclass(frozen=True)
+class TableResults:
+    """A table and what our runs say about each of its cells."""
+
+    table: Table
+    outcomes: tuple[Outcome, ...]
+
+    @classmethod
+    def of(cls, table: Table, records: RecordIndex) -> "TableResults":
+        """Look up every cell."""
+        return cls(table, tuple(records.outcome(cell) for cell in table.cells))
+
+    @cached_property
+    def orderings(self) -> list[Ordering]:
+        """The table's claims, pair by pair."""
+        outcomes = {each.cell.label: each for each in self.outcomes}
+        return [
+            Ordering(claim, outcomes[better.label], outcomes[worse.label])
+            for claim in self.table.claims
+            for better, worse in self.table.pairs(claim)
+        ]
+
+    @property
+    def original_outcomes(self) -> tuple[Outcome, ...]:
+        """The outcomes that totals count; a variant repeats the numbers of another table."""
+        return () if self.table.variant else self.outcomes
+
+    def verdicts(self, group: str) -> Counter[str]:
+        """How many cells of one `Cell.group` have each verdict."""
+        return Counter(each.verdict for each in self.outcomes if each.cell.group == group)
+
+    @property
+    def exact_verdicts(self) -> Counter[str]:
+        """The verdicts on numbers that need no run, orderings of such numbers included."""
+        pairs = (f"ordering {each.verdict}" for each in self.orderings if each.exact)
+        return self.verdicts("exact") + Counter(pairs)
+
+    @property
+    def ordering_verdicts(self) -> Counter[str]:
+        """How many other pairs have each verdict; reduced runs count as not run."""
+        pairs = (each for each in self.orderings if not each.exact)
+        return Counter("not run" if each.reduced else each.verdict for each in pairs)
