@@ -30,8 +30,12 @@ reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six
 	$(RUN)python scripts/figures.py figure5 --steps 100 --seeds 0 --runs $(AGAIN)/gan --out $(AGAIN)/figures/mixup
 	$(RUN)python scripts/tables.py --results $(AGAIN) --against results --report
 
-test: $(READY)  ## Run the test suite (CPU)
-	$(RUN)python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
+TESTS := $(RUN)python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: $(READY)  ## Run the test suite (CPU), but for what is marked slow
+	$(TESTS) -m 'not slow'
+
+test-all: $(READY)  ## Run all tests: every method in every form, too
+	$(TESTS)
 
 mutants: $(READY)  ## Plant faults, one at a time; the tests named for each must fail (ONLY=words)
 	$(RUN)python scripts/mutants.py $(ONLY)
@@ -63,4 +67,4 @@ DATA ?= data
 gpu: $(READY)  ## On a GPU, in 15 minutes: steps of every method, GPU tests, pace, real runs (DATA=FOLDER)
 	$(RUN)python scripts/gpu.py --data $(DATA)
 
-.PHONY: help setup reproduce test mutants lint types tables report bench gpu torture slurm
+.PHONY: help setup reproduce test test-all mutants lint types tables report bench gpu torture slurm

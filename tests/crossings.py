@@ -22,11 +22,12 @@ from unittest.mock import patch
 
 import torch
 from apart import NAME, Anywhere, Apart, Device
+from composing import compose
 from torch.utils._pytree import tree_map_only
 from two_ranks import on_two
 
 import vicinal.draws
-from vicinal.cli.configs import build, compose
+from vicinal.cli.configs import build
 from vicinal.data.split import Data
 from vicinal.loop import Loop
 from vicinal.machine.runtime import Runtime

@@ -4,88 +4,49 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from pkgutil import iter_modules
+from typing import Any
 
 import pytest
-
-from vicinal import vicinities
-from vicinal.cli.configs import CONFIGS
+from apart_steps import DO_NOT_WAIT, METHODS, OTHERS, VICINITIES, WAIT
 
 STEPS = Path(__file__).with_name("apart_steps.py")
-METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_steps_wait_for_nothing_and_are_those_of_the_cpu(part: int) -> None:
-    """So are evaluations; a quarter of the methods a process."""
-    methods = METHODS[part::4]
+def findings(methods: list[str]) -> dict[str, Any]:
+    """Of one process for all of them: it takes seconds to start."""
     command = [sys.executable, str(STEPS), *methods]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == dict.fromkeys(methods)
+    return json.loads(done.stdout)
 
 
-def test_vicinities_send_nothing_as_large_as_the_batch() -> None:
-    names = [
-        module.name for module in iter_modules(vicinities.__path__) if module.name != "compose"
-    ]
-    code = f"""
-from importlib import import_module
-from unittest.mock import patch
-
-import torch
-from apart import NAME, Anywhere, Device, unwaited
-
-import vicinal.draws
-from vicinal.draws import Rng
-
-with patch.object(vicinal.draws, "Generator", Anywhere), Device():
-    x, y = torch.rand(256, 3, 32, 32).to(NAME), torch.eye(256).to(NAME)
-    for name in {names}:
-        module = import_module("vicinal.vicinities." + name)
-        (made,) = (v for k, v in vars(module).items() if k.lower() == name.replace("_", ""))
-        vicinity = made()
-        rng = Rng.seeded(0, device=NAME)
-        vicinity(x, y, rng)  # fills its tables
-        with unwaited():
-            vicinity(x, y, rng)
-        print(name)
-"""
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=STEPS.parent)
-    assert done.stdout.split() == names, done.stderr
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    return findings(METHODS)
 
 
-def test_what_waits_is_told() -> None:
-    waiting = [
-        "there.sum().item()",
-        "here.to(NAME)",
-        "there.to('cpu', non_blocking=True)",
-        "there[there > 1]",
-        "there[torch.tensor([1])]",
-        "there.nonzero()",
-        "torch.zeros(16385).to(NAME, non_blocking=True)",
-    ]
-    fine = ["here.to(NAME, non_blocking=True) + there", "there[there.long()]", "there * 2"]
-    fine += ["torch.zeros(16384).to(NAME, non_blocking=True)"]
-    code = f"""
-import torch
-from apart import NAME, Device, WaitsError, unwaited
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_wait_for_nothing_and_are_those_of_the_cpu(
+    method: str, found: dict[str, Any]
+) -> None:
+    """One method of each class; so are evaluations."""
+    assert found["methods"][method] is None
 
-here = torch.arange(4.0)
-with Device():
-    there = here.to(NAME)
-    for what in {[*waiting, *fine]}:
-        try:
-            with unwaited():
-                eval(what)
-        except WaitsError:
-            print(what)
-    try:
-        there + here
-    except RuntimeError:
-        print("two devices")
-"""
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=STEPS.parent)
-    assert done.stdout.splitlines() == [*waiting, "two devices"]
+
+@pytest.mark.slow
+def test_no_step_waits_whatever_the_method_holds() -> None:
+    assert findings(OTHERS)["methods"] == dict.fromkeys(OTHERS)
+
+
+@pytest.mark.parametrize("name", VICINITIES)
+def test_vicinities_send_nothing_as_large_as_the_batch(name: str, found: dict[str, Any]) -> None:
+    assert found["vicinities"][name] is None
+
+
+def test_what_waits_is_told(found: dict[str, Any]) -> None:
+    assert [line for line, waits in found["waiting"].items() if waits] == WAIT
+    assert [line for line, waits in found["waiting"].items() if not waits] == DO_NOT_WAIT
+
+
+def test_meeting_a_tensor_of_the_cpu_is_an_error(found: dict[str, Any]) -> None:
+    assert "expected all tensors on one device" in found["meeting"]

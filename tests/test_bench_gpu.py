@@ -22,7 +22,6 @@ from wording import says
 
 from vicinal.cli.configs import CONFIGS
 
-pytestmark = pytest.mark.xdist_group("rehearsal of the GPU bench")  # once, not per worker
 SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
 FOREVER = Effort(rounds=3, window=10.0, warmup=2, deadline=float("inf"))
 WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"

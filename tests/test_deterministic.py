@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from composing import compose
 from test_contract import METHODS, network, terms
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vicinal.cli.configs import CONFIGS, build, compose
+from vicinal.cli.configs import CONFIGS, build
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.run import Run

@@ -9,17 +9,28 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
+from composing import compose
 from torch import nn
 from wording import says
 
-from vicinal.cli.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, resolved
 from vicinal.loop import Loop
 from vicinal.machine import runtime
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
 from vicinal.surgery import uncompiled
 
-METHODS = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+PARTLY = {  # what is said not to be compiled, and whether something is
+    "patchup_soft": ("between two layers", False),
+    "stochastic_depth": ("gates", False),
+    "gradaug": ("sub-networks", True),
+    "mean_teacher": ("teacher", True),
+}
+# One for each way of asking the network: plainly, without gradients, for those of the images in
+# eval mode, with two kinds of BatchNorm.
+WHOLLY = ("erm", "maxup_cutmix", "pgdat", "augmix_pgdat")
+OTHERS = [method for method in METHODS if method not in {*PARTLY, *WHOLLY}]
 SETTINGS = "dataset=digits", "dataset.size=8", "model=wrn10_2", "schedule.batch_size=8"
 
 
@@ -62,34 +73,32 @@ def test_the_average_is_compiled_too() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize(
+    "method", [*WHOLLY, *(pytest.param(method, marks=pytest.mark.slow) for method in OTHERS)]
+)
 def test_compiled_steps_are_the_uncompiled(method: str, caplog: pytest.LogCaptureFixture) -> None:
     loop, graphs, said = compiled(method, caplog)
     assert graphs or said
+    assert_trained_as_uncompiled(loop, method)
+
+
+def assert_trained_as_uncompiled(loop: Loop, method: str) -> None:
     plain = trained(method).model.state_dict()
     for name, found in loop.model.state_dict().items():
         assert torch.equal(found, plain[name]), name
 
 
-@pytest.mark.parametrize(
-    ("method", "reason", "some"),
-    [
-        ("patchup_soft", "layers", False),
-        ("stochastic_depth", "gates", False),
-        ("gradaug", "sub-networks", True),
-        ("mean_teacher", "teacher", True),
-    ],
-)
-def test_what_is_not_compiled_is_said(
-    method: str, reason: str, some: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    _, graphs, said = compiled(method, caplog)
+@pytest.mark.parametrize("method", PARTLY)
+def test_what_is_not_compiled_is_said(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    reason, some = PARTLY[method]
+    loop, graphs, said = compiled(method, caplog)
     assert (graphs > 0) == some
     assert len(said) == 1
     assert reason in said[0]
+    assert_trained_as_uncompiled(loop, method)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", METHODS)
 def test_bf16_and_channels_last_lose_what_fp32_loses(method: str) -> None:
     found = trained(method, "runtime.precision=bf16", "runtime.channels_last=true").close_epoch()
     expected = trained(method).close_epoch()

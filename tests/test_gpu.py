@@ -11,10 +11,11 @@ import jaxtyping
 import photos
 import pytest
 import torch
+from composing import compose
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.cli.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, resolved
 from vicinal.contracts import Vicinity
 from vicinal.data.decode.select import decoder_for
 from vicinal.data.streamed_images import StreamedImages

@@ -2,8 +2,9 @@
 
 import pytest
 import yaml
+from composing import compose
 
-from vicinal.cli.configs import CONFIGS, build, compose, resolved
+from vicinal.cli.configs import CONFIGS, build, resolved
 from vicinal.run import Run
 from vicinal.storage import records
 

@@ -13,9 +13,10 @@ from typing import Any
 import photos
 import pytest
 import torch
+from composing import compose
 from wording import says
 
-from vicinal.cli.configs import build, compose, resolved
+from vicinal.cli.configs import build, resolved
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.run import Run

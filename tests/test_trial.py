@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composing import compose
 from torch import Tensor
 from wording import says
 
-from vicinal.cli.configs import CONFIGS, build, check, compose
+from vicinal.cli.configs import CONFIGS, build, check
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.machine import ranks

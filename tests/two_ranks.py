@@ -1,4 +1,4 @@
-"""Forks of a test's process as the ranks of one job."""
+"""Forks of a test's process as the ranks of one job, and what they train."""
 
 import os
 import socket
@@ -8,8 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from vicinal.contracts import Method
+from vicinal.data.batches import Batches
+from vicinal.data.split import Data, Split
+from vicinal.draws import Rng
+from vicinal.loop import Loop
 from vicinal.machine import ranks
+from vicinal.machine.runtime import Runtime
+from vicinal.machine.synced_norms import sync_norms
+from vicinal.models.normalized import Normalized
+from vicinal.models.wide_resnet import WideResNet
+from vicinal.optim import Sgd
+from vicinal.schedules import Constant, Schedule
+from vicinal.vicinities.identity import Identity
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
@@ -46,3 +59,50 @@ def _rank(task: Callable[[], Any], rank: int, world: int, port: int, folder: Pat
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+BATCH = 8
+
+
+def data(count: int, unlabelled: int = 9) -> Data:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(count, 3, 8, 8, generator=generator)
+    split = Split(x, torch.arange(count) % 4)
+    few = split[torch.arange(unlabelled) % count]
+    return Data(split, split, None, 4, (0.5,) * 3, (0.2,) * 3, {}, None, few)
+
+
+def network(norms: bool, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    body = WideResNet(10, 1, num_classes=4, shape=(3, 8, 8))
+    if not norms:
+        for name, module in list(body.named_modules()):
+            if isinstance(module, nn.BatchNorm2d):
+                body.set_submodule(name, nn.Identity())
+    return Normalized(body, (0.5,) * 3, (0.2,) * 3)
+
+
+def loop(
+    method: Method, samples: Data, *, norms: bool, synced: bool = False, seed: int = 0
+) -> Loop:
+    model = method.prepare(network(norms, seed))
+    schedule = Schedule(epochs=2, batch_size=BATCH, curve=Constant())
+    return Loop(
+        sync_norms(model) if synced else model,
+        method.attach(samples),
+        Batches(samples.train, 4, BATCH, Identity(), 0, samples.unlabelled),
+        optimizer=Sgd(lr=0.05, weight_decay=0.1, ema_decay=0.5),
+        schedule=schedule,
+        runtime=Runtime(device="cpu"),
+        rng=Rng.seeded(0, ranks.rank()),
+    )
+
+
+def trained(of: Loop) -> dict[str, Any]:
+    """The weights and losses after two epochs."""
+    losses = []
+    for _ in range(2):
+        for _ in of.steps():
+            pass
+        losses.append(of.close_epoch()["train_loss"])
+    return {"state": of.model.state_dict(), "average": of.network.state_dict(), "losses": losses}

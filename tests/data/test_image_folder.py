@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from wording import says
 
+from vicinal.data import npz
 from vicinal.data.image_folder import image_folder
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import StreamedImages
@@ -213,4 +214,4 @@ def test_real_jpegs_decode_as_pillow_decodes_them(tmp_path, capsys):
     with Image.open(file) as image:
         expected = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(test.x[321].permute(1, 2, 0), expected)
-    assert arrays.key(next((tmp_path / "packed").iterdir())) is not None
+    assert npz.key(next((tmp_path / "packed").iterdir())) is not None

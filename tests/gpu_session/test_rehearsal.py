@@ -13,7 +13,7 @@ import pytest
 from gpu_session.processes import ROOT, environment
 from wording import says
 
-pytestmark = pytest.mark.xdist_group("rehearsal of a GPU session")  # once, not per worker
+pytestmark = pytest.mark.slow  # many processes; the other tests here have their parts
 NETWORK = "wrn10_2"
 SCRIPT = ROOT / "scripts" / "gpu.py"
 

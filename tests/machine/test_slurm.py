@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from forks import Fork
 from two_ranks import SMALL, on_two
 from wording import says
 
@@ -21,7 +21,6 @@ from vicinal.machine.signals import stopping
 from vicinal.machine.slurm import become_rank, first_host
 from vicinal.train import main
 
-TRAIN = Path(__file__).parents[2] / "train.py"
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
 
@@ -50,12 +49,10 @@ def set_variables(environment: pytest.MonkeyPatch, variables: dict[str, str]) ->
         environment.setenv(name, value)
 
 
-def train(out: Path, variables: dict[str, str], *more: str) -> subprocess.Popen[str]:
-    paths = [f"out={out}", f"results={out}/results"]
-    command = [sys.executable, str(TRAIN), *SMALL, *paths, *more]
-    ours = {name: value for name, value in os.environ.items() if name not in LAUNCHED} | variables
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, env=ours)
+def train(out: Path, variables: dict[str, str], *more: str) -> Fork:
+    words = [*SMALL, f"out={out}", f"results={out}/results", *more]
+    ours = {name: value for name, value in os.environ.items() if name not in LAUNCHED}
+    return Fork(words, out, ours | variables)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from composing import compose
 from oracles import augmax as oracle
 from oracles import chains as chains_oracle
 from oracles import vicinities as vicinities_oracle
@@ -17,7 +18,7 @@ from wording import says
 
 from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
 from vicinal.attacks.pgd import pgd
-from vicinal.cli.configs import build, compose
+from vicinal.cli.configs import build
 from vicinal.contracts import Method
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import Plan, mixture, rendered

@@ -14,9 +14,26 @@ NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 LIGHT = 3_000_000  # parameters that a CPU test may compute with
 
 
-def from_config(name: str, num_classes: int, shape: tuple[int, ...], device: str) -> nn.Module:
+SHALLOW = {  # depths at which the deepest networks have the same kinds of blocks
+    "densenet_bc190": 22,
+    "preact_resnet110": 20,
+    "pyramidnet200": 20,
+    "resnet101": 50,
+    "resnet110": 20,
+    "resnet152": 50,
+}
+DEPTHS = [
+    *[(name, SHALLOW.get(name)) for name in NAMES],
+    *[pytest.param(name, None, marks=pytest.mark.slow) for name in SHALLOW],
+]
+
+
+def from_config(
+    name: str, num_classes: int, shape: tuple[int, ...], device: str, depth: int | None = None
+) -> nn.Module:
     build: Callable[..., nn.Module]
-    build = instantiate(OmegaConf.load(CONFIGS / f"{name}.yaml"), _convert_="all")
+    less = {} if depth is None else {"depth": depth}
+    build = instantiate(OmegaConf.load(CONFIGS / f"{name}.yaml"), _convert_="all", **less)
     with torch.device(device):
         return build(num_classes=num_classes, shape=shape)
 
@@ -25,9 +42,11 @@ def size(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_stages_fire_once_in_order_and_every_parameter_gets_a_gradient(name: str) -> None:
-    network = from_config(name, 7, (3, 32, 32), "meta")
+@pytest.mark.parametrize(("name", "depth"), DEPTHS)
+def test_stages_fire_once_in_order_and_every_parameter_gets_a_gradient(
+    name: str, depth: int | None
+) -> None:
+    network = from_config(name, 7, (3, 32, 32), "meta", depth)
     fired = []
     for stage in network.stages:
         hook = lambda module, args, output, stage=stage: fired.append((stage, output.ndim))  # noqa: E731
@@ -40,10 +59,10 @@ def test_stages_fire_once_in_order_and_every_parameter_gets_a_gradient(name: str
     assert [k for k, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_one_network_takes_every_size_of_image(name: str) -> None:
+@pytest.mark.parametrize(("name", "depth"), DEPTHS)
+def test_one_network_takes_every_size_of_image(name: str, depth: int | None) -> None:
     """GradAug trains on 32, 28 and 24 pixels at once; digits have 16; odd sizes come from crops."""
-    network = from_config(name, 7, (3, 32, 32), "meta").eval()
+    network = from_config(name, 7, (3, 32, 32), "meta", depth).eval()
     if name == "mlp":
         pytest.skip("an MLP has the size of its input")
     for pixels in (28, 24, 16, 27):

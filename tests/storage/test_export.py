@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composing import compose
 from safetensors import safe_open
 from test_run import execute
 from torch import nn
 from torch.nn import functional as F
 from wording import says
 
-from vicinal.cli.configs import build, compose
+from vicinal.cli.configs import build
 from vicinal.errors import RunError
 from vicinal.run import Run
 from vicinal.storage.export import export

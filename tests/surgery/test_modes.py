@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from composing import compose
 from functorch.compile import make_boxed_func
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.nn import functional as F
 
-from vicinal.cli.configs import build, compose
+from vicinal.cli.configs import build
 from vicinal.draws import Rng
 from vicinal.run import Run
 from vicinal.surgery.modes import constant_weights, searched

@@ -21,7 +21,7 @@ from torchvision import transforms
 from torchvision.transforms import functional
 from wording import says
 
-from vicinal.data.decode import gpu as gpu_decoder
+from vicinal.data.decode import gpu
 from vicinal.data.decode.crops import CorruptError, Crop, render, rgb
 from vicinal.data.decode.gpu import GpuDecoder, cropped
 from vicinal.data.decode.pool import DecodeTask, InProcessDecoder
@@ -167,7 +167,7 @@ def test_the_gpu_crops_a_batch_as_it_does_each_image(
         calls.append(len(x))
         return F.interpolate(x, *given, **more)
 
-    monkeypatch.setattr(gpu_decoder, "F", SimpleNamespace(interpolate=interpolate))
+    monkeypatch.setattr(gpu, "F", SimpleNamespace(interpolate=interpolate))
     assert torch.equal(cropped(CROP, images, seeds), torch.stack(alone))
     assert calls == together
 
@@ -181,14 +181,14 @@ def test_a_device_that_fails_is_not_taken_for_a_damaged_file(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(gpu_decoder, "decode_jpeg", fail)
+    monkeypatch.setattr(gpu, "decode_jpeg", fail)
     tasks = [DecodeTask(0, str(tmp_path / "plain.jpg"), 0)]
     with pytest.raises(error):
         next(GpuDecoder("cpu")(CROP, [tasks], lambda task, _: task))
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding .* of TorchVision are deprecated")
-def test_the_gpu_decoder_leaves_to_pillow_what_is_no_plain_jpeg(tmp_path: Path) -> None:
+def test_the_gpu_leaves_to_pillow_what_is_no_plain_jpeg(tmp_path: Path) -> None:
     """A batch with a PNG, a CMYK file and a damaged one, which is replaced."""
     whole = image(60, 45)
     contents = {
