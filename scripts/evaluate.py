@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.cli.configs import CONFIGS, build, check
+from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.errors import RunError
 from vicinal.run import Run
 from vicinal.storage import records
@@ -66,7 +66,8 @@ def evaluate(folder: Path, arguments: argparse.Namespace, settings: list[str]) -
 
 def group(name: str, option: str, settings: list[str]) -> Any:
     """The config of one option of a group, with some settings changed."""
-    node = OmegaConf.load(CONFIGS / name / f"{option}.yaml")
+    node = compose(f"{name}={option}")[name]
+    OmegaConf.set_struct(node, False)  # `check` refuses what is not a setting
     return OmegaConf.merge(node, OmegaConf.from_dotlist(settings))
 
 

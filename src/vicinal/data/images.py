@@ -45,6 +45,7 @@ class Images:
     label_noise: float = 0.0
     label_noise_seed: int = 12345  # of Zhang et al. 2017's code, which mixup §3.4 follows
     canonical: dict[str, str] | None = None  # the fingerprint of the original
+    known_size: dict[str, int | Sequence[int]] | None = None  # of the original
 
     def __post_init__(self) -> None:
         if self.arrays is None and self.source is None:
@@ -61,6 +62,11 @@ class Images:
         if self.unlabelled and self._own_unlabelled is None and self.train_per_class is None:
             raise ValueError(
                 "unlabelled must be false without train_per_class, got true (nothing is left out)"
+            )
+        sizes = ["classes", "train", "test", "shape"]
+        if self.known_size is not None and sorted(self.known_size) != sorted(sizes):
+            raise ValueError(
+                f"known_size must give {', '.join(sizes)}, got {', '.join(self.known_size)}"
             )
         if self.crop_mode not in ("zeros", "reflect"):
             raise ValueError(f"crop_mode must be zeros or reflect, got {self.crop_mode}")
@@ -92,17 +98,16 @@ class Images:
         if self.label_noise:
             noisy = noisy_labels(train.y, self.label_noise, num_classes, self.label_noise_seed)
             train = Split(train.x, *noisy)
-        canonical = self._is_original(marks)
         return Data(
-            train,
-            test,
-            valid,
-            num_classes,
-            mean,
-            std,
-            marks,
-            canonical,
-            more,
+            train=train,
+            test=test,
+            valid=valid,
+            num_classes=num_classes,
+            mean=mean,
+            std=std,
+            fingerprint=marks,
+            canonical=self._is_original(marks),
+            unlabelled=more,
             augment=self.augment,
         )
 

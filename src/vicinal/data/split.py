@@ -1,7 +1,7 @@
 """What every dataset delivers: samples to be had by the batch, as a rule tensors in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -177,6 +177,21 @@ class WithUnlabelled(Protocol):
 
     def unlabelled(self, root: Path) -> Split:
         """Only read where they are wanted; their labels are -1."""
+        ...
+
+
+# Of the original, before any option: classes, train, test and, where no option says it, shape.
+# `train` is a list, one number per class, where options depend on the smaller classes.
+KnownSize = Mapping[str, Any]
+
+
+@runtime_checkable
+class WithKnownSize(Protocol):
+    """A source whose own settings decide how many images it has."""
+
+    @property
+    def known_size(self) -> KnownSize:
+        """Known before any of it is read."""
         ...
 
 

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vicinal.data.download import RemoteFile, checksum, fetch
-from vicinal.data.split import Split
+from vicinal.data.split import KnownSize, Split
 from vicinal.errors import RunError
 
 STL10 = RemoteFile(
@@ -61,6 +61,12 @@ class Stl10:
             rows = (folder / FOLDS).read_text().splitlines()[self.fold].split()
             train = train[torch.tensor([int(row) for row in rows])]
         return train, test
+
+    @property
+    def known_size(self) -> KnownSize:
+        """Known before any of it is at hand."""
+        train = 5_000 if self.fold is None else 1_000
+        return {"classes": 10, "train": train, "test": 8_000, "shape": (3, 96, 96)}
 
     def unlabelled(self, root: Path) -> Split:
         """2.8 GB of similar images, some of other classes; their labels are -1."""

@@ -53,7 +53,7 @@ class StreamedImages:
     split_seed: int = 0
     label_noise: float = 0.0
     label_noise_seed: int = 12345
-    canonical: dict[str, int] | None = None  # classes, training and test images of the original
+    known_size: dict[str, int] | None = None  # classes, train, test of the original
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -100,26 +100,26 @@ class StreamedImages:
             noisy = noisy_labels(train.y, self.label_noise, len(classes), self.label_noise_seed)
             train = replace(train, y=noisy[0], redrawn=noisy[1])
         return Data(
-            train,
-            test,
-            valid,
-            len(classes),
-            tuple(map(float, self.mean)),
-            tuple(map(float, self.std)),
-            {"train": of_train, "test": of_test},
-            self._is_original(found),
+            train=train,
+            test=test,
+            valid=valid,
+            num_classes=len(classes),
+            mean=tuple(map(float, self.mean)),
+            std=tuple(map(float, self.std)),
+            fingerprint={"train": of_train, "test": of_test},
+            canonical=self._is_original(found),
             replaced=replaced,
             augment=self.augment,
         )
 
     def _is_original(self, found: dict[str, int]) -> bool | None:
         """Other numbers prove that it is not; the same leave nothing to doubt, if no proof."""
-        if self.canonical is None or found == self.canonical:
+        if self.known_size is None or found == self.known_size:
             return None
         if ranks.is_main():
             other = [
                 f"{found[key]:,} instead of {count:,} ({key})"
-                for key, count in self.canonical.items()
+                for key, count in self.known_size.items()
                 if found[key] != count
             ]
             print(

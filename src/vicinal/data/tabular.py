@@ -113,7 +113,16 @@ def prepared(
     fill = medians(train.x)
     train, test = filled(train, fill), filled(test, fill)
     mean, std = statistics(train.x) if standardize else raw(train.x.shape[1])
-    return Data(train, test, None, int(train.y.max()) + 1, mean, std, marks, canonical)
+    return Data(
+        train=train,
+        test=test,
+        valid=None,
+        num_classes=int(train.y.max()) + 1,
+        mean=mean,
+        std=std,
+        fingerprint=marks,
+        canonical=canonical,
+    )
 
 
 def read(path: Path, separator: str | None, *, header: bool = False) -> np.ndarray:

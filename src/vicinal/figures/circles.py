@@ -17,7 +17,16 @@ def circles(seed: int) -> Data:
     rng = Rng.seeded(seed)
     train, test = (_points(count, rng) for count in (TRAIN, TEST))
     mean, std = statistics(train.x)
-    return Data(train, test, None, len(RADII), mean, std, {}, canonical=None)
+    return Data(
+        train=train,
+        test=test,
+        valid=None,
+        num_classes=len(RADII),
+        mean=mean,
+        std=std,
+        fingerprint={},
+        canonical=None,
+    )
 
 
 def _points(count: int, rng: Rng) -> Split:

@@ -22,15 +22,15 @@ from torch import nn
 from vicinal.attacks.flow import Flow
 from vicinal.attacks.levels import WorstLevels
 from vicinal.attacks.mixture import MixtureAscent
-from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Images, Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
-from vicinal.methods.consistency import consistency_loss, view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
+from vicinal.surgery.dubin import Norm, routed
 from vicinal.vicinities.augmix import AugMix
 
 
 @dataclass(frozen=True)
-class AdvMax(Method):
+class AdvMax(WithNorm):
     """`draws` is AdvMix's k, `steps` and `step_size` AugMax's n and α."""
 
     vicinity: Vicinity
@@ -71,9 +71,6 @@ class AdvMax(Method):
     def work(self) -> float:
         searches = 2 * (self.steps + self.flow_steps)  # backwards to the images alone
         return (searches + self.draws + 9) / 3  # three views are trained on
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

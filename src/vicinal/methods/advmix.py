@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from torch import nn
 
 from vicinal.attacks.levels import WorstLevels
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import mixture
-from vicinal.methods.consistency import consistency_loss, view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
+from vicinal.surgery.dubin import Norm, routed
 from vicinal.vicinities.augmix import AugMix
 
 
 @dataclass(frozen=True)
-class AdvMix(Method):
+class AdvMix(WithNorm):
     """`draws` is the paper's k."""
 
     vicinity: Vicinity
@@ -53,9 +53,6 @@ class AdvMix(Method):
     @property
     def work(self) -> float:
         return (self.draws + 9) / 3  # three views are trained on
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

@@ -32,15 +32,15 @@ from typing import Literal
 from torch import nn
 
 from vicinal.attacks.mixture import EarlyStop, MixtureAscent
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng
-from vicinal.methods.consistency import LossForm, consistency_loss, view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import LossForm, WithNorm, consistency_loss, view_of
+from vicinal.surgery.dubin import Norm, routed
 from vicinal.vicinities.augmix import AugMix
 
 
 @dataclass(frozen=True)
-class AugMax(Method):
+class AugMax(WithNorm):
     """n = `steps`, α = `step_size`, k = `patience`; λ is 10 on CIFAR and Tiny-ImageNet."""
 
     vicinity: Vicinity
@@ -73,9 +73,6 @@ class AugMax(Method):
     def work(self) -> float:
         search = 2 * self.steps  # backwards to the images alone
         return (search + 9) / 3  # three views are trained on
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

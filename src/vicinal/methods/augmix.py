@@ -19,15 +19,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, jensen_shannon
-from vicinal.methods.consistency import view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import WithNorm, view_of
+from vicinal.surgery.dubin import Norm, routed
 
 
 @dataclass(frozen=True)
-class AugMix(Method):
+class AugMix(WithNorm):
     """`view` draws x' and x''; `vicinity` makes the x and y that they are views of."""
 
     vicinity: Vicinity
@@ -43,9 +43,6 @@ class AugMix(Method):
     @property
     def work(self) -> float:
         return 3.0  # views
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

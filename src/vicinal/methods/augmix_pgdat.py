@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from vicinal.attacks.pgd import Pgd
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng
-from vicinal.methods.consistency import consistency_loss, view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
+from vicinal.surgery.dubin import Norm, routed
 
 
 @dataclass(frozen=True)
-class AugMixPgdat(Method):
+class AugMixPgdat(WithNorm):
     """`epsilon` and `step` in pixel space, where images are in [0, 1]."""
 
     vicinity: Vicinity
@@ -52,9 +52,6 @@ class AugMixPgdat(Method):
     def work(self) -> float:
         search = 2 * self.steps  # backwards to the images alone
         return (search + 9) / 3  # three views are trained on
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

@@ -1,15 +1,27 @@
 """The loss of AugMax and its relatives, on the clean image, an AugMix view and a hard image."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
-from vicinal.contracts import Images, Inputs, Loss, Targets, Vicinity
+from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, jensen_shannon
-from vicinal.surgery.dubin import Route, routed
+from vicinal.surgery.dubin import Norm, Route, routed, with_norm
 
 LossForm = Literal["code", "paper"]
+
+
+class WithNorm(Method):
+    """A method whose `norm`, changed at `places`, may give clean and hard images a route each."""
+
+    norm: Norm
+    places: Sequence[str] | None
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """With that norm in place of the network's own."""
+        return with_norm(model, self.norm, self.places)
 
 
 def view_of(vicinity: Vicinity, x: Inputs, y: Targets, rng: Rng) -> Inputs:

@@ -15,7 +15,7 @@ Cost:     1 forward, 1 backward, 1 update of BatchNorm; the neighbours, once: nÂ
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -42,7 +42,7 @@ CHUNK = 1000  # samples whose distances to all others are in memory at once
 
 @dataclass(frozen=True)
 class KnnMixup(Method):
-    """`vicinity` acts on the mixed pairs; what the neighbours need comes from `attach`."""
+    """`vicinity` acts on the mixed pairs; `attach` returns the method that knows the neighbours."""
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("rows",)
 
@@ -50,9 +50,6 @@ class KnnMixup(Method):
     alpha: float = 1.0
     neighbours: int = 200
     among: Literal["all", "class"] = "all"
-    train: InMemory | None = field(default=None, repr=False, compare=False)
-    nearest: Int64[Tensor, "n m"] | None = field(default=None, repr=False, compare=False)
-    augment: Vicinity | None = field(default=None, repr=False, compare=False)  # the data set's
 
     def __post_init__(self) -> None:
         if self.alpha <= 0:
@@ -60,38 +57,52 @@ class KnnMixup(Method):
         if self.neighbours < 1:
             raise ValueError(f"neighbours must be at least 1, got {self.neighbours}")
 
-    def attach(self, data: TrainingData) -> "KnnMixup":
+    def attach(self, data: TrainingData) -> "_WithNeighbours":
         if not isinstance(data.train, InMemory):
             raise ValueError(
                 "method needs all training samples in memory, but this data set is streamed"
             )
         classes = data.train.y if self.among == "class" else None
         nearest = nearest_neighbours(data.train.x, self.neighbours, classes)
-        return replace(self, train=data.train, nearest=nearest, augment=data.augment)
+        return _WithNeighbours(self, data.train, nearest, data.augment)
 
     def __call__(
         self, model: nn.Module, x: Inputs, y: Targets, rng: Rng, *, rows: Rows | None = None
     ) -> Iterator[Loss]:
-        if rows is None or self.train is None or self.nearest is None or self.augment is None:
-            raise ValueError(
-                "KnnMixup must be attached to its data, and called with the batch's rows in it"
-            )
-        drawn = self._drawn(self.train, self.nearest[rows], y.shape[1], rng)
+        raise ValueError("KnnMixup must be attached to its data: use what attach(data) returns")
+
+
+@dataclass(frozen=True)
+class _WithNeighbours(Method):
+    """The method on its data: `nearest` are rows of `train`, `augment` is the data set's own."""
+
+    wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("rows",)
+
+    method: KnnMixup
+    train: InMemory
+    nearest: Int64[Tensor, "n m"]
+    augment: Vicinity
+
+    def __call__(
+        self, model: nn.Module, x: Inputs, y: Targets, rng: Rng, *, rows: Rows | None = None
+    ) -> Iterator[Loss]:
+        if rows is None:
+            raise ValueError("KnnMixup must be called with the rows of the batch in its data")
+        drawn = self.drawn(rows, y.shape[1], rng)
         others, their_y = self.augment(*drawn, rng)
-        lam = beta(self.alpha, 1, rng).item()
+        lam = beta(self.method.alpha, 1, rng).item()
         pair = torch.lerp(others, x, lam), torch.lerp(their_y.to(y), y, lam)
-        x, y = self.vicinity(*pair, rng)
+        x, y = self.method.vicinity(*pair, rng)
         yield cross_entropy(model(x), y).mean()
 
-    def _drawn(
-        self, train: InMemory, known: Int64[Tensor, "n m"], num_classes: int, rng: Rng
-    ) -> tuple[Inputs, Targets]:
+    def drawn(self, rows: Rows, num_classes: int, rng: Rng) -> tuple[Inputs, Targets]:
         """A neighbour of each sample, uniformly."""
+        known = self.nearest[rows]
         uniform = torch.rand(len(known), generator=rng.cpu, dtype=torch.float64)
         number = (known >= 0).sum(dim=1)  # rows of small classes are padded with -1
         place = (uniform.to(known.device, non_blocking=True) * number).long()
-        drawn = known.gather(1, place[:, None])[:, 0]
-        return as_inputs(train.x[drawn]), F.one_hot(train.y[drawn], num_classes).float()
+        chosen = known.gather(1, place[:, None])[:, 0]
+        return as_inputs(self.train.x[chosen]), F.one_hot(self.train.y[chosen], num_classes).float()
 
 
 def nearest_neighbours(

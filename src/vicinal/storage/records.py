@@ -16,7 +16,7 @@ from vicinal.storage.files import write_json_atomically
 
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
 # Where a data set lies, and what is known of its original, do not change what it is.
-NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical")
+NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical", "known_size")
 # Classes that records know by the name they had first, and their names today. A class that moves
 # joins them: its old records can still be built, and its runs keep their ids.
 MOVED = {"vicinal.runtime.Runtime": "vicinal.machine.runtime.Runtime"}
