@@ -114,9 +114,9 @@ def whole() -> str:
     return page([small()], [record("d/m/other/1", 0, 5.0)], f"rules {HOSTILE}", [figure])
 
 
-def drawn(joined: TableResults) -> str:
+def drawn(results: TableResults) -> str:
     """The section of one table."""
-    return render("section.html.j2", section=section(joined), paper=paper(joined.table.paper))
+    return render("section.html.j2", section=section(results), paper=paper(results.table.paper))
 
 
 class Read(HTMLParser):

@@ -28,12 +28,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
-    joined = small()
-    text = Read(page([joined], [], "rules")).text
+    results = small()
+    text = Read(page([results], [], "rules")).text
     assert ": reproduced 1 · better 1 · worse 1" in text.split("How to read")[0]  # all are quoted
     assert re.search(r"reproduced ?0 the", text)
-    own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
-    text = Read(page([TableResults(joined.table, tuple(own))], [], "rules")).text
+    own = [replace(each, cell=replace(each.cell, quoted=None)) for each in results.outcomes]
+    text = Read(page([TableResults(results.table, tuple(own))], [], "rules")).text
     assert "reproduced 1 · better 1" not in text.split("How to read")[0]
     assert re.search(r"reproduced ?1 \(by chance [^)]*0\.1\)", text)
 

@@ -33,11 +33,11 @@ class Pool:
 def details(every: Sequence[TableResults], runs: str) -> dict[str, Any]:
     """All cells, the runs they show, and what these share; `runs` is the folder of the records."""
     pool, found, cells, tables = Pool(), dict[str, Any](), dict[str, Any](), dict[str, str]()
-    for joined in every:
-        table = joined.table
+    for results in every:
+        table = results.table
         where = f"{words.short(table.paper)}, {words.titled(table.name)}"
         tables[words.slug(table.name)] = where
-        for outcome in joined.outcomes:
+        for outcome in results.outcomes:
             cells[words.cell_id(outcome)] = _cell(outcome, pool)
             for record in outcome.records:
                 found.setdefault(record["name"], {})[record["seed"]] = _record(record, pool)
