@@ -1,4 +1,4 @@
-"""The loss of AugMax and its relatives, on the clean image, an AugMix view and a hard image."""
+"""What AugMax and its relatives share: the norm with two routes, and the loss on three images."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -20,7 +20,7 @@ class WithNorm(Method):
     places: Sequence[str] | None
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With that norm in place of the network's own."""
+        """Put that norm in place of the network's own."""
         return with_norm(model, self.norm, self.places)
 
 
