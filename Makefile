@@ -45,20 +45,19 @@ tables: $(READY)  ## Regenerate the tables from results/runs, and the README's
 report: $(READY)  ## Regenerate the tables, and results/report/index.html
 	$(RUN)python scripts/tables.py --readme README.md --report
 
-bench: $(READY)  ## Time every method's step against ERM's, and ours against a bare loop
-	$(RUN)python scripts/bench.py
+WHAT ?= steps
+bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader or chains; default: a step of every method)
+	$(RUN)python scripts/bench.py $(WHAT)
 
-torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs; count what survives
-	$(RUN)python scripts/torture.py
+FAULTS := CUDA_VISIBLE_DEVICES= $(RUN)python -m pytest -q -rs tests/faults --summary results/bench
+torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs by the hundred; count what survives
+	$(FAULTS)/torture.json --ignore tests/faults/test_slurm_jobs.py --share 1 -n auto --maxprocesses 4
 
-slurm: $(READY)  ## On a Slurm of its own (root; apt-get install slurm-wlm munge): preempt jobs, compare
-	$(RUN)python scripts/slurm.py
-
-bench-gpu: $(READY)  ## On a GPU: images/s, share of the floor, memory; against a bare loop, timm and the targets
-	$(RUN)python scripts/bench_gpu.py
+slurm: $(READY)  ## Preempt jobs on a Slurm of our own (needs root and apt-get install slurm-wlm munge)
+	$(FAULTS)/slurm.json -k slurm_jobs
 
 DATA ?= data
-gpu: $(READY)  ## On a GPU, in a quarter of an hour: every method in every form, tests, paces, real runs (DATA=FOLDER)
+gpu: $(READY)  ## On a GPU, in 15 minutes: steps of every method, GPU tests, pace, real runs (DATA=FOLDER)
 	$(RUN)python scripts/gpu.py --data $(DATA)
 
-.PHONY: help setup reproduce test lint types tables report bench bench-gpu gpu torture slurm
+.PHONY: help setup reproduce test lint types tables report bench gpu torture slurm

@@ -1,4 +1,4 @@
-"""Measure finished runs again, from the weights they keep, and add what is found to their records.
+"""Evaluate finished runs from the weights they kept, and add the results to their records.
 
 python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* --evaluation clean bins=30
 python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* --reading best_test
@@ -20,13 +20,14 @@ from vicinal.storage.weights import READINGS
 
 
 def main() -> None:
-    """Evaluate each folder in turn."""
+    """Evaluate one folder after the other."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("folders", nargs="+", type=Path, help="of finished runs")
+    given = "folders of finished runs, and settings of the evaluation"
+    parser.add_argument("folders", nargs="+", type=Path, help=given)
     known = sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml"))
     parser.add_argument("--evaluation", default="clean", choices=known)
-    parser.add_argument("--reading", default="last", choices=READINGS, help="whose weights")
+    parser.add_argument("--reading", default="last", choices=READINGS, help="which weights")
     parser.add_argument("--runtime", default="auto")
     arguments, settings = parser.parse_known_intermixed_args()
     folders = [path for path in arguments.folders if "=" not in str(path)]
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def evaluate(folder: Path, arguments: argparse.Namespace, settings: list[str]) -> None:
-    """Add one evaluation to one record; the same evaluation again replaces itself."""
+    """Add one evaluation to one record; repeating it replaces the earlier result."""
     name, reading = arguments.evaluation, arguments.reading
     with locked(folder):
         record = read_record(folder)
@@ -64,7 +65,7 @@ def evaluate(folder: Path, arguments: argparse.Namespace, settings: list[str]) -
 
 
 def group(name: str, option: str, settings: list[str]) -> Any:
-    """One file of a config group, with settings changed."""
+    """The config of one option of a group, with some settings changed."""
     node = OmegaConf.load(CONFIGS / name / f"{option}.yaml")
     return OmegaConf.merge(node, OmegaConf.from_dotlist(settings))
 

@@ -10,15 +10,15 @@ from vicinal.storage.weights import READINGS
 
 
 def main() -> None:
-    """Write the file; say how to load it."""
+    """Write the file and print how to load it."""
     parser = argparse.ArgumentParser(
-        description="Write the network that a finished run evaluated as safetensors, and print the "
-        "line of Python that loads it, with timm alone for networks of timm. The mean and std that "
-        "its inputs need are in the file's metadata.",
+        description="Write a finished run's network as safetensors, and print the line of Python "
+        "that loads it; for networks of timm that needs timm only. The mean and std of its inputs "
+        "are in the file's metadata.",
     )
-    parser.add_argument("folder", type=Path, help="of the finished run")
+    parser.add_argument("folder", type=Path, help="folder of a finished run")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--reading", default="last", choices=READINGS, help="whose weights")
+    parser.add_argument("--reading", default="last", choices=READINGS, help="which weights")
     arguments = parser.parse_args()
     try:
         print(export(arguments.folder, arguments.out, arguments.reading))

@@ -22,16 +22,16 @@ FILES = {
 
 
 def main() -> None:
-    """Fetch what is named; stop at the first that cannot be had."""
+    """Fetch the named data sets; stop at the first failure."""
     sizes = [f"{n} ({megabytes(sum(f.size for f in files))} MB)" for n, files in FILES.items()]
     parser = argparse.ArgumentParser(
-        description="Download data sets ahead of a run and verify their checksums. A download that "
-        "was cut off continues; what is already there is only verified.",
+        description="Download data sets ahead of a run and verify their checksums. An interrupted "
+        "download continues; files already there are only verified.",
     )
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help=f"one or more of: {', '.join(sizes)}"
     )
-    parser.add_argument("--root", type=Path, default=Path("data"), help="folder (default: data)")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="a folder")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in FILES]
     if unknown:
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def megabytes(size: int) -> str:
-    """Whole ones, and tenths where they are few."""
+    """Rounded to one, or to tenths below 10."""
     return f"{size / 1e6:,.{0 if size >= 1e7 else 1}f}"
 
 

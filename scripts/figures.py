@@ -1,11 +1,11 @@
-"""Regenerate a figure of a paper: its numbers as JSON, and the picture as SVG.
+"""Regenerate a figure of a paper: its numbers as JSON, and the figure as SVG.
 
     python scripts/figures.py figure5                  # mixup's GANs; hours on a CPU
-    python scripts/figures.py figure5 --steps 2000     # the same, reduced and marked as such
+    python scripts/figures.py figure5 --steps 2000     # shorter, and marked as reduced
     python scripts/figures.py figure1b                 # mixup's toy classifier; half a minute
 
-What figure5 has trained is kept under --runs: stopped, it goes on where it was, and a longer figure
-begins where a shorter one ended.
+figure5 keeps its runs under --runs: when stopped, it resumes, and a longer figure continues from a
+shorter one.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from vicinal.figures.figure5 import Figure5
 
 
 def main() -> None:
-    """Make one figure; say where it is."""
+    """Make one figure and print its paths."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,16 +30,19 @@ def main() -> None:
         options = figures.add_parser(
             name, help=described, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
-        options.add_argument("--seeds", type=numbers, default="0,1,2", help="by comma")
+        options.add_argument("--seeds", type=numbers, default="0,1,2", help="separated by commas")
         options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-        options.add_argument("--threads", type=int, default=1, help="of the CPU")
+        options.add_argument("--threads", type=int, default=1, help="CPU threads")
         options.add_argument("--out", type=Path, default=Path("results/figures/mixup"))
     gans, classifier = figures.choices["figure5"], figures.choices["figure1b"]
-    gans.add_argument("--steps", type=int, default=Figure5.steps, help="of the generator")
+    gans.add_argument("--steps", type=int, default=Figure5.steps, help="steps of the generator")
     gans.add_argument(
-        "--strength", type=float, default=Figure5.strength, help="c of the code, alpha of the paper"
+        "--strength",
+        type=float,
+        default=Figure5.strength,
+        help="c in the code, alpha in the paper",
     )
-    gans.add_argument("--runs", type=Path, default=Figure5.runs, help="what was trained is kept")
+    gans.add_argument("--runs", type=Path, default=Figure5.runs, help="keeps what was trained")
     classifier.add_argument("--epochs", type=int, default=Figure1b.epochs)
     chosen = vars(parser.parse_args())
     make = {"figure5": Figure5, "figure1b": Figure1b}[chosen.pop("figure")]
@@ -55,7 +58,7 @@ def main() -> None:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """'0,1,2'"""
+    """Parse '0,1,2'."""
     return tuple(int(word) for word in text.split(","))
 
 

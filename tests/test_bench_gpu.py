@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 import torch
 from benches import judging, pictures, racing, timm_script
+from benches.drawn import names
 from benches.floors import Work, work
+from benches.gpu import one_of_each_paper
 from benches.racing import Contender, Effort, race
 from torch import nn
 
+from vicinal.cli.configs import CONFIGS
+
 pytestmark = pytest.mark.xdist_group("rehearsal of the GPU bench")  # once, not per worker
-SCRIPT = Path(__file__).parents[1] / "scripts" / "bench_gpu.py"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
 FOREVER = Effort(rounds=3, window=10.0, warmup=2, deadline=float("inf"))
 WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"
 
@@ -26,12 +30,19 @@ WRONG, VARIANT = "mixup method.nothing=1", "runtime.precision=bf16"
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("bench")
     words = ["--rehearse", "--methods", WRONG, "mixup", "--variants", VARIANT, "--out", str(out)]
-    command = [sys.executable, str(SCRIPT), *words]
+    words += ["--budget", "3000"]  # for a busy machine
+    command = [sys.executable, str(SCRIPT), "gpu", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (path,) = out.iterdir()
     assert path.name.startswith("rehearsal-")
     return json.loads(path.read_text()) | {"printed": done.stdout}
+
+
+def test_each_paper_with_tables_has_a_method_among_the_first() -> None:
+    first = one_of_each_paper(names("method"))
+    papers = sorted(path.name for path in (CONFIGS / "table").iterdir() if path.is_dir())
+    assert sorted(paper for name in first for paper in papers if name.startswith(paper)) == papers
 
 
 def test_every_contender_has_a_number_or_a_reason(rehearsed: dict[str, Any]) -> None:

@@ -1,13 +1,13 @@
-"""Who races: the suite's own loop, a bare loop as the papers' scripts have it, and timm's.
+"""The contenders: the suite's own loop, a bare loop like that of the papers' scripts, and timm's.
 
 The bare loop is that of github.com/facebookresearch/mixup-cifar10's train.py: the network in fp32
-as torch has it by default (convolutions in TF32), contiguous, with cuDNN's benchmark; a DataLoader,
-whose 8 workers are started anew in every epoch, over PIL images and torchvision's transforms; the
-loss and the hits read in every step. At 224 pixels it decodes JPEGs and crops at random scales.
+with torch's defaults (convolutions in TF32), contiguous, with cuDNN's benchmark; a DataLoader,
+whose 8 workers are restarted in every epoch, over PIL images and torchvision's transforms; the
+loss and the hits are read in every step. At 224 pixels it decodes JPEGs and crops at random scales.
 
-timm's loop is that of its train.py with --amp --amp-dtype bfloat16 --channels-last, put together
+timm's loop is that of its train.py with --amp --amp-dtype bfloat16 --channels-last, assembled
 from the installed package: once behind timm's own loader of JPEGs with its defaults, once over
-images that lie on the device, as the suite's do.
+images on the device, as in the suite.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,7 @@ MEAN, STD, RATE = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 1e-3
 
 
 def ours(run: Run, data: Data, settling: int = 0) -> Contender:
-    """A run's loop; its epochs go on from window to window."""
+    """A run's own loop; its epochs continue from window to window."""
     run.runtime.start()
     trained = endless(run.loop(data))
 
@@ -45,8 +45,8 @@ def ours(run: Run, data: Data, settling: int = 0) -> Contender:
     return Contender(steps, run.runtime.summary()["precision"], settling=settling)
 
 
-def as_torch_has_it(device: str, exact: bool = False) -> None:
-    """fp32 as it is unless torch is told otherwise, or exact; with cuDNN's benchmark."""
+def torch_defaults(device: str, exact: bool = False) -> None:
+    """Set torch's default fp32, or exact fp32 without TF32; and cuDNN's benchmark mode."""
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = not exact
@@ -59,7 +59,7 @@ def queue(workers: int) -> int:
 
 
 def bare(run: Run, data: Data, count: int, workers: int, exact: bool = False) -> Contender:
-    """What the papers' scripts do, over a dataset of so many images; `exact`: without TF32."""
+    """The loop of the papers' scripts, over a dataset of `count` images; `exact`: without TF32."""
     shape, device = data.train.shape, run.runtime.target
     size, pictures = shape[1], Pictures(count, shape[1], data.num_classes)
     crop = (
@@ -75,7 +75,7 @@ def bare(run: Run, data: Data, count: int, workers: int, exact: bool = False) ->
     optimizer = torch.optim.SGD(weights, lr=RATE, momentum=0.9, weight_decay=1e-4)
 
     def steps() -> Iterator[int]:
-        as_torch_has_it(device, exact)
+        torch_defaults(device, exact)
         loss_sum = hits = 0.0
         while True:
             for images, labels in loader:
@@ -94,7 +94,7 @@ def bare(run: Run, data: Data, count: int, workers: int, exact: bool = False) ->
 
 
 def timm_resident(name: str, run: Run, data: Data) -> Contender:
-    """timm's loop over the images on the device, normalised as its loader does it."""
+    """timm's loop over images on the device, normalised as its loader does."""
     device = run.runtime.target
     mean, std = (255 * torch.tensor(each, device=device).view(-1, 1, 1) for each in (MEAN, STD))
 
@@ -107,7 +107,7 @@ def timm_resident(name: str, run: Run, data: Data) -> Contender:
 
 
 def timm_loaded(name: str, run: Run, data: Data, count: int, workers: int) -> Contender:
-    """timm's loop behind its loader, over a dataset of so many images."""
+    """timm's loop behind its loader, over a dataset of `count` images."""
     size, device = data.train.shape[1], run.runtime.target
     pictures = Pictures(count, size, data.num_classes)
 
@@ -120,7 +120,7 @@ def timm_loaded(name: str, run: Run, data: Data, count: int, workers: int) -> Co
             interpolation="random",
             num_workers=workers,
             device=torch.device(device),
-            persistent_workers=False,  # lest they work on while others are timed
+            persistent_workers=False,  # or they would work while others are timed
         )
 
     return timm_loop(name, device, data.num_classes, epoch, queue(workers))
@@ -136,7 +136,7 @@ def timm_loop(
     criterion = LabelSmoothingCrossEntropy(0.1)
 
     def steps() -> Iterator[int]:
-        as_torch_has_it(device)
+        torch_defaults(device)
         optimizer.zero_grad()
         while True:
             for x, y in epoch():
@@ -151,8 +151,8 @@ def timm_loop(
     return Contender(steps, "bf16", lead)
 
 
-def true_epochs(run: Run, data: Data, count: int) -> Row:
-    """Whole epochs with their end and an evaluation, after one that warms up."""
+def whole_epochs(run: Run, data: Data, count: int) -> Row:
+    """Time epochs with their end and an evaluation, after one that warms up."""
     run.runtime.start()
     began = now()
     loop, seconds = run.loop(data), []
@@ -167,7 +167,7 @@ def true_epochs(run: Run, data: Data, count: int) -> Row:
         began = ended
     first, *rest = seconds
     return {
-        "first_seconds": sum(first),  # with what is built and compiled
+        "first_seconds": sum(first),  # includes building and compiling
         "train_seconds": median(train for train, _ in rest),
         "evaluate_seconds": median(evaluate for _, evaluate in rest),
         "seconds": median(map(sum, rest)),

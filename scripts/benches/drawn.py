@@ -1,4 +1,4 @@
-"""Random data and the suite's own runs over them: what every step bench is made of."""
+"""Random data and the suite's own runs over them: the parts of every bench of steps."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def names(group: str) -> list[str]:
 
 
 def composed(*overrides: str) -> Run:
-    """The run that the command line would make for CIFAR-10."""
+    """The run that the command line would build for CIFAR-10."""
     return build(compose("dataset=cifar10", *overrides))
 
 
@@ -34,7 +34,7 @@ def drawn_data(
 
 
 def endless(loop: Loop) -> Iterator[int]:
-    """The loop's steps, epoch after epoch; yields the images of each."""
+    """The loop's steps, epoch after epoch; yields the number of images of each."""
     while True:
         yield from loop.steps()
         loop.close_epoch()

@@ -1,6 +1,6 @@
 """The least time that a training step can take: its arithmetic and its bytes over the peaks.
 
-Arithmetic: what torch's FlopCounterMode counts of one forward and one backward, two operations a
+Arithmetic: what torch's FlopCounterMode counts of one forward and one backward, two operations per
 multiply-add, over the peak of dense matrix products in the precision of the convolutions.
 
 Memory: the bytes that must cross it if every convolution and linear layer is one kernel and all
@@ -10,7 +10,7 @@ between them (norms, ReLUs, sums, pools) costs nothing, over the peak bandwidth:
   - the network's input: read forward and backward, at that width;
   - each parameter: read forward and backward, at that width; its gradient written and read, itself
     and its momentum read and written, in fp32: 24 bytes.
-What stays in a cache between two kernels need not cross: small networks can be faster than this.
+What stays in a cache between two kernels does not cross: small networks can be faster than this.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ WIDTHS = {"bf16": 2, "tf32": 4, "fp32": 4}  # bytes of an activation
 OPTIMIZER_BYTES = 24
 LAYERS = (nn.Conv2d, nn.Linear)
 
-# Operations and bytes a second by NVIDIA's data sheets, dense.
+# Operations and bytes per second by NVIDIA's data sheets, dense.
 PUBLISHED = {
     "NVIDIA H200": {"bf16": 989e12, "tf32": 494.5e12, "fp32": 67e12, "memory": 4.8e12},
     "NVIDIA H100 80GB HBM3": {"bf16": 989e12, "tf32": 494.5e12, "fp32": 67e12, "memory": 3.35e12},
@@ -41,7 +41,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Work:
-    """What one step must do; operations, activations and inputs are those of one image."""
+    """What one step must compute; operations, activations and inputs are per image."""
 
     operations: int
     activations: int
@@ -49,13 +49,13 @@ class Work:
     parameters: int
 
     def bytes(self, images: int, precision: str) -> int:
-        """That cross memory in a step of so many images."""
+        """Bytes that cross memory in a step of that many images."""
         width = WIDTHS[precision]
         moved = images * (5 * self.activations + 2 * self.inputs) * width
         return moved + self.parameters * (2 * width + OPTIMIZER_BYTES)
 
     def floor(self, images: int, precision: str, peaks: dict[str, float]) -> dict[str, Any]:
-        """Seconds of a step at those peaks, and which of the two it is."""
+        """Seconds per step at those peaks, and which of the two bounds it."""
         seconds = {
             "arithmetic": images * self.operations / peaks[precision],
             "memory": self.bytes(images, precision) / peaks["memory"],
@@ -65,7 +65,7 @@ class Work:
 
 
 def work(network: nn.Module, shape: tuple[int, ...]) -> Work:
-    """Count a network that lies on the meta device; of two images, as BatchNorm wants several."""
+    """Count for a network on the meta device; on two images, because BatchNorm needs several."""
     outputs: list[int] = []
 
     def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -85,14 +85,14 @@ def work(network: nn.Module, shape: tuple[int, ...]) -> Work:
 
 
 def peaks(device: str) -> dict[str, dict[str, float]]:
-    """Measured, on matrices that fill the device, and published, where it is known."""
+    """Measured, on matrices that fill the device, and published, if known."""
     found = {"measured": measured_peaks(device, 8192 if device == "cuda" else 128)}
     name = torch.cuda.get_device_name() if device == "cuda" else ""
     return found | ({"published": PUBLISHED[name]} if name in PUBLISHED else {})
 
 
 def measured_peaks(device: str, side: int) -> dict[str, float]:
-    """A matrix product in each precision, and a copy, which is read and written."""
+    """Time a matrix product in each precision, and a copy, which reads and writes."""
     rates = {}
     a, b = torch.randn(2, side, side, device=device)
     for name, dtype in (("fp32", a.dtype), ("tf32", a.dtype), ("bf16", torch.bfloat16)):
@@ -108,7 +108,7 @@ def measured_peaks(device: str, side: int) -> dict[str, float]:
 
 
 def typical_seconds(job: Callable[[], object]) -> float:
-    """The median of nine windows of five, after one that is not timed."""
+    """The median of nine windows of five calls, after one that is not counted."""
     seconds = []
     for _ in range(10):
         began = now()

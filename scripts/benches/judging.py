@@ -1,4 +1,4 @@
-"""What the times mean: ratios, shares of the floor, targets, and the table of it all."""
+"""What the times mean: ratios, shares of the floor, targets, and a table of everything."""
 
 from statistics import median
 from typing import Any
@@ -11,7 +11,7 @@ EPOCH = 50_000  # images: CIFAR's training set
 
 
 def compared(row: Row, erm: Row) -> Row:
-    """With the time of an image over that in ERM's loop, where both were measured."""
+    """Add the time per image over that of ERM's loop, if both were measured."""
     if "windows" not in row or "windows" not in erm:
         return row
     ours, own = erm["windows"], row["windows"]
@@ -21,7 +21,7 @@ def compared(row: Row, erm: Row) -> Row:
 
 
 def shared(row: Row, work: Work, batch: int, peaks: dict[str, dict[str, float]]) -> Row:
-    """With the floor of a step, and the share of the step's time that the floor is."""
+    """Add the floor of a step, and its share of the step's time."""
     if "images_per_second" not in row:
         return row
     floors = {}
@@ -33,7 +33,7 @@ def shared(row: Row, work: Work, batch: int, peaks: dict[str, dict[str, float]])
 
 
 def targets(networks: dict[str, Any]) -> list[Row]:
-    """What was asked for, what was found (None: not measured), and whether that meets it."""
+    """Each target, the figure found (None: not measured), and whether it meets the target."""
     rows = []
     for name, network in networks.items():
         if network["target"] is not None:
@@ -52,16 +52,16 @@ def targets(networks: dict[str, Any]) -> list[Row]:
 
 
 def not_measured(networks: dict[str, Any]) -> list[str]:
-    """Every gap by name, and why it is there."""
+    """Everything without a figure, and why."""
     gaps = []
     for name, network in networks.items():
-        rows = network["contenders"] | {"true epochs": network["epoch"]}
+        rows = network["contenders"] | {"whole epochs": network["epoch"]}
         short = (row for row in rows.items() if {"not_measured", "error"} & row[1].keys())
-        gaps += [f"{name}: {said(contender, row)}" for contender, row in short]
+        gaps += [f"{name}: {described(contender, row)}" for contender, row in short]
     return gaps
 
 
-def said(name: str, row: Row) -> str:
+def described(name: str, row: Row) -> str:
     """One row in words."""
     if "images_per_second" in row:
         return f"{name}, {row['images_per_second']:.0f} images/s"
@@ -69,11 +69,11 @@ def said(name: str, row: Row) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Everything on one page."""
+    """All figures on one page."""
     kind = "published" if "published" in result["peaks"] else "measured"
     lines = [
         f"{result['device']['name']}; floors by {kind} peaks; an epoch is {EPOCH:,} images; "
-        "over ERM: the time of an image over ERM's, theirs too",
+        "over ERM: the time per image over ERM's, also for other loops",
         f"{'':34}{'images/s':>10}{'spread':>8}{'s/epoch':>9}{'min/200':>9}{'floor':>7} "
         f"{'bound by':11}{'GiB':>6}{'over ERM':>10}{'warm-up s':>11}",
     ]
@@ -83,7 +83,7 @@ def table(result: dict[str, Any]) -> str:
         lines += [line(contender, row, kind) for contender, row in rows if "windows" in row]
         if "seconds" in (epoch := network["epoch"]):
             parts = f"{epoch['train_seconds']:.2f} s + {epoch['evaluate_seconds']:.2f} s evaluation"
-            lines.append(f"  true epochs: {parts}; the first {epoch['first_seconds']:.1f} s")
+            lines.append(f"  whole epochs: {parts}; first: {epoch['first_seconds']:.1f} s")
     lines += ["targets"]
     for row in result["targets"]:
         found = "not measured" if row["found"] is None else f"{row['found']:.2f}"
@@ -94,7 +94,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def line(name: str, row: Row, kind: str) -> str:
-    """One contender's."""
+    """The line of one contender."""
     rate = row["images_per_second"]
     epoch = EPOCH / rate
     floor = row.get("floors", {}).get(kind)

@@ -1,4 +1,4 @@
-"""The networks that the GPU bench is about, and small ones to rehearse it."""
+"""The networks that the GPU bench times, and small ones for its rehearsal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from benches.floors import Work, work
 from vicinal.data.split import Data
 from vicinal.run import Run
 
-SAFE = "optimizer.lr=1e-3"  # random labels teach nothing, and must not make a loss infinite
+SAFE = "optimizer.lr=1e-3"  # labels are random; a larger rate could make the loss infinite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,32 +25,33 @@ class Network:
     images: int = 50_000  # of the dataset
     resident: int = 50_000  # of those, on the device
     tested: int = 10_000
-    target: tuple[int, float] | None = None  # epochs in seconds, an evaluation each; None: untimed
+    # Epochs, and the seconds that they may take with an evaluation each.
+    target: tuple[int, float] | None = None
 
     @property
     def timm_name(self) -> str | None:
-        """What timm calls it, where timm has it."""
+        """timm's name for it; None if timm does not have it."""
         words = dict(word.split("=") for word in self.model.split())
         return words.get("model.name")
 
     def run(self, further: Sequence[str], method: str = "erm") -> Run:
-        """The run of a method; `further` overrides are the command line's."""
+        """The run of a method, with further overrides from the command line."""
         batch = f"schedule.batch_size={self.batch}"
         words = (*self.model.split(), batch, SAFE, *f"method={method}".split())
         return composed(*words, *further)
 
     def data(self, device: str) -> Data:
-        """All that is resident."""
+        """The resident images."""
         data = drawn_data(self.resident, device, self.shape, self.classes)
         return replace(data, test=data.train[torch.arange(min(self.tested, self.resident))])
 
     def whole_batches(self, data: Data) -> Data:
-        """Without the smaller batch that ends an epoch."""
+        """The same without the smaller batch that ends an epoch."""
         count = self.resident // self.batch * self.batch
         return replace(data, train=data.train[torch.arange(count)])
 
     def work(self, run: Run) -> Work:
-        """What a plain step must do."""
+        """What a plain training step must compute."""
         with torch.device("meta"):
             network = run.model(num_classes=self.classes, shape=self.shape)
         return work(network, self.shape)
@@ -93,5 +94,5 @@ REHEARSED = (
 
 
 def known_networks(rehearse: bool) -> tuple[Network, ...]:
-    """Those that are timed."""
+    """The networks to time."""
     return REHEARSED if rehearse else NETWORKS

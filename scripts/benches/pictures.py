@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-FILES = 256  # that differ; whoever wants more sees them again
+FILES = 256  # different ones; beyond that they repeat
 SIZE, NOISE, QUALITY = (500, 375), 20.0, 90
 
 
@@ -39,7 +39,7 @@ class Pictures(Dataset[tuple[Any, int]]):
 
 
 def jpeg(draw: np.random.Generator) -> bytes:
-    """A file of about the pixels and bytes that ImageNet's have: smooth colours and some noise."""
+    """A file about as large as ImageNet's, in pixels and bytes: smooth colours and some noise."""
     coarse = Image.fromarray(draw.integers(256, size=(12, 16, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize(SIZE, Image.Resampling.BICUBIC), dtype=np.float32)
     noisy = smooth + NOISE * draw.standard_normal(smooth.shape)
@@ -50,7 +50,7 @@ def jpeg(draw: np.random.Generator) -> bytes:
 
 
 def folder(root: Path, train: int, validation: int) -> None:
-    """What ImageNet's folders look like, of two classes; the files repeat as links."""
+    """Write folders like ImageNet's, of two classes; repeated files are links."""
     draw = np.random.default_rng(0)
     files = [jpeg(draw) for _ in range(min(FILES, train))]
     for number, content in enumerate(files):

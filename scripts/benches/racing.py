@@ -1,7 +1,7 @@
-"""Contenders take turns in one process, in rounds of random order, so that a slow moment meets all.
+"""Contenders take turns in one process, in rounds of random order, so a slow moment affects all.
 
-Every window is timed from one synchronisation with the device to the next. What fails is written
-down with its error, and the others go on.
+Every window is timed from one synchronisation with the device to the next. A contender that fails
+is recorded with its error, and the others go on.
 """
 
 import gc
@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 Row = dict[str, Any]
-LEFT: Row = {"not_measured": "the budget was spent"}
+NOT_REACHED: Row = {"not_measured": "the budget was spent"}
 
 
 def now() -> float:
-    """Seconds, once the device has done all that it was given."""
+    """The time in seconds, once the device has finished all its work."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return perf_counter()
@@ -28,14 +28,14 @@ def now() -> float:
 
 @dataclass(frozen=True)
 class Contender:
-    """Asked for its steps anew in every window; what it starts for them ends with them."""
+    """Starts its steps again in every window; the workers that load for them end with them."""
 
     steps: Callable[[], Iterator[int]]  # trains; yields the images of each step
     precision: str  # of its convolutions: bf16 or fp32
-    # Steps of a window before the clock starts; after it windows are multiples of as many. A loader
+    # Steps of a window before the clock starts; the timed steps are a multiple of as many. A loader
     # needs both: its queue is full or empty at first, and its workers deliver in bursts.
     lead: int = 1
-    settling: int = 0  # steps before its pace is what it will be, where they are many
+    settling: int = 0  # steps before its pace is steady, if they are many
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Effort:
     rounds: int
     window: float  # seconds
     warmup: int  # steps
-    deadline: float  # by perf_counter; what has not begun by then is left
+    deadline: float  # by perf_counter; nothing starts after it
 
     @property
     def spent(self) -> bool:
-        """Whether to begin anything more."""
+        """Whether the deadline has passed."""
         return perf_counter() > self.deadline
 
 
@@ -60,7 +60,7 @@ class Ready:
     contender: Contender
     steps: int  # of a window
     row: Row
-    rates: list[float] = field(default_factory=list)  # images a second, by round
+    rates: list[float] = field(default_factory=list)  # images per second, by round
 
 
 def race(
@@ -68,13 +68,13 @@ def race(
     effort: Effort,
     standing: dict[str, Ready] | None = None,
 ) -> dict[str, Row]:
-    """Rows of the contenders, by name; `standing` ones race along, with rates of their own."""
+    """Rows of the contenders, by name; `standing` ones, prepared before, race along."""
     racing, rows = dict(standing or {}), {}
     for ready in racing.values():
         ready.rates.clear()
     for name, make in makers.items():
         if effort.spent:
-            rows[name] = dict(LEFT)
+            rows[name] = dict(NOT_REACHED)
             continue
         try:
             racing[name] = prepared(make, effort)
@@ -85,7 +85,7 @@ def race(
 
 
 def prepared(make: Callable[[], Contender], effort: Effort) -> Ready:
-    """Build, warm up, and find out how many steps fill a window; peaks are its own alone."""
+    """Build, warm up, and find out how many steps fill a window; peak memory is its own alone."""
     on_gpu = torch.cuda.is_initialized()
     began = now()
     if on_gpu:
@@ -114,7 +114,7 @@ def prepared(make: Callable[[], Contender], effort: Effort) -> Ready:
 
 
 def rounds(racing: dict[str, Ready], effort: Effort) -> dict[str, Row]:
-    """At least one, and no more once the time is spent."""
+    """Run at least one round, and no more once the deadline has passed."""
     rows: dict[str, Row] = {}
     for turn in range(effort.rounds):
         if turn and effort.spent:
@@ -129,14 +129,14 @@ def rounds(racing: dict[str, Ready], effort: Effort) -> dict[str, Row]:
 
 
 def summary(rates: list[float]) -> Row:
-    """Images a second: the median, the range as a share of it, and every window."""
+    """Images per second: the median, the range as a share of it, and every window."""
     middle = median(rates)
     spread = (max(rates) - min(rates)) / middle
     return {"images_per_second": middle, "spread": spread, "windows": list(rates)}
 
 
 def window(ready: Ready) -> float:
-    """Images a second."""
+    """Time one window, in images per second."""
     steps = ready.contender.steps()
     for _ in range(ready.contender.lead):
         next(steps)
@@ -146,12 +146,12 @@ def window(ready: Ready) -> float:
 
 
 def one_line(error: Exception) -> str:
-    """The kind of error and the first line of what it says."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    """The kind of error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def release() -> None:
-    """Give back what nobody holds any more."""
+    """Free unused memory."""
     gc.collect()
     torch.cuda.empty_cache()

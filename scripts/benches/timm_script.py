@@ -1,4 +1,4 @@
-"""timm's own train.py, which its package does not hold: run from a checkout, its pace read."""
+"""timm's own train.py, which is not in its package: run it from a checkout and read its pace."""
 
 import re
 import subprocess
@@ -14,13 +14,13 @@ EVERY = 10  # steps between two lines
 
 
 def measured(script: Path, name: str, setting: dict[str, str], seconds: float) -> Row:
-    """Of one epoch of JPEGs, without its first steps; `setting` is what else the script is told."""
+    """Its pace over one epoch of JPEGs, without the first steps; `setting` has further options."""
     batch = int(setting["--batch-size"])
     with tempfile.TemporaryDirectory(prefix="vicinal-timm-") as root:
         folder(Path(root), train=60 * batch, validation=batch)
-        told = {"--model": name, "--epochs": "1", "--output": root, "--log-interval": str(EVERY)}
-        told["--amp-dtype"] = "bfloat16"
-        words = [word for pair in (told | setting).items() for word in pair]
+        options = {"--model": name, "--epochs": "1", "--output": root, "--log-interval": str(EVERY)}
+        options["--amp-dtype"] = "bfloat16"
+        words = [word for pair in (options | setting).items() for word in pair]
         command = [sys.executable, str(script.resolve()), root, *words, "--channels-last", "--amp"]
         try:
             done = subprocess.run(
@@ -34,14 +34,14 @@ def measured(script: Path, name: str, setting: dict[str, str], seconds: float) -
 
 
 def pace(log: str, batch: int) -> Row:
-    """Images a second between the second line of the log and the last.
+    """Images per second between the second line of the log and the last.
 
-    A line's second rate is the mean since the epoch began: the seconds that it implies are
+    A line's second rate is the mean since the epoch began, so the seconds it implies are
     subtracted.
     """
     lines = [(int(step) + 1, float(rate)) for step, rate in LINE.findall(log)]
     if len(lines) < 3:
-        return {"error": f"train.py: only {len(lines)} lines of its log tell a pace"}
+        return {"error": f"train.py: only {len(lines)} lines of its log have a pace"}
     (first, early), (last, late) = lines[1], lines[-1]
     seconds = batch * (last / late - first / early)
     rate = batch * (last - first) / seconds

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from vicinal.report.grids import notes
+from vicinal.report.grids import grid
+from vicinal.report.render import render
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import page
 from vicinal.tables.results import RecordIndex, TableResults, reported_value
@@ -22,7 +23,8 @@ def test_remarks_on_a_table_stand_under_it_once() -> None:
     }
     joined = TableResults.of(Table("paper/noted", tree), RecordIndex([]))
     assert "\n- a remark\n- another\n" in page(joined)
-    assert str(notes(joined)).count("<li>") == 2
+    notes = render("notes.html.j2", table=joined.table, grid=grid(joined))
+    assert notes.count("<li>") == 2
 
 
 @pytest.mark.parametrize("kept", [[40.0], [10.0, 20.0, 40.0]])

@@ -1,104 +1,115 @@
-"""Test error by epoch, in SVG: the mean over seeds, and a band from the lowest to the highest."""
+"""Test error by epoch: for each run the mean over its seeds, with a band from lowest to highest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log10
 from statistics import mean
-from typing import Any
+from typing import Any, ClassVar
 
-from vicinal.report.dots import Scale
-from vicinal.report.html import Html, tag
+from vicinal.report.scales import Scale
 
-POINTS = 60  # of a curve
-HUES = 8
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 210, 30, 12, 6, 28
-FLOOR = 0.05  # percent: below it a logarithm says nothing
+POINTS = 60  # per curve
+HUES = 8  # of report.css, and so the most curves in one chart
+FLOOR = 0.05  # percent; a logarithmic scale has no zero
 
+Record = Mapping[str, Any]
 Point = tuple[int, float, float, float]  # epoch; lowest, mean and highest error
 
 
 @dataclass(frozen=True)
-class Line:
-    """A run's seeds."""
+class Axes:
+    """Epochs to the right, the logarithm of the error upwards, in a frame with room for labels."""
 
-    name: str
-    records: Sequence[Mapping[str, Any]]
+    last: int
+    low: float
+    high: float
+    width: ClassVar[int] = 360
+    height: ClassVar[int] = 210
+    left: ClassVar[int] = 30
+    right: ClassVar[int] = 348
+    top: ClassVar[int] = 6
+    bottom: ClassVar[int] = 182
+
+    def x(self, epoch: float) -> float:
+        """An epoch's place."""
+        return self.left + (self.right - self.left) * (epoch - 1) / max(self.last - 1, 1)
+
+    def y(self, error: float) -> float:
+        """An error's place."""
+        low, high = log10(self.low), log10(self.high)
+        part = (log10(max(error, FLOOR)) - low) / (high - low)
+        return self.bottom - (self.bottom - self.top) * part
 
     @property
-    def points(self) -> list[tuple[int, float, float, float]]:
-        """(epoch, lowest, mean, highest) test error, at no more than POINTS epochs."""
-        errors = [[100 - top1 for top1 in r["curves"]["test_top1"]] for r in self.records]
-        last = min(map(len, errors)) - 1
-        epochs = self.records[0]["curves"].get("epoch") or range(1, last + 2)
-        chosen = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)})
-        found = [(round(epochs[i]), [seed[i] for seed in errors]) for i in chosen]
-        return [(epoch, min(each), mean(each), max(each)) for epoch, each in found]
+    def epochs(self) -> list[float]:
+        """The first epoch, and round ones."""
+        ticks = [t for t in Scale(1, self.last).ticks() if t % 1 == 0 and t >= 0.1 * self.last]
+        return [tick for tick in (1, *ticks) if tick <= self.last]
+
+    @property
+    def errors(self) -> list[float]:
+        """Round numbers: at least three where that is possible, and few."""
+        found: list[float] = []
+        for steps in ((1,), (1, 2, 5), (1, 2, 3, 5, 7), range(1, 10)):
+            every = [round(m * 10.0**power, 9) for power in range(-2, 3) for m in steps]
+            found = [tick for tick in every if self.low <= tick <= self.high]
+            if len(found) >= 3:
+                break
+        return found
 
 
-def chart(title: str, lines: Sequence[Line]) -> Html:
-    """Test error by epoch: the mean over seeds, and a band from the lowest to the highest."""
-    drawn = [(line.name, line.points) for line in lines]
-    epochs = max(points[-1][0] for _, points in drawn)
-    every = [max(low, 0.05) for _, points in drawn for _, low, _, _ in points]
-    highest = max(high for _, points in drawn for _, _, _, high in points)
-    low, high = log10(min(every) * 0.9), log10(max(highest, 0.1) * 1.05)
+def charts(named: Iterable[tuple[str, Sequence[Record]]]) -> list[dict[str, Any]]:
+    """Charts by dataset and network of runs, each given by a name and its seeds.
 
-    def x(epoch: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (epoch - 1) / max(epochs - 1, 1)
-
-    def y(error: float) -> float:
-        part = (log10(max(error, 0.05)) - low) / (high - low)
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * part
-
-    marks: list[Html] = []
-    for tick in _log_ticks(10**low, 10**high):
-        marks.append(tag("path", d=f"M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}", class_="rule"))
-        marks.append(
-            tag("text", f"{tick:g}", x=LEFT - 5, y=f"{y(tick) + 3.5:.1f}", text_anchor="end")
-        )
-    for tick in [1, *(t for t in Scale(1, epochs).ticks() if t % 1 == 0 and t >= 0.1 * epochs)]:
-        if tick <= epochs:
-            marks.append(
-                tag("text", f"{tick:g}", x=f"{x(tick):.1f}", y=HEIGHT - 12, text_anchor="middle")
-            )
-    marks.append(tag("text", "epoch", x=WIDTH - RIGHT, y=HEIGHT - 1, text_anchor="end"))
-    keys = []
-    for i, (name, points) in enumerate(drawn):
-        there = [(x(epoch), y(top)) for epoch, _, _, top in points]
-        back = [(x(epoch), y(bottom)) for epoch, bottom, _, _ in reversed(points)]
-        middle = [(x(epoch), y(centre)) for epoch, _, centre, _ in points]
-        style, tenth = f"c{i % HUES}", "scale(.1)"
-        if len(lines[i].records) > 1:
-            band = f"{_path([*there, *back])}z"
-            marks.append(tag("path", d=band, transform=tenth, class_=f"band {style}"))
-        marks.append(tag("path", d=_path(middle), transform=tenth, class_=f"curve {style}"))
-        key = tag("svg", tag("path", d="M0 5H20", class_=f"curve {style}"), class_="key")
-        keys.append(tag("li", key, name, tag("span", f" {points[-1][2]:.2f}", class_="number")))
-    label = f"Test error by epoch, {title}: " + "; ".join(
-        f"{name} ends at {points[-1][2]:.2f} %" for name, points in drawn
-    )
-    svg = tag("svg", marks, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
-    heading = tag("p", title, tag("span", " test error, %, log scale", class_="over"))
-    return tag("div", heading, svg, tag("ul", keys, class_="keys"), class_="chart")
+    A run that is given several times is drawn once, under its first name.
+    """
+    kinds: dict[str, dict[str, tuple[str, list[Record]]]] = {}
+    for name, seeds in named:
+        whole = [r for r in seeds if "failed" not in r and "test_top1" in r["curves"]]
+        if whole:
+            kind = ", ".join(whole[0]["name"].split("/")[:2])
+            kinds.setdefault(kind, {}).setdefault(whole[0]["name"], (name, whole))
+    return [
+        _chart(kind, list(runs.values())[start : start + HUES])
+        for kind, runs in kinds.items()
+        for start in range(0, len(runs), HUES)
+    ]
 
 
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    """In tenths, each point as its distance from the one before: the shortest to write."""
-    tenths = [(round(10 * x), round(10 * y)) for x, y in points]
+def _chart(title: str, runs: Sequence[tuple[str, Sequence[Record]]]) -> dict[str, Any]:
+    drawn = [(name, _points(seeds), len(seeds) > 1) for name, seeds in runs]
+    every = [point for _, points, _ in drawn for point in points]
+    low = min(max(low, FLOOR) for _, low, _, _ in every)
+    high = max(high for *_, high in every)
+    axes = Axes(max(epoch for epoch, *_ in every), low * 0.9, max(high, 2 * FLOOR) * 1.05)
+    curves = [_curve(axes, *each) for each in drawn]
+    return {"title": title, "axes": axes, "curves": curves}
+
+
+def _points(seeds: Sequence[Record]) -> list[Point]:
+    """At most POINTS epochs, evenly spaced."""
+    errors = [[100 - top1 for top1 in seed["curves"]["test_top1"]] for seed in seeds]
+    last = min(map(len, errors)) - 1
+    epochs = seeds[0]["curves"].get("epoch") or range(1, last + 2)
+    chosen = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)})
+    found = [(round(epochs[i]), [each[i] for each in errors]) for i in chosen]
+    return [(epoch, min(each), mean(each), max(each)) for epoch, each in found]
+
+
+def _curve(axes: Axes, name: str, points: Sequence[Point], banded: bool) -> dict[str, Any]:
+    there = [(axes.x(epoch), axes.y(high)) for epoch, _, _, high in points]
+    back = [(axes.x(epoch), axes.y(low)) for epoch, low, _, _ in reversed(points)]
+    middle = [(axes.x(epoch), axes.y(centre)) for epoch, _, centre, _ in points]
+    band = f"{_path([*there, *back])}z" if banded else None
+    return {"name": name, "final": points[-1][2], "line": _path(middle), "band": band}
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    """In tenths, each place relative to the one before it: the shortest way to write it."""
+    tenths = [(round(10 * x), round(10 * y)) for x, y in places]
     steps = (
         f"{x - before[0]}{'' if y < before[1] else ' '}{y - before[1]}"
         for before, (x, y) in pairwise(tenths)
     )
     return f"M{tenths[0][0]} {tenths[0][1]}l{' '.join(steps)}".replace(" -", "-")
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers, as few as will do."""
-    found: list[float] = []
-    for steps in ((1,), (1, 2, 5), (1, 2, 3, 5, 7), range(1, 10)):
-        every = [round(m * 10.0**power, 9) for power in range(-2, 3) for m in steps]
-        found = [tick for tick in every if low <= tick <= high]
-        if len(found) >= 3:
-            break
-    return found

@@ -1,10 +1,10 @@
-"""What the page tells of a cell when asked: data, from which its script builds the panel."""
+"""The data from which the page's script builds the panel with a cell's details."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vicinal.cli.overrides import merge
+from vicinal.cli.overrides import join, merge
 from vicinal.report import words
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import our_number
@@ -15,23 +15,23 @@ Record = Mapping[str, Any]
 
 
 class Pool:
-    """Things that many records share, each kept once."""
+    """Values that many records share; each is stored once."""
 
     def __init__(self) -> None:
         self.kept: list[Any] = []
         self._places: dict[str, int] = {}
 
-    def place(self, thing: Any) -> int:
-        """Where it is kept."""
-        key = repr(thing)
+    def place(self, value: Any) -> int:
+        """The index of a value, which is stored if it is new."""
+        key = repr(value)
         if key not in self._places:
             self._places[key] = len(self.kept)
-            self.kept.append(thing)
+            self.kept.append(value)
         return self._places[key]
 
 
 def details(every: Sequence[TableResults], runs: str) -> dict[str, Any]:
-    """All cells, all runs that they show, and what the runs share; `runs` is where records lie."""
+    """All cells, the runs they show, and what these share; `runs` is the folder of the records."""
     pool, found, cells, tables = Pool(), dict[str, Any](), dict[str, Any](), dict[str, str]()
     for joined in every:
         table = joined.table
@@ -72,28 +72,30 @@ def _protocol(cell: Cell) -> dict[str, Any]:
     return {
         "measure": words.measure(cell.measures),
         "unit": cell.unit,
-        "reading": words.reading(cell),
+        "report": words.reported(cell),
         "paperRuns": cell.paper_runs,
         "plan": words.seeds(cell.seeds),
     }
 
 
 def _commands(outcome: Outcome) -> list[list[str]]:
-    """What is typed for this number, each with what it does."""
+    """The commands that produce this number, each after a heading."""
     cell = outcome.cell
     if cell.exact:
         return []
     if cell.waits is not None:
-        planned = [["As planned (it cannot be run yet)", _train(cell.overrides, cell.seeds)]]
+        planned = [["As planned (cannot be run yet)", _train(cell.overrides, cell.seeds)]]
         return planned if cell.overrides else []
     found = [["At the paper's protocol", _train(cell.overrides, cell.seeds)]]
     lines = tuple(line for line in outcome.reduced if line != NOT_ORIGINAL)
     if lines:
         kept = outcome.records[0]["config"].get("reduced")
         shown = merge(cell.overrides, lines)
-        shown = (*shown, f"reduced=[{','.join(map(_quoted, kept))}]") if kept else shown
+        shown = (*shown, join("reduced", kept)) if kept else shown
         found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
-    found.append(["All that is missing of this table", f"python train.py -m table={cell.table}"])
+    found.append(
+        ["All runs still missing from this table", f"python train.py -m table={cell.table}"]
+    )
     return found
 
 
@@ -113,12 +115,8 @@ def _train(overrides: Sequence[str], seeds: Sequence[int]) -> str:
     return f"python train.py{several} {shlex.join(line)}"
 
 
-def _quoted(line: str) -> str:
-    return "'" + line.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _record(record: Record, pool: Pool) -> dict[str, Any]:
-    """Where a run's numbers come from."""
+    """Where a run's numbers come from: sessions, data, time and size."""
     if "failed" in record:
         return {"failed": record["failed"]}
     sessions = [

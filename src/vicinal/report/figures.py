@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -10,9 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from vicinal.report import words
-from vicinal.report.html import Html, tag
 
-MOST = 20  # items of a list
+MOST = 20  # items of a list that is written out
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,35 @@ class Figure:
         """Its id in the page."""
         return f"figure-{words.slug(self.paper)}-{words.slug(self.name)}"
 
+    @property
+    def title(self) -> str:
+        """Such as Figure 5."""
+        return words.titled(self.name)
+
+    @property
+    def source(self) -> str:
+        """The drawing as the address of an image, so that nothing in it reaches the page."""
+        return f"data:image/svg+xml,{quote(self.svg, safe=' =:/;,()')}"
+
+    @property
+    def caption(self) -> str:
+        """Its own title, without the name before the colon."""
+        return self._said("title").partition(": ")[2] or self._said("title") or "redrawn"
+
+    @property
+    def description(self) -> str:
+        """Its own description, or else its title."""
+        return self._said("desc") or self._said("title")
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """Its numbers by their dotted names."""
+        return dict(_flat(self.measures))
+
+    def _said(self, element: str) -> str:
+        found = re.search(rf"<{element}>(.*?)</{element}>", self.svg, re.DOTALL)
+        return unescape(found[1]).strip() if found else ""
+
 
 def load(folder: Path) -> list[Figure]:
     """Every figure under results/figures, in the order of their paths."""
@@ -41,44 +69,8 @@ def load(folder: Path) -> list[Figure]:
     return found
 
 
-def figures(drawn: Sequence[Figure]) -> list[Html]:
-    """As images, so that nothing in a drawing reaches the page."""
-    return [_figure(figure) for figure in drawn]
-
-
-def _figure(figure: Figure) -> Html:
-    name, found = words.titled(figure.name), dict(_flat(figure.measures))
-    title, described = _said(figure.svg, "title"), _said(figure.svg, "desc")
-    alt = f"{words.short(figure.paper)}, {name}, redrawn. {described or title}"
-    image = tag("img", src=f"data:image/svg+xml,{quote(figure.svg, safe=' =:/;,()')}", alt=alt)
-    caption = tag("span", title.partition(": ")[2] or title or "redrawn")
-    reduced = found.pop("reduced", None)
-    rows = [
-        tag("tr", tag("th", key, scope="row"), tag("td", value)) for key, value in found.items()
-    ]
-    scrolled = tag(
-        "div", tag("table", tag("tbody", rows), class_="plain"), class_="scroll", tabindex="0"
-    )
-    return tag(
-        "section",
-        tag("h3", tag("a", name, href=f"#{figure.place}"), caption),
-        tag("p", words.sign("reduced"), f" Reduced: {reduced}", class_="meta") if reduced else None,
-        tag("figure", image),
-        tag("details", tag("summary", "Numbers and origin"), scrolled) if rows else None,
-        id=figure.place,
-        class_="table",
-        aria_label=f"{words.short(figure.paper)}, {name}",
-    )
-
-
-def _said(svg: str, element: str) -> str:
-    """What a drawing says of itself."""
-    found = re.search(rf"<{element}>(.*?)</{element}>", svg, re.DOTALL)
-    return unescape(found[1]).strip() if found else ""
-
-
 def _flat(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Numbers and words by their dotted names; a mean with its deviation is one of them."""
+    """Numbers and words by their dotted names; a mean and its deviation are one entry."""
     if isinstance(node, dict) and {"mean", "std"} <= node.keys():
         each = f" ({_short(node['values'])})" if "values" in node else ""
         yield key, f"{_short(node['mean'])} ± {_short(node['std'])}{each}"

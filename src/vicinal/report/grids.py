@@ -1,104 +1,81 @@
-"""A table as its paper lays it out: each number, ours beneath it, and the verdict's sign."""
+"""A table as its paper lays it out: headings that span what they head, cells, footnotes."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from vicinal.report import words
-from vicinal.report.html import Html, tag
-from vicinal.tables.markdown import our_number
-from vicinal.tables.outcome import Outcome
 from vicinal.tables.results import TableResults
+from vicinal.tables.table import Table
+
+LONG = 32  # letters; longer row labels may be broken
 
 Label = tuple[str, ...]
 
-LONG = 32  # letters of a label that may be broken
+
+@dataclass(frozen=True)
+class Heading:
+    """A label and how many rows and columns it spans; `look` is its class."""
+
+    text: str
+    scope: str
+    rowspan: int = 1
+    colspan: int = 1
+    look: str | None = None
 
 
-def grid(joined: TableResults) -> Html:
-    """The table, in a container that scrolls where the page is too narrow."""
-    table, width = joined.table, max(map(len, joined.table.rows))
-    by_place = {outcome.cell.place: outcome for outcome in joined.outcomes}
-    marks = footnotes(joined)
-    bodies = []
-    for _, group in groupby(enumerate(table.rows), key=lambda each: each[1][0] if width > 1 else 0):
-        indexed = list(group)
-        stubs = row_stubs([label for _, label in indexed], width)
-        lines = [
-            [*stub, *(_cell(by_place.get((i, j)), marks) for j in range(len(table.columns)))]
-            for stub, (i, _) in zip(stubs, indexed, strict=True)
-        ]
-        bodies.append(tag("tbody", [tag("tr", line) for line in lines]))
-    name = f"{words.short(table.paper)}, {words.titled(table.name)}: {table.caption}"
-    caption = tag("caption", f"{name}. Each cell: the paper's number, ours below.", class_="vh")
-    heads = column_heads(table.stub, table.columns, width)
-    head = tag("thead", [tag("tr", line) for line in heads])
+def grid(joined: TableResults) -> dict[str, Any]:
+    """Lines of headings, then groups of lines; a line has row headings and a cell per column."""
+    table, outcomes = joined.table, joined.outcomes
+    width = max(map(len, table.rows))
     letters = max(len(label[0]) for label in (*table.rows, table.stub))
-    narrow = f"--stub:{min(max(letters, 4), 14) * 0.5 + 0.8:.1f}rem"  # of the first column, at most
-    inner = tag("table", caption, head, bodies, class_=f"paper stubs-{min(width, 3)}", style=narrow)
-    return tag("div", inner, class_="scroll")
+    by_place = {outcome.cell.place: outcome for outcome in outcomes}
+    groups = []
+    for rows in _grouped(table, width):
+        stubs = row_stubs([table.rows[i] for i in rows], width)
+        cells = [[by_place.get((i, j)) for j in range(len(table.columns))] for i in rows]
+        groups.append(list(zip(stubs, cells, strict=True)))
+    return {
+        "width": width,
+        "stub": min(max(letters, 4), 14) * 0.5 + 0.8,  # rem, the first column on narrow screens
+        "heads": column_heads(table.stub, table.columns, width),
+        "groups": groups,
+        "marks": {note: _letter(i) for i, note in enumerate(_named(o.cell.note for o in outcomes))},
+        "quoted": _named(o.cell.quoted for o in outcomes),
+    }
 
 
-def footnotes(joined: TableResults) -> dict[str, str]:
-    """What is odd about a number, each with its letter, in the order of the cells."""
-    found = dict.fromkeys(o.cell.note for o in joined.outcomes if o.cell.note)
-    return {note: _letter(i) for i, note in enumerate(found)}
-
-
-def notes(joined: TableResults) -> Html | None:
-    """The remarks on the table, and its footnotes."""
-    items = [tag("li", note) for note in joined.table.notes]
-    items += [
-        tag("li", tag("b", mark, class_="mark"), f" {note}")
-        for note, mark in footnotes(joined).items()
-    ]
-    quoted = dict.fromkeys(o.cell.quoted for o in joined.outcomes if o.cell.quoted)
-    if quoted:
-        whom = "; ".join(quoted)
-        items.append(tag("li", tag("b", "†", class_="mark"), f" quoted by the paper from {whom}"))
-    return tag("ul", items, class_="notes") if items else None
-
-
-def column_heads(stub: Label, columns: Sequence[Label], width: int) -> list[list[Html]]:
-    """Lines of headings: equal neighbours share one, and a short label reaches down."""
+def column_heads(stub: Label, columns: Sequence[Label], width: int) -> list[list[Heading]]:
+    """Equal neighbours share a heading; that of a short label spans the levels below it."""
     depth = max(map(len, columns))
     stubs = (*stub, *[""] * width)[:width]
-    first = [
-        tag(
-            "th" if name else "td",
-            name,
-            scope="col" if name else None,
-            rowspan=_many(depth),
-            class_=_stub(name, i),
-        )
-        for i, name in enumerate(stubs)
-    ]
-    lines = [first, *([] for _ in range(depth - 1))]
+    lines = [[Heading(name, "col", depth, 1, _stub(name, i)) for i, name in enumerate(stubs)]]
+    lines += [[] for _ in range(depth - 1)]
     for level, across, down, name in _headings(columns, depth):
         scope = "colgroup" if len(across) > 1 else "col"
-        spans = {"colspan": _many(len(across)), "rowspan": _many(down)}
-        lines[level].append(tag("th", name, scope=scope, **spans))
+        lines[level].append(Heading(name, scope, down, len(across)))
     return lines
 
 
-def row_stubs(rows: Sequence[Label], width: int) -> list[list[Html]]:
-    """Each row's labels: equal neighbours share one that spans their rows."""
-    found: list[list[Html]] = [[] for _ in rows]
+def row_stubs(rows: Sequence[Label], width: int) -> list[list[Heading]]:
+    """The headings that begin in each row: equal neighbours share one that spans their rows."""
+    found: list[list[Heading]] = [[] for _ in rows]
     for level, down, across, name in _headings(rows, width):
         scope = "rowgroup" if len(down) > 1 else "row"
-        cell = tag(
-            "th" if name else "td",
-            name,
-            scope=scope if name else None,
-            rowspan=_many(len(down)),
-            colspan=_many(across),
-            class_=_stub(name, level),
-        )
-        found[down[0]].append(cell)
+        found[down[0]].append(Heading(name, scope, len(down), across, _stub(name, level)))
     return found
 
 
+def _grouped(table: Table, width: int) -> list[list[int]]:
+    """Rows whose first label is the same, if labels have several parts."""
+    indexes = range(len(table.rows))
+    if width == 1:
+        return [list(indexes)]
+    return [list(group) for _, group in groupby(indexes, key=lambda i: table.rows[i][0])]
+
+
 def _headings(labels: Sequence[Label], depth: int) -> Iterator[tuple[int, list[int], int, str]]:
-    """Level by level, neighbours that share a part, how many levels it takes, and the part."""
+    """By level: the neighbours that share a part, how many levels it spans, and the part."""
     for level in range(depth):
         for _, group in groupby(range(len(labels)), key=lambda i: _upto(labels[i], level, i)):
             shared = list(group)
@@ -108,7 +85,7 @@ def _headings(labels: Sequence[Label], depth: int) -> Iterator[tuple[int, list[i
 
 
 def _upto(label: Label, level: int, index: int) -> tuple[object, ...]:
-    """What neighbours must share to share a heading; a label's last part is its own."""
+    """What neighbours must share to share a heading; a label's last part is never shared."""
     return label[: level + 1] if level < len(label) - 1 else (*label, index)
 
 
@@ -116,39 +93,11 @@ def _stub(label: str, level: int) -> str:
     return f"stub s{level + 1}" + (" long" if len(label) > LONG else "")
 
 
-def _many(span: int) -> int | None:
-    return span if span > 1 else None
-
-
-def _cell(outcome: Outcome | None, marks: dict[str, str]) -> Html:
-    if outcome is None:
-        return tag("td", class_="none")
-    cell, verdict = outcome.cell, outcome.verdict
-    quoted = tag("span", "†", words.hidden(" quoted"), class_="quoted") if cell.quoted else None
-    mark = tag("sup", marks[cell.note]) if cell.note else None
-    # The sign comes with the verdict's word, for whoever does not see it.
-    signed = [words.sign(verdict), words.hidden(f" {verdict}")]
-    printed = tag("span", words.printed(cell), quoted, mark, class_="p")
-    mine = our_number(outcome)
-    below = tag("span", words.hidden(" ours "), words.minus(mine), class_="o") if mine else None
-    button = tag("button", printed, below, signed, type="button", id=words.cell_id(outcome))
-    return tag("td", button, class_=f"k-{words.slug(verdict)}")
+def _named(found: Iterable[str | None]) -> list[str]:
+    """Each name once, in the order of the cells."""
+    return [name for name in dict.fromkeys(found) if name]
 
 
 def _letter(index: int) -> str:
     rest, last = divmod(index, 26)
     return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
-
-
-def summary_bar(kinds: Iterable[str], label: str | None = None) -> Html:
-    """How many numbers have each verdict, as one stacked bar."""
-    found = list(kinds)
-    parts, done = [], 0
-    for kind in words.VERDICTS:
-        if count := found.count(kind):
-            x, width = (f"{100 * n / len(found):.2f}%" for n in (done, count))
-            look = f"b-{words.slug(kind)}"
-            parts.append(tag("rect", x=x, width=width, height="100%", class_=look))
-            done += count
-    said = {"role": "img", "aria_label": label} if label else {"aria_hidden": "true"}
-    return tag("svg", parts, class_="bar", **said)

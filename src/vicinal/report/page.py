@@ -1,176 +1,69 @@
-"""The report: one page, nothing beside it, that shows every table of every paper."""
+"""The report: one file that shows every table of every paper, our numbers beside theirs."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from vicinal.report import details, grids, overview, words
-from vicinal.report.figures import Figure, figures
-from vicinal.report.html import Html, as_json, tag
-from vicinal.report.others import others
+from markupsafe import Markup
+
+from vicinal.report import words
+from vicinal.report.curves import charts
+from vicinal.report.details import details
+from vicinal.report.figures import Figure
+from vicinal.report.overview import overview
+from vicinal.report.papers import paper, papers
+from vicinal.report.render import HERE, render
 from vicinal.report.section import section
+from vicinal.tables import runs
+from vicinal.tables.outcome import Outcome
 from vicinal.tables.results import TableResults
 
-HERE = Path(__file__).parent
-SIGNS = {  # in a square of 12
-    "reproduced": '<path d="M2 6.5 4.8 9.3 10 3" class="s"/>',
-    "better": '<path d="M6 2 10.8 10H1.2Z" class="f"/>',
-    "worse": '<path d="M6 10 1.2 2H10.8Z" class="f"/>',
-    "differs": '<path d="M6 1.4 10.6 6 6 10.600 1.4 6Z" class="f"/>',
-    "agrees-one-run": '<path d="M2 6.5 4.8 9.3 10 3" class="s"/>'
-    '<circle cx="3" cy="2.8" r="1.4" class="f"/>',
-    "near-one-run": '<path d="M1.3 8.4C3 4.6 4.7 4.9 6 7S9 9.4 10.7 5.6" class="s"/>'
-    '<circle cx="6" cy="2.400" r="1.4" class="f"/>',
-    "off-one-run": '<path d="M2 10 10 4" class="s"/><circle cx="3.4" cy="3.4" r="1.4" class="f"/>',
-    "interim": '<path d="M2.500 2h7L6 6ZM2.500 10h7L6 6Z" class="s"/>',
-    "equal": '<path d="M2 4.300H10M2 7.700H10" class="s"/>',
-    "unequal": '<path d="M2 4.300H10M2 7.700H10M8.200 1.8 3.8 10.2" class="s"/>',
-    "definition": '<path d="M2 3H10M2 6H10M2 9H10" class="s"/>',
-    "inconclusive": '<path d="M1.3 7.4C3 3.6 4.7 3.9 6 6S9 8.4 10.7 4.6" class="s"/>',
-    "reduced": '<circle cx="6" cy="6" r="4.3" class="s"/>'
-    '<path d="M6 1.7a4.3 4.3 0 0 1 0 8.6z" class="f"/>',
-    "failed": '<path d="M2.5 2.5l7 7M9.5 2.5l-7 7" class="s"/>',
-    "not-run": '<circle cx="6" cy="6" r="2.6" class="s"/>',
-    "waits": '<circle cx="6" cy="6" r="4.3" class="s"/><path d="M6 3.400V6l2 1.3" class="s"/>',
-}
+Record = Mapping[str, Any]
 
 
 def page(
     every: Sequence[TableResults],
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     rules: str,
     drawn: Sequence[Figure] = (),
-    runs: str = "../runs",
+    folder: str = "../runs",
 ) -> str:
-    """The whole page; `rules` are the verdicts', `runs` the records' folder as seen from it."""
-    papers = {
-        paper: list(group) for paper, group in groupby(every, key=lambda each: each.table.paper)
+    """The whole page; `rules` are those of the verdicts, `folder` is where the records are."""
+    by_paper: dict[str, list[TableResults]] = {name: [] for name in papers()}
+    for joined in every:
+        by_paper.setdefault(joined.table.paper, []).append(joined)
+    by_paper = {name: tables for name, tables in by_paper.items() if tables}
+    return render(
+        "page.html.j2",
+        chapters=[_chapter(name, tables, drawn) for name, tables in by_paper.items()],
+        tables=sum(not joined.table.variant for joined in every),
+        overview=overview({name: _outcomes(tables) for name, tables in by_paper.items()}),
+        others=_others(runs.grouped(runs.unlisted_runs(every, records))),
+        rules=rules,
+        details=details([joined for tables in by_paper.values() for joined in tables], folder),
+        css=Markup((HERE / "report.css").read_text()),
+        script=Markup((HERE / "report.js").read_text()),
+    )
+
+
+def _outcomes(tables: Sequence[TableResults]) -> list[Outcome]:
+    return [outcome for joined in tables for outcome in joined.original_outcomes]
+
+
+def _chapter(name: str, tables: Sequence[TableResults], drawn: Sequence[Figure]) -> dict[str, Any]:
+    """One paper: its tables and figures."""
+    return {
+        "id": words.slug(name),
+        "paper": paper(name),
+        "outcomes": _outcomes(tables),
+        "sections": [section(joined) for joined in tables],
+        "figures": [figure for figure in drawn if figure.paper == name],
     }
-    papers = {paper: papers[paper] for paper in _order(papers)}
-    every = [joined for tables in papers.values() for joined in tables]
-    sections = [_paper(paper, tables, drawn) for paper, tables in papers.items()]
-    body = [
-        tag("a", "Skip to the tables", href="#papers", class_="skip"),
-        _signs(),
-        tag(
-            "header",
-            tag("h1", "Vicinal, number by number"),
-            tag("p", overview.lead(every), class_="lead"),
-        ),
-        _navigation(papers, drawn),
-        tag(
-            "main",
-            overview.overview(papers),
-            tag("div", sections, id="papers", tabindex="-1"),
-            others(every, records),
-            _rules(rules),
-        ),
-        tag(
-            "footer",
-            tag(
-                "p",
-                "Generated by ",
-                tag("code", "make report"),
-                " from the records in ",
-                tag("code", "results/runs"),
-                ".",
-            ),
-        ),
-        tag("dialog", id="panel", aria_labelledby="panel-title"),
-        tag("script", as_json(details.details(every, runs)), type="application/json", id="data"),
-        tag("script", Html((HERE / "report.js").read_text())),
-    ]
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", "Vicinal, number by number"),
-        tag("style", Html((HERE / "report.css").read_text())),
-    ]
-    whole = tag("html", tag("head", head), "\n", tag("body", body), lang="en")
-    return f"<!doctype html>\n{whole}\n"
 
 
-def _order(papers: Mapping[str, Any]) -> list[str]:
-    known = [paper for paper in words.PAPERS if paper in papers]
-    return known + [paper for paper in papers if paper not in known]
-
-
-def _signs() -> Html:
-    symbols = [
-        tag("symbol", Html(drawing), id=f"i-{name}", viewBox="0 0 12 12")
-        for name, drawing in SIGNS.items()
-    ]
-    return tag("svg", symbols, width="0", height="0", aria_hidden="true", class_="vh")
-
-
-def _navigation(papers: Mapping[str, Sequence[TableResults]], drawn: Sequence[Figure]) -> Html:
-    items = [tag("li", tag("a", "Overview", href="#overview"))]
-    for paper, tables in papers.items():
-        links = []
-        for joined in tables:
-            kinds = [outcome.verdict for outcome in joined.outcomes]
-            link = tag(
-                "a",
-                words.titled(joined.table.name),
-                grids.summary_bar(kinds),
-                href=f"#{words.slug(joined.table.name)}",
-            )
-            links.append(tag("li", link))
-        for figure in drawn:
-            if figure.paper == paper:
-                link = tag("a", words.titled(figure.name), href=f"#{figure.place}")
-                links.append(tag("li", link))
-        name = tag("a", words.short(paper), href=f"#{words.slug(paper)}")
-        items.append(tag("li", name, tag("ul", links), class_="paper-links"))
-    items += [
-        tag("li", tag("a", "Other runs", href="#others")),
-        tag("li", tag("a", "Rules", href="#rules")),
-    ]
-    closes = "if(innerWidth<1000)document.getElementById('contents').open=false"
-    return tag(
-        "nav",
-        tag("details", tag("summary", "Contents"), tag("ul", items), id="contents", open=True),
-        tag("script", Html(closes)),
-        aria_label="Papers and tables",
-    )
-
-
-def _paper(paper: str, tables: Sequence[TableResults], drawn: Sequence[Figure]) -> Html:
-    title, authors, where, arxiv = words.PAPERS.get(paper, (paper, "", "", ""))
-    link = tag("a", f"arXiv:{arxiv}", href=f"https://arxiv.org/abs/{arxiv}") if arxiv else None
-    said = tag("p", [f"{part}. " for part in (authors, where) if part], link, class_="by")
-    outcomes = [outcome for joined in tables for outcome in joined.original_outcomes]
-    own, quoted = (
-        words.counted(o.verdict for o in outcomes if (o.cell.group == "quoted") is apart)
-        for apart in (False, True)
-    )
-    counts = f"{own}; quoted from others: {quoted}" if quoted else own
-    head = [
-        tag("h2", title),
-        said,
-        grids.summary_bar(outcome.verdict for outcome in outcomes),
-        tag("p", f"{words.many(len(outcomes), 'number')}: {counts}", class_="meta"),
-    ]
-    parts = [section(joined) for joined in tables]
-    own = figures([figure for figure in drawn if figure.paper == paper])
-    return tag(
-        "section",
-        head,
-        parts,
-        own,
-        id=words.slug(paper),
-        class_="paper",
-        aria_label=words.short(paper),
-    )
-
-
-def _rules(rules: str) -> Html:
-    return tag(
-        "section",
-        tag("h2", "Rules"),
-        tag("pre", rules, tabindex="0"),
-        id="rules",
-        aria_label="Rules",
-    )
+def _others(groups: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+    """The runs that no table shows a number of."""
+    return {
+        "head": runs.HEAD,
+        "rows": [runs.row(name, seeds) for name, seeds in groups.items()],
+        "charts": charts((name.split("/")[2], seeds) for name, seeds in groups.items()),
+    }

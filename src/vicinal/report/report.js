@@ -4,7 +4,7 @@
   const panel = document.getElementById("panel");
   let opener = null;
 
-  // el("p.meta", {id: "x"}, "text", child, ...): text is always set as text
+  // el("p.meta", {id: "x"}, "text", child, ...) builds an element; strings become text, never markup
   const el = (kind, attributes, ...children) => {
     const [name, ...classes] = kind.split(".");
     const svg = ["svg", "use", "line", "circle", "rect", "text"].includes(name);
@@ -25,7 +25,7 @@
   const pairs = (entries) =>
     el("dl", null, entries.filter(([, value]) => value != null && value !== "").map(([key, value]) => [el("dt", null, key), el("dd", null, value)]));
 
-  // The paper's number above, each seed of ours below, on one scale.
+  // The paper's number above, our seeds below, on one scale.
   const strip = (cell) => {
     const ours = (cell.values || []).map(([, value]) => value);
     if (!ours.length) return null;
@@ -69,7 +69,7 @@
   const provenance = (cell) => {
     const runs = data.runs[cell.run];
     if (!runs) return null;
-    const groups = new Map(); // sessions made alike -> what they are
+    const groups = new Map(); // where sessions ran, by place in the pool -> which sessions
     const inputs = new Map();
     for (const [seed, run] of Object.entries(runs)) {
       if (run.failed) continue;
@@ -81,9 +81,9 @@
     }
     const made = [...groups].map(([place, who]) => {
       const { git, device, machine, versions } = data.pool[place];
-      const commit = git ? `${git.commit}${git.dirty ? ", with uncommitted changes" : ""}` : "not known";
+      const commit = git ? `${git.commit}${git.dirty ? ", with uncommitted changes" : ""}` : "unknown";
       return pairs([
-        ["made", who.join(", ")],
+        ["runs", who.join(", ")],
         ["commit", el("code", null, commit)],
         ["device", device && `${device.count} × ${device.name} (${device.type})`],
         ["machine", machine && Object.entries(machine).map(([key, value]) => `${key} ${value}`).join(", ")],
@@ -92,7 +92,7 @@
     });
     const read = [...inputs].map(([place, run]) => {
       const { fingerprint, samples, canonical } = data.pool[place];
-      const known = { true: "the original, by its fingerprint", false: "not the original" }[canonical] || "not known to be the original";
+      const known = { true: "the original, verified by its fingerprint", false: "not the original" }[canonical] || "not known to be the original";
       return pairs([
         ["data", known],
         ["fingerprint", fingerprint && Object.entries(fingerprint).map(([key, value]) => `${key} ${value}`).join(", ")],
@@ -104,7 +104,7 @@
     return made.length ? [el("h3", null, "Provenance"), made, read] : null;
   };
 
-  // What cells share is kept once.
+  // A cell, with the values that it shares with others filled in.
   const unpacked = (id) => {
     const cell = data.cells[id];
     const shared = (place) => (place == null ? null : data.pool[place]);
@@ -121,7 +121,7 @@
     panel.replaceChildren(el("div", null,
       el("header", null, el("div", null,
         el("h2", { id: "panel-title" }, cell.label.filter(Boolean).join(", ")),
-        el("p.meta", null, el("a", { href: `#${id}` }, cell.where), ` · ${cell.measure}, ${cell.unit} · ${cell.reading}`)), close),
+        el("p.meta", null, el("a", { href: `#${id}` }, cell.where), ` · ${cell.measure}, ${cell.unit} · ${cell.report}`)), close),
       el("div.pair", null,
         el("div", null, el("span", null, `paper${cell.quoted ? ", quoted" : ""}`), el("b", null, cell.paper), el("span", null, `${cell.paperRuns} run${cell.paperRuns > 1 ? "s" : ""}`)),
         cell.ours ? el("div", null, el("span", null, "ours"), el("b", null, cell.ours), el("span", null, "mean ± deviation (runs)")) : null),
@@ -129,7 +129,7 @@
       el(`p.says.k-${cell.verdict}`, null, sign(cell.verdict), cell.says),
       cell.note ? el("p", null, el("b", null, "Note. "), cell.note) : null,
       cell.quoted ? el("p", null, `The paper quotes this number from ${cell.quoted}.`) : null,
-      cell.reduced ? [el("h3", null, "What is reduced"), el("ul", null, cell.reduced.map((line) => el("li", null, el("code", null, line))))] : null,
+      cell.reduced ? [el("h3", null, "How it is reduced"), el("ul", null, cell.reduced.map((line) => el("li", null, el("code", null, line))))] : null,
       seeds(cell),
       cell.commands.length ? [el("h3", null, "Command"), cell.commands.map(([what, line]) => [el("p.what", null, what), command(line)])] : null,
       cell.run ? [el("h3", null, "Run"), pairs([["name", el("code", null, cell.run)], ["planned seeds", cell.plan]])] : null,
@@ -148,7 +148,7 @@
     try {
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
-    } catch { // pages opened as files may not write: leave it selected
+    } catch { // a page opened as a file may not write to the clipboard: select the text instead
       getSelection().selectAllChildren(code);
       button.textContent = "Selected";
     }
@@ -163,7 +163,7 @@
     if (mark) show(mark.dataset.cell, document.getElementById(mark.dataset.cell));
   });
 
-  // Arrow keys move to the next number in their direction, over blank cells.
+  // Arrow keys move to the next number in their direction and skip blank cells.
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   document.addEventListener("keydown", (event) => {
     const step = steps[event.key];
@@ -176,7 +176,7 @@
     }
   });
 
-  // A link to a number opens it.
+  // A link to a number opens its details.
   const follow = () => {
     const id = decodeURIComponent(location.hash.slice(1));
     const button = document.getElementById(id);

@@ -1,0 +1,90 @@
+"""A few steps of every method, network and model in every form: do they run, with equal losses?
+
+Items are KIND=NAME.FORM. Methods train wrn10_2 on whole batches. The networks of the benches also
+go through an epoch's smaller last batch and an evaluation, so that what their runs need is
+compiled before they are timed. The other models take a few images.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from benches.drawn import composed, drawn_data, names
+from benches.networks import SAFE, known_networks
+from benches.racing import Row, now
+
+from gpu_session.forms import EAGER, forms
+from vicinal.loop import Loop
+
+Evaluate = Callable[[], Row]
+
+STEPS = 4  # graphs are warmed up, recorded, replayed, and replayed again
+METHODS_ON = "wrn10_2"
+ODD = 80  # images of the last batch: what 50,000 leave after whole batches of 128
+EVALUATED = 1000  # images: one batch of an evaluation
+REHEARSED = 6  # one in so many methods in all forms, the others in one form
+ELSEWHERE = ("timm", "mlp")  # a family, and not a network for images
+
+
+def items(rehearse: bool) -> list[str]:
+    """In order: networks, which take long to compile and are timed later; methods; other models."""
+    kinds, known = forms(rehearse), known_networks(rehearse)
+    found = [f"network={n.name}.{form}" for form in reversed(kinds) for n in known]
+    for number, name in enumerate(names("method")):
+        some = kinds if not rehearse or number % REHEARSED == 0 else EAGER[:1]
+        found += [f"method={name}.{form}" for form in some]
+    models = [name for name in names("model") if name not in ELSEWHERE]
+    models = models[-1 if rehearse else 0 :]
+    return found + [f"model={name}.{form}" for name in models for form in EAGER]
+
+
+def measure(item: str, folder: Path, rehearse: bool) -> Row:
+    """The losses and seconds of each step."""
+    subject, _, form = item.rpartition(".")
+    kind, _, name = subject.partition("=")
+    words = forms(rehearse)[form].split()
+    build = {"method": method, "network": network, "model": model}[kind]
+    began = now()
+    loop, evaluate = build(name, words, rehearse)
+    seconds, losses = [now() - began], []
+    for _ in islice(loop.steps(), STEPS):
+        losses.append(loop.losses[-1][0].item())
+        seconds.append(now() - began - sum(seconds))
+    loop.check()
+    return {"losses": losses, "seconds": seconds} | evaluate()
+
+
+def method(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
+    """A method, on a small network."""
+    batch = 8 if rehearse else 64
+    settings = f"schedule.batch_size={batch}", f"model={METHODS_ON}", f"method={name}", SAFE
+    run = composed(*settings, *words)
+    run.runtime.start()
+    return run.loop(drawn_data(STEPS * batch, run.runtime.target)), dict
+
+
+def model(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
+    """A model, on few images."""
+    run = composed("schedule.batch_size=4", f"model={name}", SAFE, *words)
+    run.runtime.start()
+    return run.loop(drawn_data(4 * STEPS, run.runtime.target)), dict
+
+
+def network(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
+    """A network of the benches, to the end of a short epoch."""
+    (found,) = [each for each in known_networks(rehearse) if each.name == name]
+    run = found.run(words)
+    run.runtime.start()
+    images = found.batch * (STEPS - 1) + min(ODD, found.batch // 2)
+    drawn = partial(drawn_data, device=run.runtime.target, shape=found.shape, classes=found.classes)
+    data = replace(drawn(images), test=drawn(16 if rehearse else EVALUATED).test)
+    loop = run.loop(data)
+
+    def evaluated() -> Row:
+        began = now()
+        measured = run.measure(loop.network, data)
+        return {"test_nll": measured["test_nll"], "evaluate_seconds": now() - began}
+
+    return loop, evaluated

@@ -1,0 +1,39 @@
+"""What the page tells about a number when asked."""
+
+import subprocess
+import sys
+
+from report_samples import small
+
+from vicinal.report import details, words
+
+
+def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
+    joined = small()
+    told = details.details([joined], "../runs")
+    assert set(told["cells"]) == {words.cell_id(each) for each in joined.outcomes}
+    first = told["cells"]["mixup-table0-1-1"]
+    assert first["values"] == [[0, 4.0], [1, 4.01], [2, 3.99]]
+    assert [command for _, command in told["pool"][first["commands"]]] == [
+        "python train.py -m method=erm seed=0,1,2",
+        "python train.py -m table=mixup/table0",
+    ]
+    step, place = told["runs"][first["run"]][1]["sessions"][0]
+    assert step == 0
+    assert told["pool"][place]["git"] == {"commit": "c0ffee", "dirty": True}
+    reduced = told["cells"]["mixup-table0-2-2"]
+    assert told["pool"][reduced["reduced"]] == ("schedule.epochs=3",)
+    line = "python train.py -m method=erm schedule.epochs=3 seed=0,1,5"
+    assert told["pool"][reduced["commands"]][1][1] == line
+    failed = told["runs"][told["cells"]["mixup-table0-2-3"]["run"]]
+    assert all("not finite" in run["failed"] for run in failed.values())
+
+
+def test_commands_survive_the_shell() -> None:
+    cell = small().table.cells[0]
+    line = ("dataset.mean=[0,0]", "dataset.split_seed=${seed}", "method.name='a b'")
+    command = details._train(line, cell.seeds)
+    shown = "import sys; print('\\n'.join(sys.argv[1:]))"
+    typed = command.replace("python train.py -m", f'"{sys.executable}" -c "{shown}"')
+    out = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines() == [*line, "seed=0,1,2"]

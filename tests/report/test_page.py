@@ -1,0 +1,126 @@
+"""The report says what the tables say, in one page that any browser shows without network."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+from report_samples import HOSTILE, Read, outcome, small, unrun, whole
+
+from vicinal.report.figures import load
+from vicinal.report.page import page
+from vicinal.report.papers import paper, papers
+from vicinal.report.render import HERE, render
+from vicinal.storage import records
+from vicinal.tables import table
+from vicinal.tables.results import RecordIndex, TableResults
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
+    joined = small()
+    text = Read(page([joined], [], "rules")).text
+    assert ": reproduced 1 · better 1 · worse 1" in text.split("How to read")[0]  # all are quoted
+    assert re.search(r"reproduced ?0 the", text)
+    own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
+    text = Read(page([TableResults(joined.table, tuple(own))], [], "rules")).text
+    assert "reproduced 1 · better 1" not in text.split("How to read")[0]
+    assert re.search(r"reproduced ?1 \(by chance [^)]*0\.1\)", text)
+
+
+def test_text_is_never_markup() -> None:
+    markup = whole()
+    assert "<img src=x" not in markup
+    found = Read(markup)
+    assert [found for name, found in found.elements if "onerror" in found] == []
+    assert sum(name == "script" for name, _ in found.elements) == 3
+    assert found.text.count(HOSTILE) >= 6
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', markup, re.DOTALL)
+    assert data is not None
+    assert HOSTILE in json.dumps(json.loads(data[1]), ensure_ascii=False).replace('\\"', '"')
+
+
+def test_the_page_has_landmarks_one_heading_and_no_dead_link() -> None:
+    found = Read(whole())
+    count = Counter(name for name, _ in found.elements)
+    assert (count["h1"], count["main"], count["nav"], count["dialog"]) == (1, 1, 1, 1)
+    ids = found.all("id")
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in found.all("href") if link.startswith("#")} <= set(ids)
+    levels = [int(name[1]) for name, _ in found.elements if re.fullmatch(r"h\d", name)]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_nothing_is_fetched() -> None:
+    markup = whole()
+    found = Read(markup)
+    assert [link for link in found.all("src") if not link.startswith("data:")] == []
+    assert not any(name == "link" for name, _ in found.elements)
+    assert all(link.startswith(("#", "https://arxiv.org/")) for link in found.all("href"))
+    for sign in ("url(", "@import", "fetch(", "XMLHttpRequest", "import("):
+        assert sign not in markup.split("</style>")[0]
+        assert sign not in (HERE / "report.js").read_text()
+
+
+def test_the_same_records_give_the_same_bytes() -> None:
+    found = records.load(ROOT / "results" / "runs")
+    shuffled = random.Random(0).sample(found, len(found))
+    made = table.load("mixup/figure3a")
+    pages = [
+        page([TableResults.of(made, RecordIndex(each))], each, "") for each in (found, shuffled)
+    ]
+    assert pages[0] == pages[1]
+    program = "import sys, report_samples; sys.stdout.buffer.write(report_samples.whole().encode())"
+    known = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    here = {"PYTHONPATH": known, "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-c", program]
+    out = subprocess.run(command, env=os.environ | here, capture_output=True, check=True).stdout
+    assert out.decode() == whole()
+
+
+def test_a_page_of_four_hundred_runs_and_a_thousand_numbers_is_small() -> None:
+    made, waiting = table.load("patchup/table2"), unrun("gradaug/table8")
+    found = tuple(outcome(c, {s: c.value + 0.01 * s for s in c.seeds}) for c in made.cells)
+    frame, run, not_run = (
+        len(page(every, [], "").encode()) for every in ([], [TableResults(made, found)], [waiting])
+    )
+    each_run = (run - frame) / len(found)
+    each_not_run = (not_run - frame) / len(waiting.outcomes)
+    assert frame + 400 * each_run + 700 * each_not_run < 2.5e6
+
+
+def test_figures_come_with_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "mixup").mkdir()
+    (tmp_path / "mixup" / "figure5.svg").write_text("<svg><title>t: a &lt; b</title></svg>")
+    (tmp_path / "mixup" / "figure5.json").write_text('{"alpha": {"loss": 0.25}}')
+    drawn = load(tmp_path)
+    markup = page([small()], [], "", drawn)
+    assert "Figure 5" in markup
+    assert '<th scope="row">alpha.loss</th><td>0.25</td>' in markup
+    assert "<span>a &lt; b</span>" in markup
+
+
+def test_a_template_that_lacks_a_name_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="charts"):
+        render("charts.html.j2")
+
+
+def test_style_and_script_are_the_files_themselves() -> None:
+    markup = whole()
+    for name in ("report.css", "report.js"):
+        assert (HERE / name).read_text() in markup
+
+
+def test_every_paper_with_a_table_is_listed() -> None:
+    assert {*papers()} == {name.partition("/")[0] for name in table.names()}
+    assert paper("maxup").name == "MaxUp"
+    assert paper("unlisted").title == "unlisted"

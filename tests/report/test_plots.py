@@ -1,0 +1,104 @@
+"""Marks stand where their numbers are."""
+
+import random
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from report_samples import drawn, outcome, record, small
+
+from vicinal.report import words
+from vicinal.report.caterpillar import caterpillar
+from vicinal.report.curves import charts
+from vicinal.report.dots import plots
+from vicinal.report.page import page
+from vicinal.report.scales import Scale
+
+
+def test_rounded_ticks_lie_within_their_scale() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        scale = Scale.over([rng.uniform(-100, 100) * 10 ** rng.randint(-4, 3) for _ in range(2)])
+        ticks = scale.ticks()
+        assert 1 <= len(ticks) <= 9
+        assert all(scale.low <= tick <= scale.high for tick in ticks)
+
+
+def test_a_bar_is_filled_by_its_shares_one_after_the_other() -> None:
+    found = words.shares(["waits", "reproduced", "waits", "worse"])
+    assert [(share.verdict, share.start, share.width) for share in found] == [
+        ("reproduced", 0, 25),
+        ("worse", 25, 25),
+        ("waits", 50, 50),
+    ]
+
+
+def test_a_mark_off_the_scale_is_an_arrow_at_its_own_end() -> None:
+    joined = small()
+    for value, x, arrow in ((90.0, "100%", "M-7-4L0 0-7 4Z"), (0.5, "0%", "M7-4L0 0 7 4Z")):
+        far = outcome(joined.table.cells[0], {0: value}, reduced=("schedule.epochs=1",))
+        markup = drawn(replace(joined, outcomes=(far, *joined.outcomes[1:])))
+        plot = markup.split('class="dots"')[1]
+        arrows = re.findall(r'<svg x="([^"]+)"[^>]*><path d="([^"]+)"', plot)
+        assert arrows[0] == (x, arrow)
+
+
+def test_dots_and_intervals_are_at_their_numbers() -> None:
+    found = [each for each in small().outcomes if each.mean is not None]
+    (plot,) = plots([each for each in found if each.cell.unit == "%"], "p")
+    scale = plot["numbers"]
+
+    def value(place: float) -> float:
+        return scale.low + place * (scale.high - scale.low) / 100
+
+    for each, line in zip(found, plot["lines"], strict=False):
+        if not line["ours"].side:
+            assert value(line["ours"].at) == pytest.approx(each.mean)
+            assert value(line["ours"].high) - each.mean == pytest.approx(each.spread or 0)
+        assert value(line["theirs"].at) == pytest.approx(each.cell.value)
+    markup = drawn(small())
+    assert all(f'cx="{line["ours"].at:.2f}%" cy="15"' in markup for line in plot["lines"])
+
+
+def test_a_curve_ends_at_its_last_error_and_its_band_at_the_extremes() -> None:
+    seeds = [record("d/m/e/1", seed, error) for seed, error in enumerate((4.0, 8.0))]
+    ((chart,), axes) = (found := charts([("one", seeds), ("twice", seeds)])), found[0]["axes"]
+    (curve,) = chart["curves"]
+    assert (chart["title"], curve["name"], curve["final"]) == ("d, m", "one", 6.0)
+
+    def end(path: str, steps: int) -> tuple[float, float]:
+        numbers = [int(number) for number in re.findall(r"-?\d+", path)]
+        places = list(zip(numbers[::2], numbers[1::2], strict=True))[: steps + 1]
+        return tuple(sum(each) / 10 for each in zip(*places, strict=True))
+
+    assert end(curve["line"], 2) == pytest.approx((axes.x(3), axes.y(6.0)), abs=0.1)
+    assert end(curve["band"], 2) == pytest.approx((axes.x(3), axes.y(8.0)), abs=0.1)
+    assert end(curve["band"], 3) == pytest.approx((axes.x(3), axes.y(4.0)), abs=0.1)
+    assert axes.x(1) == axes.left
+    assert axes.right == axes.x(3)
+    assert axes.top < axes.y(50.0) < axes.y(4.0) < axes.bottom
+
+
+def test_a_chart_has_no_more_curves_than_colours() -> None:
+    named = [(str(i), [record(f"d/m/e/{i}", 0, 5.0)]) for i in range(9)]
+    failed = {**record("d/m/e/x", 0, 5.0), "failed": "not finite"}
+    assert [len(chart["curves"]) for chart in charts([*named, ("x", [failed])])] == [8, 1]
+
+
+def test_larger_differences_are_further_to_the_right_and_higher_up() -> None:
+    found = small().outcomes
+    cells = {words.cell_id(each): each for each in found}
+    picture = caterpillar(found)
+    assert picture is not None
+    scale, dots = picture["scale"], picture["papers"]["mixup"]
+    judged = [each for each in found if each.difference and not each.reduced]
+    assert {dot["cell"] for dot in dots} == {words.cell_id(each) for each in judged}
+    ordered = sorted(dots, key=lambda dot: dot["x"])
+    gaps = [cells[dot["cell"]].difference for dot in ordered]
+    assert all(one.difference <= two.difference for one, two in pairwise(gaps))
+    markup = page([small()], [], "").split('class="caterpillar"')[1]
+    for dot, gap in zip(ordered, gaps, strict=True):
+        drawn_at = re.search(rf'data-cell="{dot["cell"]}".*?cy="([\d.]+)%"', markup, re.DOTALL)
+        assert drawn_at is not None
+        assert float(drawn_at[1]) == pytest.approx(100 - scale.at(gap.difference), abs=0.006)
