@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vicinal.cli.overrides import merge
+from vicinal.cli.overrides import join, merge
 from vicinal.report import words
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import our_number
@@ -91,7 +91,7 @@ def _commands(outcome: Outcome) -> list[list[str]]:
     if lines:
         kept = outcome.records[0]["config"].get("reduced")
         shown = merge(cell.overrides, lines)
-        shown = (*shown, f"reduced=[{','.join(map(_quoted, kept))}]") if kept else shown
+        shown = (*shown, join("reduced", kept)) if kept else shown
         found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
     found.append(
         ["All runs still missing from this table", f"python train.py -m table={cell.table}"]
@@ -113,10 +113,6 @@ def _train(overrides: Sequence[str], seeds: Sequence[int]) -> str:
     several = " -m" if len(seeds) > 1 else ""
     line = (*overrides, f"seed={','.join(map(str, seeds))}")
     return f"python train.py{several} {shlex.join(line)}"
-
-
-def _quoted(line: str) -> str:
-    return "'" + line.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _record(record: Record, pool: Pool) -> dict[str, Any]:
