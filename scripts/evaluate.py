@@ -11,12 +11,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.cli.configs import CONFIGS, build, check
+from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.errors import RunError
 from vicinal.run import Run
 from vicinal.storage import records
 from vicinal.storage.run_folder import locked, read_record, write_record
-from vicinal.storage.weights import READINGS
+from vicinal.storage.weights import REPORTS
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, help=given)
     known = sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml"))
     parser.add_argument("--evaluation", default="clean", choices=known)
-    parser.add_argument("--reading", default="last", choices=READINGS, help="which weights")
+    parser.add_argument("--reading", default="last", choices=REPORTS, help="which weights")
     parser.add_argument("--runtime", default="auto")
     arguments, settings = parser.parse_known_intermixed_args()
     folders = [path for path in arguments.folders if "=" not in str(path)]
@@ -66,7 +66,8 @@ def evaluate(folder: Path, arguments: argparse.Namespace, settings: list[str]) -
 
 def group(name: str, option: str, settings: list[str]) -> Any:
     """The config of one option of a group, with some settings changed."""
-    node = OmegaConf.load(CONFIGS / name / f"{option}.yaml")
+    node = compose(f"{name}={option}")[name]
+    OmegaConf.set_struct(node, False)  # `check` refuses what is not a setting
     return OmegaConf.merge(node, OmegaConf.from_dotlist(settings))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vicinal.errors import RunError
 from vicinal.storage.export import export
-from vicinal.storage.weights import READINGS
+from vicinal.storage.weights import REPORTS
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="folder of a finished run")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--reading", default="last", choices=READINGS, help="which weights")
+    parser.add_argument("--reading", default="last", choices=REPORTS, help="which weights")
     arguments = parser.parse_args()
     try:
         print(export(arguments.folder, arguments.out, arguments.reading))

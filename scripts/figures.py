@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from vicinal.errors import RunError
+from vicinal.errors import PreemptedError, RunError
 from vicinal.figures.figure1b import Figure1b
 from vicinal.figures.figure5 import Figure5
 
@@ -53,6 +53,9 @@ def main() -> None:
     try:
         for path in make(**chosen).make(out):
             print(f"written: {path}")
+    except PreemptedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(PreemptedError.EXIT_CODE)
     except (RunError, ValueError) as error:
         sys.exit(str(error))
 

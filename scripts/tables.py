@@ -12,7 +12,7 @@ from vicinal.errors import RunError
 from vicinal.report import figures
 from vicinal.report.page import page as report
 from vicinal.storage import records
-from vicinal.tables import runs, table, verdicts
+from vicinal.tables import parity, runs, table, verdicts
 from vicinal.tables.counts import coverage, overview, summary
 from vicinal.tables.markdown import page
 from vicinal.tables.results import RecordIndex, TableResults
@@ -44,6 +44,7 @@ def main() -> None:
         unlisted = runs.by_run(runs.unlisted_runs(results, found))
         parts = {"verdicts": overview(results), "coverage": coverage(tables), "results": unlisted}
         text = arguments.readme.read_text()
+        parts["parity"] = parity.table()
         for key, part in parts.items():
             text = fill(text, key, part)
         arguments.readme.write_text(text)

@@ -3,12 +3,12 @@
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal.cli.configs import CONFIGS
-from vicinal.tables.plan import composed
+from vicinal.tables.plan import compose_cached
 
 
 def compose(*overrides: str) -> DictConfig:
     """What is chosen of a group is composed once per process; a test of the plan compares both."""
-    return composed(overrides)[0]
+    return compose_cached(overrides)[0]
 
 
 def methods_by_class() -> tuple[list[str], list[str]]:

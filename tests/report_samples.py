@@ -1,11 +1,9 @@
-"""Records, a table with every verdict, and a reader of pages, for the report's tests."""
+"""RecordIndex, a table with every verdict, and a reader of pages, for the report's tests."""
 
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
-
-from vicinal.tables.joined import Joined
 
 from vicinal.report.figures import Figure
 from vicinal.report.page import page
@@ -15,7 +13,8 @@ from vicinal.report.section import section
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.plan import Planned
+from vicinal.tables.plan import PlannedRun
+from vicinal.tables.results import TableResults
 from vicinal.tables.table import Table
 from vicinal.tables.verdicts import Deviation
 
@@ -51,13 +50,13 @@ def outcome(
     reduced: tuple[str, ...] = (),
 ) -> Outcome:
     name = f"d/m/e/{cell.place[0]}{cell.place[1]}"
-    run = Planned(cell.overrides, {}, name)
+    run = PlannedRun(cell.overrides, {}, name)
     found = [record(name, seed, error) for seed, error in errors.items()]
     found += [{**record(name, s, 0), "failed": f"not finite {HOSTILE}"} for s in failed]
     return Outcome(cell, run, errors, failed, reduced, tuple(found))
 
 
-def small() -> Joined:
+def small() -> TableResults:
     """Every verdict once, in a table with labels of unequal depth and hostile text."""
     waits = {"printed": "4.0", "waits": "speech data", "note": HOSTILE}
     size = {"printed": "4.0", "measures": "parameters", "unit": "M"}
@@ -91,7 +90,7 @@ def small() -> Joined:
         outcome(made.cells[3], wide),
         outcome(made.cells[4], {0: 4.0, 1: 4.01, 5: 3.99}, reduced=("schedule.epochs=3",)),
         outcome(made.cells[5], {}, failed=(0, 1, 2)),
-        Outcome(made.cells[6], Planned((), {}, "d/m/e/none"), {}),
+        Outcome(made.cells[6], PlannedRun((), {}, "d/m/e/none"), {}),
         Outcome(made.cells[7], None, {}),
         replace(outcome(made.cells[8], {0: 4.0}), pooled=known),
         replace(outcome(made.cells[9], {0: 4.2}), pooled=known),
@@ -102,12 +101,12 @@ def small() -> Joined:
         Outcome(made.cells[14], None, {}, counted=4.01),
         Outcome(made.cells[15], None, {}, counted=5.0),
     ]
-    return Joined(made, tuple(found))
+    return TableResults(made, tuple(found))
 
 
-def unrun(name: str) -> Joined:
+def unrun(name: str) -> TableResults:
     made = table.load(name)
-    return Joined(made, tuple(Outcome(cell, None, {}) for cell in made.cells))
+    return TableResults(made, tuple(Outcome(cell, None, {}) for cell in made.cells))
 
 
 def whole() -> str:
@@ -115,9 +114,9 @@ def whole() -> str:
     return page([small()], [record("d/m/other/1", 0, 5.0)], f"rules {HOSTILE}", [figure])
 
 
-def drawn(joined: Joined) -> str:
+def drawn(results: TableResults) -> str:
     """The section of one table."""
-    return render("section.html.j2", section=section(joined), paper=paper(joined.table.paper))
+    return render("section.html.j2", section=section(results), paper=paper(results.table.paper))
 
 
 class Read(HTMLParser):

@@ -15,9 +15,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gpu_session import pace, steps
+from vicinal.cli.configs import compose
 from vicinal.contracts import Method
+from vicinal.data.size import size_of
 from vicinal.storage.files import write_json_atomically
-from vicinal.tables.networks import SIZES
 from vicinal.tables.plan import compose_cached
 from vicinal.tables.request import SweepRequest
 from vicinal.tables.sweep import Sweep
@@ -51,7 +52,8 @@ def main() -> None:
         where = found(root, dataset)
         for job in listed(table, only, [*(where or ()), *folders(out)], rehearse):
             method: Method = instantiate(job.run.config["method"], _convert_="all")
-            size = SIZES[dataset]
+            size = size_of(job.run.config["dataset"])
+            assert size is not None
             images, tested = DRAWN if rehearse else (size.train, size.test)
             entry = {
                 "table": table,
@@ -85,7 +87,8 @@ def found(root: Path, dataset: str) -> list[str] | None:
 def draw(root: Path, dataset: str) -> None:
     """Write random images of the data set's shape and number of classes."""
     root.mkdir(parents=True, exist_ok=True)
-    generator, classes = np.random.default_rng(0), SIZES[dataset].classes
+    generator = np.random.default_rng(0)
+    classes = compose(f"dataset={dataset}").dataset.known_size.classes
     arrays = {}
     for part, count in zip(("train", "test"), DRAWN, strict=True):
         arrays[f"x_{part}"] = generator.integers(256, size=(count, 3, 32, 32), dtype=np.uint8)

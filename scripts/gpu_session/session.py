@@ -19,7 +19,7 @@ from gpu_session.processes import REPORTS, ROOT, Child, environment
 from gpu_session.runs import Runs, left_to_do
 
 TIMEOUTS = {"steps": 120.0, "pace": 150.0}  # seconds per item, with its worker's start
-REHEARSAL_TIMEOUT = 120.0
+REHEARSAL_TIMEOUT = 600.0
 WEIGHTS = (10, 22, 13, 20, 14, 40)  # the first parts' shares of the time
 REHEARSAL_WEIGHTS = (30, 90, 30, 30, 14, 40)
 RESERVE = 15.0  # seconds for the end

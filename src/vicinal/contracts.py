@@ -1,4 +1,4 @@
-"""The contracts, and the words they are written in."""
+"""The contracts, and the types that they use."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 from vicinal.draws import Rng
 
-Inputs = Float[Tensor, "n ..."]  # images in [0, 1], or feature vectors: whatever the network takes
-Images = Float[Tensor, "n c h w"]  # where a vicinity needs pixels
+Inputs = Float[Tensor, "n ..."]  # images in [0, 1], or feature vectors, as the network takes
+Images = Float[Tensor, "n c h w"]  # for vicinities that need pixels
 Targets = Float[Tensor, "n k"]  # rows of probabilities
 Logits = Float[Tensor, "n k"]
-Rows = Int64[Tensor, " n"]  # places in the training split
+Rows = Int64[Tensor, " n"]  # positions in the training split
 PerSample = Float[Tensor, "n"]
 Loss = Float[Tensor, ""]
 
 
 @runtime_checkable
 class Samples(Protocol):
-    """A split of the data, which need not lie in memory: its labels."""
+    """A split of the data, not necessarily in memory: its labels."""
 
     @property
     def y(self) -> Int64[Tensor, " n"]: ...
@@ -32,7 +32,7 @@ class Samples(Protocol):
 
 @runtime_checkable
 class InMemory(Samples, Protocol):
-    """A split that does: images as uint8, feature vectors as they are."""
+    """A split in memory: images as uint8, feature vectors unchanged."""
 
     @property
     def x(self) -> Shaped[Tensor, "n ..."]: ...
@@ -40,7 +40,7 @@ class InMemory(Samples, Protocol):
 
 @runtime_checkable
 class TrainingData(Protocol):
-    """What a method may see of a run's data: what it trains on, and how batches are augmented."""
+    """The part of a run's data that a method may see: training samples and their augmentation."""
 
     @property
     def train(self) -> Samples: ...
@@ -57,13 +57,13 @@ class Vicinity(Protocol):
 
 
 class Method(ABC):
-    """What is minimised: yields its loss in terms, which the loop backpropagates as they arrive.
+    """What a run minimises: yields its loss in terms, which the loop backpropagates as they arrive.
 
     Every rank yields the same number of terms in a step.
 
-    Two corners of the papers need more than (x, y). A method that sets `wants` is called with
-    those as keywords: `rows`, the samples' places in the training split, or `unlabelled`, the same
-    number of further images. `attach` shows it the data once, before training.
+    Two methods of the papers need more than (x, y). A method that sets `wants` gets these as
+    keywords: `rows`, the samples' positions in the training split, or `unlabelled`, the same number
+    of further images. `attach` shows it the data once, before training.
     """
 
     wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ()
@@ -74,7 +74,7 @@ class Method(ABC):
         return 1.0
 
     def attach(self, data: TrainingData) -> "Method":
-        """The method as it will train on these data; by default the same."""
+        """The method that will train on these data; by default itself."""
         return self
 
     def prepare(self, model: nn.Module) -> nn.Module:
@@ -87,24 +87,24 @@ class Method(ABC):
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A training that a run folder can save and continue."""
+    """Training that a run folder can save and continue."""
 
     @property
     def epoch(self) -> int:
-        """How many epochs are over."""
+        """Finished epochs."""
         ...
 
     @property
     def steps_done(self) -> int:
-        """How many steps are, in all epochs."""
+        """Finished steps, of all epochs."""
         ...
 
     def check_weights(self) -> None:
-        """Stop a training whose weights are not finite."""
+        """Stop the training if weights are not finite."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything that continues it. All ranks ask for it."""
+        """Everything needed to continue. All ranks must call it."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -113,9 +113,9 @@ class Resumable(Protocol):
 
 
 def image_parts(part: object, key: str) -> Iterator[tuple[str, str]]:
-    """What takes images alone in a method or a vicinity: its dotted key and its class.
+    """The parts of a method or vicinity that take only images: dotted key and class of each.
 
-    The call's annotation says so: `x: Images`, where `Inputs` would be vectors as well.
+    The call's annotation says so: `x: Images`; `Inputs` would include vectors.
     """
     if not (is_dataclass(part) and callable(part)):
         return

@@ -1,4 +1,4 @@
-"""Randomness as an argument: the generators a run owns, and the draws that vicinities share."""
+"""Randomness as an argument: the generators of a run, and the draws that vicinities share."""
 
 import hashlib
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Rng:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """All that a checkpoint must keep."""
+        """Everything that a checkpoint must keep."""
         return {name: getattr(self, name).get_state() for name in ("cpu", "device", "shared")}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -47,7 +47,7 @@ class Rng:
 
 
 def all_states(rng: Rng) -> dict[str, Any]:
-    """Of these generators, and of torch's own, from which layers draw inside networks."""
+    """The states of these generators and of torch's own, from which layers draw."""
     kind = rng.device.device.type
     return {
         "device": kind,
@@ -58,10 +58,10 @@ def all_states(rng: Rng) -> dict[str, Any]:
 
 
 def restore_all(rng: Rng, own: dict[str, Any] | None, shared: Tensor, seed: int, rank: int) -> None:
-    """Continue where a rank's `all_states` were taken; what cannot go on is seeded afresh.
+    """Continue where a rank's `all_states` were taken; reseed the generators that cannot continue.
 
-    That is everything but the shared generator where there is no state of this rank, and what lies
-    on the device where the state is of another kind of device: generators do not translate.
+    Without a state of this rank these are all but the shared one. If the state is from another kind
+    of device they are those on the device, because generators do not translate.
     """
     kind = rng.device.device.type
     rng.restore(Rng.seeded(seed, rank, kind).state() | {"shared": shared})
@@ -85,7 +85,7 @@ def beta(alpha: float, count: int, rng: Rng) -> Float[Tensor, "n"]:
     """`count` draws of Beta(alpha, alpha), float64 on the CPU.
 
     Two gammas compared in log space, Gamma(a) = Gamma(a + 1) U^(1/a), because at a small alpha
-    both underflow and their ratio would be 0/0.
+    both underflow, and their ratio would be 0/0.
     """
     concentration = torch.full((2, count), alpha + 1.0, dtype=torch.float64)
     gammas = torch._standard_gamma(concentration, generator=rng.cpu)  # pyright: ignore[reportPrivateImportUsage]
@@ -127,7 +127,7 @@ def shared_choice(options: Sequence[int], rng: Rng) -> int:
 
 
 def class_permutation(classes: Int64[Tensor, "n"], rng: Rng) -> Int64[Tensor, "n"]:
-    """A random order within each class: each sample's partner is of its own class."""
+    """A random order within each class: each sample's partner has its class."""
     shuffled = permutation(len(classes), rng, classes.device)
     partner = torch.empty_like(shuffled)
     partner[classes.argsort(stable=True)] = shuffled[classes[shuffled].argsort(stable=True)]
@@ -150,7 +150,7 @@ def block_rate(gamma: float, block_size: int, height: int, width: int) -> float:
     if block_size > min(height, width):
         raise ValueError(
             f"method.block_size must be at most the side of a feature map, got {block_size} for "
-            f"one of {height} x {width} (choose smaller blocks or earlier layers)"
+            f"one of {height} x {width} (use smaller blocks or earlier layers)"
         )
     valid = (height - block_size + 1) * (width - block_size + 1)
     return gamma * height * width / (block_size**2 * valid)
@@ -170,7 +170,7 @@ def block_holes(
 
 
 def _grown(seeds: Bool[Tensor, "n c h w"], reach: int, axis: int) -> Bool[Tensor, "n c h w"]:
-    """True wherever a seed is within `reach` along an axis: a max-pool, ten times as fast."""
+    """True where a seed is within `reach` along an axis: a max-pool, but ten times as fast."""
     grown, size = seeds.clone(), seeds.shape[axis]
     for step in range(1, reach + 1):
         grown.narrow(axis, step, size - step).logical_or_(seeds.narrow(axis, 0, size - step))

@@ -1,4 +1,7 @@
-"""The training loop: the only backward and the only optimizer step of the suite."""
+"""The loop that trains a classifier: its only backward and its only optimizer step.
+
+What is not a classifier's training has a loop of its own, `vicinal.tasks.*.loop`.
+"""
 
 from collections.abc import Iterator
 from math import isfinite

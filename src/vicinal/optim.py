@@ -1,4 +1,4 @@
-"""Optimizers: torch's, with what the papers differ in: where decay applies, clipping, averaging."""
+"""torch's optimizers, with what the papers vary: where decay applies, clipping, averaging."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ class Optimizer(ABC):
 
     lr: float
     weight_decay: float = 0.0
-    decay_norms: bool = True  # False: what is one-dimensional (norms, biases) is not, as in timm
+    decay_norms: bool = True  # False spares one-dimensional weights (norms, biases), as in timm
     clip_norm: float | None = None  # the gradient's largest L2 norm
     ema_decay: float | None = None  # evaluate an exponential average of the weights
 
@@ -32,9 +32,9 @@ class Optimizer(ABC):
             raise ValueError(f"ema_decay must be between 0 and 1, got {self.ema_decay}")
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """The trained parameters, in one group or, where norms are spared, two."""
+        """The trained parameters, in one group or, if norms are spared, two."""
         trained = [p for p in model.parameters() if p.requires_grad]
-        least = 0 if self.decay_norms else 2  # dimensions of what is decayed
+        least = 0 if self.decay_norms else 2  # dimensions of decayed parameters
         decayed = {"params": [p for p in trained if p.ndim >= least]}
         rest = {"params": [p for p in trained if p.ndim < least], "weight_decay": 0.0}
         return [group for group in (decayed, rest) if group["params"]]
@@ -53,7 +53,7 @@ class Optimizer(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Sgd(Optimizer):
-    """SGD with momentum, as every CIFAR and ImageNet table of the five papers."""
+    """SGD with momentum, as in every CIFAR and ImageNet table of the five papers."""
 
     momentum: float = 0.9
     nesterov: bool = False
@@ -63,7 +63,7 @@ class Sgd(Optimizer):
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov must be false without momentum, got true")
+            raise ValueError("nesterov must be false without momentum, got true (momentum is 0)")
 
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
         return self.fused(torch.optim.SGD, model, momentum=self.momentum, nesterov=self.nesterov)
@@ -71,7 +71,7 @@ class Sgd(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam, its decay added to the gradient."""
+    """Adam, with the decay added to the gradient."""
 
     betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -89,7 +89,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
-    """Adam, its decay applied to the weights."""
+    """Adam, with the decay applied to the weights."""
 
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
         return self.fused(torch.optim.AdamW, model, betas=tuple(self.betas), eps=self.eps)
@@ -99,8 +99,8 @@ class AdamW(Adam):
 def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
     """Give a loaded state the memory layout of its weights.
 
-    Fused kernels pair a weight and its momentum by their places in memory: on a CPU they would mix
-    up another layout's without a word, on CUDA they refuse it.
+    Fused kernels pair a weight with its momentum by position in memory: with another layout they
+    silently mix values up on a CPU, and refuse on CUDA.
     """
     for weight, state in optimizer.state.items():
         for name, value in state.items():
@@ -109,12 +109,12 @@ def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
 
 
 class Average:
-    """An exponential average of a network's weights, which is then what is evaluated.
+    """An exponential average of a network's weights, which is evaluated in their place.
 
     w' = decay w' + (1 - decay) w after every step, starting from the weights after the first one.
-    As torch's AveragedModel, without a correction for its start, so that a run should last many
-    times 1 / (1 - decay) steps; but it counts nothing on the device and copies nothing to it, so
-    that no step waits. Buffers (BatchNorm's statistics) are the network's own.
+    Like torch's AveragedModel it has no correction for its start, so a run should last many times
+    1 / (1 - decay) steps. Unlike it, it counts nothing on the device and copies nothing there, so
+    no step waits. Buffers (BatchNorm's statistics) are the network's own.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -122,7 +122,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, *, first: bool) -> None:
-        """After a step, the run's first or another."""
+        """Take in the weights after a step; `first` is the run's first."""
         averaged: list[Tensor] = [*self.network.parameters()]
         weights: list[Tensor] = [*model.parameters()]
         if first:

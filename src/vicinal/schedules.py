@@ -1,4 +1,4 @@
-"""How a run unfolds: its length, batches and learning rate, and which method it starts with."""
+"""The course of a run: its length, batches and learning rate, and the method it starts with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Constant(Curve):
 
 @dataclass(frozen=True)
 class Step(Curve):
-    """Times `factor` at each milestone.
+    """Multiplied by `factor` at each milestone.
 
     Milestones are shares of the run, so that a shorter run keeps its shape: 0.5 and 0.75 of 200
     epochs are the papers' 100 and 150. They fall on whole epochs.
@@ -63,17 +63,17 @@ class Schedule:
     """Epochs and batches, the learning rate's curve and its linear warm-up.
 
     The first `warmup_method_epochs` train by `warmup_method` (MaxUp §4: standard augmentation for
-    five epochs); they count inside `epochs`, and nothing is reset after them.
+    five epochs). They count among `epochs`, and nothing is reset after them.
     """
 
     epochs: int
     batch_size: int
     curve: Curve
     warmup_epochs: int = 0
-    warmup_from: float = 0.0  # the share of the rate at which the warm-up begins
+    warmup_from: float = 0.0  # the share of the rate that the warm-up begins at
     warmup_method: Method | None = None
     warmup_method_epochs: int = 0
-    measure_epochs: int = 1  # between measurements; the last epoch is always measured
+    measure_epochs: int = 1  # from one measurement to the next; the last epoch is always measured
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -97,7 +97,7 @@ class Schedule:
         return epoch % self.measure_epochs == 0 or epoch == self.epochs
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
-        """The factor on the base learning rate at a step of the run."""
+        """The factor on the base learning rate at this step of the run."""
         epoch = step / steps_per_epoch
         return self._warmup(epoch) * self.curve(epoch, self.epochs)
 
@@ -107,5 +107,5 @@ class Schedule:
         return self.warmup_from + (1 - self.warmup_from) * epoch / self.warmup_epochs
 
     def method(self, epoch: int, method: Method) -> Method:
-        """What trains in this epoch."""
+        """The method that trains in this epoch."""
         return self.warmup_method if epoch < self.warmup_method_epochs else method  # pyright: ignore[reportReturnType]

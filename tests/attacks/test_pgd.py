@@ -6,7 +6,7 @@ from oracles import attacks as oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.attacks.pgd import pgd
+from vicinal.attacks.pgd import Pgd
 from vicinal.draws import Rng
 
 
@@ -35,7 +35,7 @@ def test_pgd_equals_its_loop(random_start: bool) -> None:
     if random_start:
         shift = torch.empty_like(x).uniform_(-0.1, 0.1, generator=Rng.seeded(0).device)
         starts = (x + shift).clamp(0, 1)
-    ours = pgd(model, x, y, **settings, rng=Rng.seeded(0), random_start=random_start)
+    ours = Pgd(**settings, random_start=random_start)(model, x, y, Rng.seeded(0))
     expected = oracle.pgd(network().eval(), x, y, starts, **settings)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-15)
 
@@ -44,7 +44,7 @@ def test_it_stays_in_the_ball_and_in_the_cube_and_raises_the_loss() -> None:
     x, y = batch()
     x[0], x[1] = 0, 1  # where the cube's faces bind
     model = network()
-    found = pgd(model, x, y, epsilon=8 / 255, step=2 / 255, steps=7, rng=Rng.seeded(0))
+    found = Pgd(epsilon=8 / 255, step=2 / 255, steps=7)(model, x, y, Rng.seeded(0))
     assert (found - x).abs().max() <= 8 / 255 + 1e-15
     assert found.min() >= 0
     assert found.max() <= 1
@@ -61,21 +61,21 @@ def test_of_a_linear_network_it_finds_the_worst_image() -> None:
     up = (weight[1] - weight[0]).view(3, 5, 5).sign() * torch.tensor([1.0, -1, 1, -1]).view(
         4, 1, 1, 1
     )
-    found = pgd(model, x, y, epsilon=0.1, step=0.05, steps=5, rng=Rng.seeded(0))
+    found = Pgd(epsilon=0.1, step=0.05, steps=5)(model, x, y, Rng.seeded(0))
     torch.testing.assert_close(found, (x + 0.1 * up).clamp(0, 1), rtol=0, atol=1e-15)
 
 
 def test_of_no_radius_it_is_the_image_itself() -> None:
     x, y = batch()
-    assert torch.equal(pgd(network(), x, y, epsilon=0, step=0.1, steps=3, rng=Rng.seeded(0)), x)
+    assert torch.equal(Pgd(epsilon=0, step=0.1, steps=3)(network(), x, y, Rng.seeded(0)), x)
 
 
 def test_a_sample_is_attacked_regardless_of_its_company() -> None:
     x, y = batch()
     model = network()
     settings = {"epsilon": 0.1, "step": 0.03, "steps": 4, "random_start": False}
-    together = pgd(model, x, y, **settings, rng=Rng.seeded(0))
-    alone = [pgd(model, x[[i]], y[[i]], **settings, rng=Rng.seeded(0)) for i in range(4)]
+    together = Pgd(**settings)(model, x, y, Rng.seeded(0))
+    alone = [Pgd(**settings)(model, x[[i]], y[[i]], Rng.seeded(0)) for i in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-15)
 
 
@@ -89,7 +89,7 @@ def test_it_leaves_the_network_the_images_and_the_generators_of_torch_alone(outs
     modes = [m.training for m in model.modules()]
     state = torch.get_rng_state()
     with outside():
-        found = pgd(model, x, y, epsilon=0.1, step=0.03, steps=3, rng=Rng.seeded(0))
+        found = Pgd(epsilon=0.1, step=0.03, steps=3)(model, x, y, Rng.seeded(0))
     assert not found.requires_grad
     assert torch.equal(x, inputs)
     assert torch.equal(torch.get_rng_state(), state)
@@ -103,5 +103,5 @@ def test_modes_are_restored_when_the_network_fails() -> None:
     x, y = batch()
     model = network()
     with pytest.raises(RuntimeError):
-        pgd(model, x[..., :3], y, epsilon=0.1, step=0.03, steps=3, rng=Rng.seeded(0))
+        Pgd(epsilon=0.1, step=0.03, steps=3)(model, x[..., :3], y, Rng.seeded(0))
     assert all(m.training for m in model.modules())

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 
+from vicinal.cli.configs import CONFIGS, compose
 from vicinal.data.digits import digits
 from vicinal.data.images import Images
 from vicinal.data.split import Dataset, fingerprint
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.data.uci import Uci
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "dataset"
-NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+NAMES = sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
 FILES = {
     "image_folder": "root=a/pets",
     "image_stream": "root=a/pets",
@@ -30,8 +29,8 @@ NO_CONSTANTS = ("image_folder", "npz", "stl10")  # null: those of the training i
 def built(name: str, tmp_path: Path) -> Dataset:
     np.savez(tmp_path / "my.npz")
     needed = FILES.get(name, "").replace("FILE", str(tmp_path / "my.npz"))
-    with initialize_config_dir(str(CONFIGS), version_base=None):
-        config = compose(name, overrides=[needed] if needed else [])
+    given = [f"dataset.{needed}"] if needed else []
+    config = compose(f"dataset={name}", *given).dataset
     parameters = inspect.signature(get_object(config["_target_"])).parameters
     assert set(config) - {"_target_"} == set(parameters)  # so that no override needs a +
     return instantiate(config, _convert_="all")
@@ -76,4 +75,4 @@ def test_imagenet_is_a_stream_of_known_counts(tmp_path):
     dataset = built("imagenet", tmp_path)
     assert isinstance(dataset, StreamedImages)
     assert (dataset.size, dataset.resize, dataset.test) == (224, 256, "val")
-    assert dataset.canonical == {"classes": 1000, "train": 1_281_167, "test": 50_000}
+    assert dataset.known_size == {"classes": 1000, "train": 1_281_167, "test": 50_000}

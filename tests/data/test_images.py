@@ -137,6 +137,7 @@ def test_the_augmentation_is_crop_and_flip_or_nothing():
         ({"train_per_class": 0}, "train_per_class ... 1 ... 0"),
         ({"holdout_per_class": -1}, "holdout_per_class ... 0 ... -1"),
         ({"label_noise": 1.1}, "label_noise ... 0 ... 1 ... 1.1"),
+        ({"known_size": {"classes": 10}}, "known_size ... classes, train, test, shape"),
     ],
 )
 def test_settings_are_checked_before_anything_is_read(options, said):

@@ -149,12 +149,12 @@ def test_an_evaluation_sees_each_image_once(root: Path, three: WorkerPool) -> No
     assert found == Clean(batch_size=18)(Places(), of)
 
 
-def test_workers_end_with_their_team(root: Path) -> None:
+def test_workers_end_with_their_pool(root: Path) -> None:
     workers = WorkerPool(2)
     seen(split(root, workers), epoch=0)
-    processes = [workers._team.idle.get().process for _ in range(2)]
+    processes = [workers._processes.idle.get().process for _ in range(2)]
     assert [process.poll() for process in processes] == [None, None]
-    workers._team.close()
+    workers._processes.close()
     assert None not in [process.poll() for process in processes]
 
 
@@ -225,8 +225,8 @@ def test_a_dead_worker_is_named(root: Path) -> None:
     workers = WorkerPool(2)
     batches = split(root, workers).batches([torch.arange(18)] * 200, (0, 0))
     next(batches)
-    process = workers._team.idle.get(timeout=60)
-    workers._team.idle.put(process)
+    process = workers._processes.idle.get(timeout=60)
+    workers._processes.idle.put(process)
     os.kill(process.process.pid, signal.SIGKILL)
     with pytest.raises(RunError) as found:
         list(batches)

@@ -98,11 +98,11 @@ def test_other_counts_are_not_the_original_and_said_so(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     original = {"classes": 3, "train": 18, "test": 6}
-    assert load(root, canonical=original).canonical is None
+    assert load(root, known_size=original).canonical is None
     assert load(root).canonical is None
     assert capsys.readouterr().err == ""
     (root / "train" / "cat" / "0.JPEG").unlink()
-    assert load(root, canonical=original).canonical is False
+    assert load(root, known_size=original).canonical is False
     assert re.search(says("17 ... 18 ... train ... records"), capsys.readouterr().err)
 
 

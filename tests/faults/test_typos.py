@@ -111,7 +111,7 @@ def vocabulary() -> list[str]:
         for option in sorted(path.stem for path in group.glob("*.yaml")):
             found.append(f"{place}={option}")
             node = place.rpartition("@")[2]
-            config = OmegaConf.load(group / f"{option}.yaml")
+            config = OmegaConf.select(compose(f"{place}={option}"), node)
             found += [f"{node}.{line}" for line in settings(config)]
     return list(dict.fromkeys([*found, *settings(compose("method=maxup_cutmix"))]))
 
@@ -119,7 +119,7 @@ def vocabulary() -> list[str]:
 def settings(config: Any) -> Iterator[str]:
     """Each as it would be typed."""
     for key, value in leaves("", OmegaConf.to_container(config)):
-        if not any(part.startswith("_") or part == "defaults" for part in key.split(".")):
+        if not any(part.startswith("_") for part in key.split(".")):
             shown = {None: "null", True: "true", False: "false"}
             plain = value is None or isinstance(value, bool)
             yield f"{key}={shown[value] if plain else str(value).replace(' ', '')}"

@@ -13,14 +13,14 @@ import torch
 from wording import says
 
 from vicinal.draws import Rng
-from vicinal.errors import RunError
-from vicinal.figures import figure5, gan_runs
+from vicinal.figures import figure5
 from vicinal.figures.circles import circles
 from vicinal.figures.figure1b import Figure1b
 from vicinal.figures.figure5 import Figure5
 from vicinal.figures.spread import over_seeds
 from vicinal.figures.transition import along, transition
 from vicinal.tasks.gan import loop
+from vicinal.tasks.gan import runs as gan_runs
 from vicinal.tasks.gan.mixtures import ring
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "figures.py"
@@ -72,21 +72,6 @@ def test_a_figure_made_again_has_the_same_bytes(
     assert all(texts.values())
     assert f"reduced: {numbers['reduced']}" in picture
     assert str(tmp_path) not in picture + made[f"{name}.json"].decode()
-
-
-def test_a_longer_figure_continues_the_runs_of_a_shorter_one(tmp_path: Path) -> None:
-    run = gan_runs.GanRun("ring", "code", 0.2, 0)
-
-    def snapshots(steps: int, folder: str) -> dict[int, torch.Tensor]:
-        return gan_runs.trained(run, steps, tmp_path / folder, "cpu").snapshots
-
-    first = snapshots(4, "one")
-    continued = snapshots(12, "one")
-    assert list(continued) == [10, 12]
-    torch.testing.assert_close(continued, snapshots(12, "another"), rtol=0, atol=0)
-    torch.testing.assert_close(snapshots(4, "one")[4], first[4], rtol=0, atol=0)
-    with pytest.raises(RunError, match=says("seed0 ... step 7 ... 4, 10, 12")):
-        snapshots(7, "one")
 
 
 def test_the_full_figure_5_has_the_papers_columns_and_is_not_reduced() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from gpu_session.parts import Part, complete, run
 from gpu_session.pool import Pool
 from gpu_session.processes import REPORTS, Child, environment
+from wording import says
 
 # Says something, starts a process that would outlive it, and hangs.
 HANGS = """

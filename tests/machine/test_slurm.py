@@ -157,7 +157,7 @@ def test_more_tasks_than_gpus_are_refused(
     environment.setenv("LOCAL_RANK", "1")
     if on_node is not None:
         environment.setenv("SLURM_GPUS_ON_NODE", on_node)
-    with pytest.raises(RunError, match=says("1 GPUs ... rank 1")):
+    with pytest.raises(RunError, match=says("GPUs, 1 ... rank 1")):
         ranks._local_gpu()
 
 

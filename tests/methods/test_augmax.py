@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from wording import says
 
-from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
-from vicinal.attacks.pgd import pgd
+from vicinal.attacks.flow import Flow
+from vicinal.attacks.levels import WorstLevels
+from vicinal.attacks.mixture import MixtureAscent
+from vicinal.attacks.pgd import Pgd
 from vicinal.cli.configs import build
 from vicinal.contracts import Method
 from vicinal.draws import Rng, beta, dirichlet
@@ -78,7 +80,7 @@ def test_the_ascent_equals_algorithm_1(early_stop: Any, k: int) -> None:
     model, (x, y) = smooth(), batch(6, 5, 3)
     chains = rendered(x, Plan.drawn(6, 3, None, 9.0, Rng.seeded(3)))
     search = MixtureAscent(4, 0.1, early_stop, k)
-    ours = search(model, x, y, chains, Rng.seeded(0))
+    ours = search(model, x, y, Rng.seeded(0), chains=chains)
     start = torch.rand((6, 4), generator=Rng.seeded(0).cpu).double()
     for i in range(6):
         expected = oracle.ascent(
@@ -95,7 +97,9 @@ def test_the_ascent_equals_algorithm_1(early_stop: Any, k: int) -> None:
 def test_the_readings_of_early_stopping_differ() -> None:
     model, (x, y) = smooth(), batch(6, 5, 3)
     chains = rendered(x, Plan.drawn(6, 3, None, 9.0, Rng.seeded(3)))
-    found = [MixtureAscent(4, 0.1, *stop)(model, x, y, chains, Rng.seeded(0)) for stop in STOPS]
+    found = [
+        MixtureAscent(4, 0.1, *stop)(model, x, y, Rng.seeded(0), chains=chains) for stop in STOPS
+    ]
     assert all(not torch.equal(a, b) for a, b in pairwise(found))
 
 
@@ -115,7 +119,9 @@ def test_weights_never_reach_a_vertex(steps: int, most: float) -> None:
         torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1, 1).expand(4000, -1, 1, 1, 1)
     )
     search = MixtureAscent(steps, 0.1)
-    worst = search(Brightness(), x, y, chains, Rng.seeded(0)).flatten()  # m w_1, and m is at most 1
+    worst = search(
+        Brightness(), x, y, Rng.seeded(0), chains=chains
+    ).flatten()  # m w_1, and m is at most 1
     assert most - 0.06 < worst.max() <= most + 0.001
     if steps == 10:
         lowest = torch.tensor(1.0).exp() / (1.0 + torch.tensor(1.0).exp() * 2)
@@ -187,7 +193,7 @@ def test_augmax_equals_equation_5(form: Any, routing: Any, norm: Any) -> None:
     rng = Rng.seeded(0)
     chains = AugMix().chains(x, rng)
     with routed(twin, "A"):
-        hard = MixtureAscent(2, 0.1)(twin, x, y, chains, rng)
+        hard = MixtureAscent(2, 0.1)(twin, x, y, rng, chains=chains)
     images = {"hard": hard, "view": AugMix()(x, y, rng)[0], "clean": x}
     routes = "AMM" if routing == "code" else "AAM"
     expected = loss_on_routes(twin, images, routes, y, 7.0, form)
@@ -214,11 +220,11 @@ def test_advmix_and_advmax_have_their_hard_image_in_augmaxs_place(method: AdvMix
     rng = Rng.seeded(0)
     plan, m, w = AugMix().plan(8, rng), beta(1.0, 8, rng), dirichlet(8, 3, rng)
     with routed(twin, "A"):
-        chains = worst_levels(twin, x, y, plan, m, w, draws=method.draws, rng=rng)
+        chains = WorstLevels(method.draws)(twin, x, y, rng, plan=plan, m=m, w=w)
         hard = mixture(x, chains, m.to(x), w.to(x))
         if isinstance(method, AdvMax):
-            mixed = MixtureAscent(2, 0.1)(twin, x, y, chains, rng)
-            hard = flowed(twin, mixed, y, bound=0.6, step_size=0.3, steps=3)
+            mixed = MixtureAscent(2, 0.1)(twin, x, y, rng, chains=chains)
+            hard = Flow(0.6, 0.3, 3)(twin, mixed, y, rng)
     images = {"hard": hard, "view": AugMix()(x, y, rng)[0], "clean": x}
     expected = loss_on_routes(twin, images, "AMM", y, 7.0, "code")
     assert ours.item() == pytest.approx(expected, rel=1e-10)
@@ -242,13 +248,13 @@ def searches() -> dict[str, Callable[[nn.Module, Tensor, Tensor], object]]:
 
     def levels(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         m, w = torch.full((8,), 0.5).double(), torch.full((8, 3), 1 / 3).double()
-        return worst_levels(model, x, y, plan(), m, w, draws=3, rng=Rng.seeded(0))
+        return WorstLevels(3)(model, x, y, Rng.seeded(0), plan=plan(), m=m, w=w)
 
     def mixtures(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return MixtureAscent(3, 0.1)(model, x, y, rendered(x, plan()), Rng.seeded(0))
+        return MixtureAscent(3, 0.1)(model, x, y, Rng.seeded(0), chains=rendered(x, plan()))
 
     def flows(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return flowed(model, x, y, bound=1.0, step_size=0.5, steps=3)
+        return Flow(1.0, 0.5, 3)(model, x, y, Rng.seeded(0))
 
     return {"levels": levels, "mixtures": mixtures, "flows": flows}
 
@@ -287,8 +293,8 @@ def test_samples_are_searched_independently() -> None:
     model, (x, y) = network(), batch()
     chains = rendered(x, Plan.drawn(8, 3, None, 3.0, Rng.seeded(0)))
     start = Rng.seeded(0)
-    together = MixtureAscent(4, 0.1)(model, x, y, chains, start)
-    first = MixtureAscent(4, 0.1)(model, x[:5], y[:5], chains[:5], Rng.seeded(0))
+    together = MixtureAscent(4, 0.1)(model, x, y, start, chains=chains)
+    first = MixtureAscent(4, 0.1)(model, x[:5], y[:5], Rng.seeded(0), chains=chains[:5])
     torch.testing.assert_close(together[:5], first)
 
 
@@ -299,7 +305,7 @@ def test_advmix_keeps_each_samples_worst_of_k_draws(seed: int) -> None:
     plan = Plan.drawn(8, 3, None, 3.0, rng)
     m, w = beta(1.0, 8, rng), dirichlet(8, 3, rng)
     state = rng.state()
-    ours = worst_levels(model, x, y, plan, m, w, draws=4, rng=rng)
+    ours = WorstLevels(4)(model, x, y, rng, plan=plan, m=m, w=w)
     rng.restore(state)
     plans = [plan, *(plan.redrawn(rng) for _ in range(3))]
     for i in range(8):
@@ -329,9 +335,9 @@ def smooth_on(x: Tensor, y: Tensor) -> nn.Module:
 def test_the_flow_stays_within_its_bound_and_raises_the_loss() -> None:
     x, y = batch()
     model = smooth_on(x, y)
-    still = flowed(model, x, y, bound=0.0, step_size=0.5, steps=2)
+    still = Flow(0.0, 0.5, 2)(model, x, y, Rng.seeded(0))
     torch.testing.assert_close(still, x)
-    moved = flowed(model, x, y, bound=1.0, step_size=0.5, steps=5)
+    moved = Flow(1.0, 0.5, 5)(model, x, y, Rng.seeded(0))
     padded = F.pad(x, (1,) * 4, mode="replicate")
     assert (moved <= F.max_pool2d(padded, 3, 1) + 1e-9).all()
     assert (moved >= -F.max_pool2d(-padded, 3, 1) - 1e-9).all()
@@ -347,7 +353,7 @@ def test_augmix_pgdat_puts_the_pgd_image_in_augmaxs_place() -> None:
     ours = one(method(model, x, y, Rng.seeded(0)))
     rng = Rng.seeded(0)
     with routed(twin, "A"):
-        hard = pgd(twin, x, y, epsilon=8 / 255, step=2 / 255, steps=2, rng=rng)
+        hard = Pgd(epsilon=8 / 255, step=2 / 255, steps=2)(twin, x, y, rng)
         worst = twin(hard)
     view = twin(AugMix()(x, y, rng)[0])
     clean = twin(x)
@@ -385,9 +391,9 @@ def test_the_ascent_uses_the_running_statistics_of_the_route_that_is_on() -> Non
     search, found = MixtureAscent(2, 0.1), {}
     for route in ("A", "M"):
         with routed(model, route):
-            found[route] = search(model, x, y, chains, Rng.seeded(0))
+            found[route] = search(model, x, y, Rng.seeded(0), chains=chains)
     with evaluating(model):
-        fresh = search(ALL[0].prepare(network()), x, y, chains, Rng.seeded(0))
+        fresh = search(ALL[0].prepare(network()), x, y, Rng.seeded(0), chains=chains)
     assert torch.equal(found["A"], fresh)
     assert not torch.equal(found["M"], fresh)
 

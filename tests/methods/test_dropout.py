@@ -15,7 +15,7 @@ from vicinal.methods.dropout import Dropout
 from vicinal.models.mlp import MLP
 from vicinal.models.preact_resnet import PreActResNet
 from vicinal.models.wide_resnet import WideResNet
-from vicinal.surgery.taps import entering
+from vicinal.surgery.taps import tap_input
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
 
@@ -62,7 +62,7 @@ def test_a_share_p_of_the_entries_is_dropped_anew_in_every_block() -> None:
     places = [f"stage{i}.{j}.conv2" for i in (1, 2, 3, 4) for j in (0, 1)]
     with ExitStack() as stack:
         for place in places:
-            stack.enter_context(entering(model, place, torch.ones_like))
+            stack.enter_context(tap_input(model, place, torch.ones_like))
             handle = model.get_submodule(place).register_forward_hook(
                 lambda _module, args, _output: seen.append(args[0])
             )

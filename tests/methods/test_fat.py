@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from wording import says
 
-from vicinal.attacks.pgd import pgd
+from vicinal.attacks.pgd import Pgd
 from vicinal.data.split import Data, Split
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
@@ -70,7 +70,7 @@ def test_at_tau_0_a_sample_stops_where_it_is_first_missed() -> None:
         )
         for steps in range(1, 7)
     ]
-    start = pgd(model, x, y, epsilon=0.1, step=0.02, steps=0, rng=Rng.seeded(0))
+    start = Pgd(epsilon=0.1, step=0.02, steps=0)(model, x, y, Rng.seeded(0))
     path = torch.stack([start, *path])
     friendly = Fat(Identity(), epsilon=0.1, step=0.02, steps=6, omega=0)
     stopped = friendly.friendly(model, x, y, fixed(0), Rng.seeded(0))
@@ -88,7 +88,7 @@ def test_with_a_tau_that_is_never_reached_it_is_pgd() -> None:
     settings = {"epsilon": 0.1, "step": 0.02, "steps": 6}
     method = Fat(Identity(), **settings, omega=0)
     ours = method.friendly(network(), x, y, fixed(6), Rng.seeded(0))
-    assert torch.equal(ours, pgd(network(), x, y, **settings, rng=Rng.seeded(0)))
+    assert torch.equal(ours, Pgd(**settings)(network(), x, y, Rng.seeded(0)))
 
 
 def test_it_stays_in_the_ball_and_leaves_the_network_alone() -> None:
@@ -123,26 +123,29 @@ def test_tau_grows_after_the_papers_shares_of_the_run() -> None:
     model = method.prepare(network())
     taus = []
     for _ in range(12 * 3):
-        taus.append(int(method._tau(model.steps_taken)))
+        taus.append(int(method.tau(model.steps_taken)))
         list(method(model, x, y, Rng.seeded(0)))
     assert taus == [0] * 15 + [1] * 12 + [2] * 9
 
 
 def test_its_count_is_in_the_checkpoint() -> None:
     x, y = batch(2)
-    method = Fat(Identity(), steps=1, switch_steps=[2, 3])
+    split = Split(torch.zeros(4, 3, 5, 5, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
+    data = Data(split, split, None, 3, (0.0,), (1.0,), {}, None)
+    fat = Fat(Identity(), steps=1, switches=[0.5, 0.75], epochs=4, batch_size=4)
+    method = fat.attach(data)  # a step per epoch: it switches after 2 and 3
     model = method.prepare(network())
     for _ in range(2):
         list(method(model, x, y, Rng.seeded(0)))
     resumed = method.prepare(network())
     resumed.load_state_dict(model.state_dict())
-    assert int(method._tau(resumed.steps_taken)) == 1
+    assert int(method.tau(resumed.steps_taken)) == 1
 
 
 def test_the_papers_own_run_switches_after_epochs_50_and_90() -> None:
     split = Split(torch.zeros(128, 1), torch.zeros(128, dtype=torch.int64))
     data = Data(split, split, None, 3, (0.0,), (1.0,), {}, None)
-    assert Fat(Identity()).attach(data).switch_steps == [50, 90]
+    assert Fat(Identity()).attach(data).ends == [50, 90]
 
 
 def test_a_network_that_it_did_not_prepare_is_refused() -> None:

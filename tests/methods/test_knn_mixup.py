@@ -134,7 +134,7 @@ def test_neighbours_are_drawn_uniformly_also_where_there_are_few() -> None:
     row = int(numbers.argmin())
     many = 4000
     rng = Rng.seeded(0)
-    drawn, _ = method._drawn(known.train, method.nearest[[row] * many], 10, rng)
+    drawn, _ = method.drawn(torch.full((many,), row), 10, rng)
     candidates = known.train.x[method.nearest[row][: numbers[row]]] / 255
     counts = torch.stack([(drawn == each).flatten(1).all(1).sum() for each in candidates])
     share = 1 / numbers[row].item()
@@ -144,7 +144,6 @@ def test_neighbours_are_drawn_uniformly_also_where_there_are_few() -> None:
 
 def test_inputs_only_is_the_larger_label_of_the_pair() -> None:
     known, model = data(200), Small()
-    method = KnnMixup(Identity(), neighbours=5).attach(known)
     rows = torch.arange(20)
     x, y = inputs(known.train, rows)
     seen: list[Tensor] = []
@@ -155,9 +154,12 @@ def test_inputs_only_is_the_larger_label_of_the_pair() -> None:
             seen.append(y)
             return x, y
 
+    spied, larger_label = (
+        KnnMixup(vicinity, neighbours=5).attach(known) for vicinity in (Spy(), LargerLabel())
+    )
     for seed in range(6):
-        list(replace(method, vicinity=Spy())(model, x, y, Rng.seeded(seed), rows=rows))
-        (loss,) = replace(method, vicinity=LargerLabel())(model, x, y, Rng.seeded(seed), rows=rows)
+        list(spied(model, x, y, Rng.seeded(seed), rows=rows))
+        (loss,) = larger_label(model, x, y, Rng.seeded(seed), rows=rows)
         assert loss.isfinite()
         larger, _ = LargerLabel()(x, seen[-1], Rng.seeded(0))[::-1]
         torch.testing.assert_close((larger * seen[-1]).sum(1), seen[-1].amax(1))

@@ -15,7 +15,7 @@ from vicinal.draws import Rng, beta, coins, integer, permutation
 from vicinal.methods import manifold
 from vicinal.methods.erm import Erm
 from vicinal.methods.manifold import Manifold
-from vicinal.surgery.taps import through
+from vicinal.surgery.taps import run_tapped
 from vicinal.vicinities.cutmix import CutMix
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.label_smoothing import LabelSmoothing
@@ -72,9 +72,9 @@ def test_layers_are_uniform_and_equal_on_all_ranks(monkeypatch: pytest.MonkeyPat
 
     def spy(model: nn.Module, x: Tensor, place: int, action: object, maps: bool) -> object:
         drawn.append(place)
-        return through(model, x, place, action, maps=maps)
+        return run_tapped(model, x, place, action, maps=maps)
 
-    monkeypatch.setattr(manifold, "through", spy)
+    monkeypatch.setattr(manifold, "run_tapped", spy)
     model, method = Small(), Manifold(Identity(), Mixup())
     for rank in (0, 1):
         rng = Rng.seeded(0, rank)

@@ -17,7 +17,7 @@ from vicinal.methods.gradaug_semi import GradAugSemi
 from vicinal.methods.mean_teacher import MeanTeacher
 from vicinal.models.wide_resnet import WideResNet
 from vicinal.surgery.steps import count_steps, ramp_up
-from vicinal.surgery.teacher import taught
+from vicinal.surgery.teacher import teacher_logits
 from vicinal.vicinities.gaussian_noise import GaussianNoise
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.scale_rotate import ScaleRotate
@@ -91,10 +91,10 @@ def test_the_teacher_is_no_parameter_and_leaves_no_trace() -> None:
     x = batch()[0]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     own = list(model.parameters())
-    torch.testing.assert_close(taught(model, x), twin(x))
+    torch.testing.assert_close(teacher_logits(model, x), twin(x))
     assert all(a is b for a, b in zip(model.parameters(), own, strict=True))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert not taught(model, x).requires_grad
+    assert not teacher_logits(model, x).requires_grad
     torch.testing.assert_close(model.eval()(x), network().eval()(x))
 
 

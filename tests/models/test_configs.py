@@ -1,16 +1,16 @@
 """Every file in configs/model is one network that behaves; a new file is tested unasked."""
 
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "model"
-NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+from vicinal.cli.configs import CONFIGS, compose
+
+NAMES = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
 LIGHT = 3_000_000  # parameters that a CPU test may compute with
 
 
@@ -31,11 +31,14 @@ DEPTHS = [
 def from_config(
     name: str, num_classes: int, shape: tuple[int, ...], device: str, depth: int | None = None
 ) -> nn.Module:
-    build: Callable[..., nn.Module]
     less = {} if depth is None else {"depth": depth}
-    build = instantiate(OmegaConf.load(CONFIGS / f"{name}.yaml"), _convert_="all", **less)
     with torch.device(device):
-        return build(num_classes=num_classes, shape=shape)
+        return constructor(name)(num_classes=num_classes, shape=shape, **less)
+
+
+@cache
+def constructor(name: str) -> Callable[..., nn.Module]:
+    return instantiate(compose(f"model={name}").model, _convert_="all")
 
 
 def size(network: nn.Module) -> int:

@@ -9,9 +9,9 @@ from vicinal.report import details, words
 
 
 def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
-    joined = small()
-    told = details.details([joined], "../runs")
-    assert set(told["cells"]) == {words.cell_id(each) for each in joined.outcomes}
+    results = small()
+    told = details.details([results], "../runs")
+    assert set(told["cells"]) == {words.cell_id(each) for each in results.outcomes}
     first = told["cells"]["mixup-table0-1-1"]
     assert first["values"] == [[0, 4.0], [1, 4.01], [2, 3.99]]
     assert [command for _, command in told["pool"][first["commands"]]] == [

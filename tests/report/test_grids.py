@@ -10,17 +10,18 @@ from vicinal.report import grids, words
 from vicinal.report.render import HERE
 from vicinal.tables import table
 from vicinal.tables.counts import EXACT, NUMBERS
+from vicinal.tables.markdown import our_number
 from vicinal.tables.results import TableResults
 
 
 @pytest.mark.parametrize(
-    "joined", [small(), *map(unrun, table.names())], ids=lambda j: j.table.name
+    "results", [small(), *map(unrun, table.names())], ids=lambda j: j.table.name
 )
-def test_each_number_stands_under_its_labels(joined: TableResults) -> None:
-    places = laid_out(drawn(joined).split('<table class="paper')[1].split("</table>")[0])
-    made = joined.table
+def test_each_number_stands_under_its_labels(results: TableResults) -> None:
+    places = laid_out(drawn(results).split('<table class="paper')[1].split("</table>")[0])
+    made = results.table
     depth, width = max(map(len, made.columns)), max(map(len, made.rows))
-    for each in joined.outcomes:
+    for each in results.outcomes:
         row, column = each.cell.place
         assert places[depth + row, width + column] == words.cell_id(each)
         above = [places[level, width + column] for level in range(depth)]
@@ -40,27 +41,27 @@ def test_equal_neighbours_share_a_stub() -> None:
 
 
 def test_every_verdict_has_its_own_words_colour_and_sign() -> None:
-    joined = small()
-    assert Counter(each.verdict for each in joined.outcomes) == Counter([*words.VERDICTS])
+    results = small()
+    assert Counter(each.verdict for each in results.outcomes) == Counter([*words.VERDICTS])
     assert {*NUMBERS, *EXACT[:4]} == set(words.VERDICTS)
-    markup, css = drawn(joined), (HERE / "report.css").read_text()
-    for each in joined.outcomes:
+    markup, css = drawn(results), (HERE / "report.css").read_text()
+    for each in results.outcomes:
         kind = words.slug(each.verdict)
         assert all(f".{letter}-{kind}" in css for letter in "kb")
         button = markup.split(f'id="{words.cell_id(each)}"')[1].split("</button>")[0]
         assert f"#i-{words.slug(each.verdict)}" in button
         text = Read(button).text
         assert words.printed(each.cell) in text
-        assert words.minus(ours(each)) in text
+        assert words.minus(our_number(each)) in text
         assert each.verdict in text
         assert each.verdict in words.verdict(each).lower()
 
 
 def test_a_claim_shows_its_pairs_and_their_verdicts() -> None:
-    joined = small()
-    listed = drawn(joined).split('class="claims"')[1].split("</ul>")[0]
+    results = small()
+    listed = drawn(results).split('class="claims"')[1].split("</ul>")[0]
     rows = re.findall(r"<tr>(<td>.*?)</tr>", listed)
-    pairs = [p for p in joined.orderings if p.verdict != "not run" or not p.printed]
+    pairs = [p for p in results.orderings if p.verdict != "not run" or not p.paper_agrees]
     assert len(rows) == len(pairs) > 2
     assert any(pair.reduced for pair in pairs)
     for row, pair in zip(rows, pairs, strict=True):

@@ -19,20 +19,21 @@ from vicinal.report.figures import load
 from vicinal.report.page import page
 from vicinal.report.papers import paper, papers
 from vicinal.report.render import HERE, render
+from vicinal.report.section import section
 from vicinal.storage import records
 from vicinal.tables import table
-from vicinal.tables.results import Records, TableResults
+from vicinal.tables.results import RecordIndex, TableResults
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
-    joined = small()
-    text = Read(page([joined], [], "rules")).text
+    results = small()
+    text = Read(page([results], [], "rules")).text
     assert ": reproduced 1 · better 1 · worse 1" in text.split("How to read")[0]  # all are quoted
     assert re.search(r"reproduced ?0 the", text)
-    own = [replace(each, cell=replace(each.cell, quoted=None)) for each in joined.outcomes]
-    text = Read(page([TableResults(joined.table, tuple(own))], [], "rules")).text
+    own = [replace(each, cell=replace(each.cell, quoted=None)) for each in results.outcomes]
+    text = Read(page([TableResults(results.table, tuple(own))], [], "rules")).text
     assert "reproduced 1 · better 1" not in text.split("How to read")[0]
     assert re.search(r"reproduced ?1 \(by chance [^)]*0\.1\)", text)
 
@@ -75,7 +76,9 @@ def test_the_same_records_give_the_same_bytes() -> None:
     found = records.load(ROOT / "results" / "runs")
     shuffled = random.Random(0).sample(found, len(found))
     made = table.load("mixup/figure3a")
-    pages = [page([TableResults.of(made, Records(each))], each, "") for each in (found, shuffled)]
+    pages = [
+        page([TableResults.of(made, RecordIndex(each))], each, "") for each in (found, shuffled)
+    ]
     assert pages[0] == pages[1]
     program = "import sys, report_samples; sys.stdout.buffer.write(report_samples.whole().encode())"
     known = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -122,3 +125,11 @@ def test_every_paper_with_a_table_is_listed() -> None:
     assert {*papers()} == {name.partition("/")[0] for name in table.names()}
     assert paper("maxup").name == "MaxUp"
     assert paper("unlisted").title == "unlisted"
+
+
+def test_tables_without_runs_can_be_hidden_and_reduced_curves_say_so() -> None:
+    shown = section(small())
+    assert shown["look"] == "table"
+    names = [curve["name"] for chart in shown["charts"] for curve in chart["curves"]]
+    assert [name.endswith(" (reduced)") for name in names].count(True) == 1
+    assert section(unrun("mixup/figure3a"))["look"] == "table empty uniform"

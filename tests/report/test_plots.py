@@ -35,10 +35,10 @@ def test_a_bar_is_filled_by_its_shares_one_after_the_other() -> None:
 
 
 def test_a_mark_off_the_scale_is_an_arrow_at_its_own_end() -> None:
-    joined = small()
+    results = small()
     for value, x, arrow in ((90.0, "100%", "M-7-4L0 0-7 4Z"), (0.5, "0%", "M7-4L0 0 7 4Z")):
-        far = outcome(joined.table.cells[0], {0: value}, reduced=("schedule.epochs=1",))
-        markup = drawn(replace(joined, outcomes=(far, *joined.outcomes[1:])))
+        far = outcome(results.table.cells[0], {0: value}, reduced=("schedule.epochs=1",))
+        markup = drawn(replace(results, outcomes=(far, *results.outcomes[1:])))
         plot = markup.split('class="dots"')[1]
         arrows = re.findall(r'<svg x="([^"]+)"[^>]*><path d="([^"]+)"', plot)
         assert arrows[0] == (x, arrow)

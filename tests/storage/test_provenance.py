@@ -155,10 +155,10 @@ def test_where_there_is_no_git_the_environment_tells_the_commit(tmp_path: Path):
 
 def test_what_the_environment_tells_must_be_a_commit():
     digits = "0123456789abcdef0123456789abcdef01234567"
-    assert module.told_commit(f"{digits}-dirty") == {"commit": digits, "dirty": True}
+    assert module.parsed_commit(f"{digits}-dirty") == {"commit": digits, "dirty": True}
     for told in ("HEAD", digits[:7], f"{digits}-clean"):
         with pytest.raises(ValueError, match=says(f"^VICINAL_COMMIT ... {told}")):
-            module.told_commit(told)
+            module.parsed_commit(told)
 
 
 def test_it_is_plain_json_and_equal_when_asked_twice():

@@ -17,10 +17,10 @@ from vicinal.surgery.taps import (
     INPUT,
     between_convolutions,
     check_layers,
-    entering,
     layer_names,
+    run_tapped,
+    tap_input,
     tapped,
-    through,
 )
 
 GREY = (0.5, 0.5, 0.5)
@@ -91,7 +91,7 @@ def test_any_module_of_a_timm_network_can_be_tapped() -> None:
     name = "body.network.layer2.0.act1"
     with tapped(model, name, lambda h: h * 3):
         model(x)
-    with entering(model, "body.network.layer2.0.conv2", lambda h: h * 3):
+    with tap_input(model, "body.network.layer2.0.conv2", lambda h: h * 3):
         model(x)
     model(x)
     handle.remove()
@@ -155,7 +155,7 @@ def test_hooks_are_gone_when_something_fails() -> None:
 
     with pytest.raises(RuntimeError, match="on purpose"), tapped(model, 2, fail):
         model(x)
-    with pytest.raises(RuntimeError, match="on purpose"), entering(model, "body.stem", fail):
+    with pytest.raises(RuntimeError, match="on purpose"), tap_input(model, "body.stem", fail):
         model(x)
     with pytest.raises(KeyError), tapped(model, 0, turned):
         raise KeyError
@@ -230,9 +230,9 @@ def test_a_place_passed_twice_has_no_one_result() -> None:
             return self.conv(self.conv(x)).mean((2, 3))
 
     with pytest.raises(ValueError, match=says("^1 ... once ... 2")):
-        through(Twice(), images(), 1, lambda h: (h, None))
+        run_tapped(Twice(), images(), 1, lambda h: (h, None))
     model = network()
-    logits, note = through(model, images(), 2, lambda h: (turned(h), h.shape[1]))
+    logits, note = run_tapped(model, images(), 2, lambda h: (turned(h), h.shape[1]))
     assert note == 16
     with tapped(model, 2, turned):
         assert torch.equal(model(images()), logits)

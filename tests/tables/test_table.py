@@ -10,6 +10,7 @@ import pytest
 from wording import says
 
 from vicinal.tables import table
+from vicinal.tables.cell import reasons
 from vicinal.tables.plan import plan_run
 from vicinal.tables.table import TABLES, Table
 
@@ -152,3 +153,8 @@ def test_every_file_is_read_and_makes_sense() -> None:
         head = [line for line in lines if line.startswith("#")]
         assert lines[0].startswith("# "), path
         assert len(head) <= 5, path
+
+
+def test_each_known_reason_to_wait_is_that_of_some_cell() -> None:
+    waiting = {cell.waits for name in table.names() for cell in table.load(name).cells}
+    assert waiting - {None} == reasons().keys()

@@ -1,8 +1,10 @@
 """Perturbations that raise a network's loss, within ε of each pixel and within [0, 1].
 
-The network is attacked in eval mode: BatchNorm normalises by its running statistics and records
-none. Only the images are differentiated, so every parameter's `.grad` stays as it was.
+The network is attacked in eval mode: BatchNorm normalises by its running statistics and does not
+update them. Only the images are differentiated, so every parameter's `.grad` stays as it was.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -13,35 +15,39 @@ from vicinal.losses import cross_entropy
 from vicinal.surgery.modes import searched
 
 
-def pgd(
-    model: nn.Module,
-    x: Images,
-    y: Targets,
-    *,
-    epsilon: float,
-    step: float,
-    steps: int,
-    rng: Rng,
-    random_start: bool = True,
-) -> Images:
+@dataclass(frozen=True)
+class Pgd:
     """Projected ascent on CE: x' <- Π(x' + step · sign ∇ CE(f(x'), y)), `steps` times.
 
     Madry et al., ICLR 2018, arXiv 1706.06083, §2.1. As many forwards as steps.
     """
-    adversarial = uniform_start(x, epsilon, rng) if random_start else x.detach()
-    with searched(model):
-        for _ in range(steps):
-            _, gradient = at_images(model, adversarial, y)
-            adversarial = projected(adversarial + step * gradient.sign(), x, epsilon)
-    return adversarial
+
+    epsilon: float
+    step: float
+    steps: int
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("epsilon", "step", "steps"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must be at least 0, got {getattr(self, key)}")
+
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Images:
+        adversarial = uniform_start(x, self.epsilon, rng) if self.random_start else x.detach()
+        with searched(model):
+            for _ in range(self.steps):
+                _, gradient = at_images(model, adversarial, y)
+                moved = adversarial + self.step * gradient.sign()
+                adversarial = projected(moved, x, self.epsilon)
+        return adversarial
 
 
 def check_images(x: Inputs) -> None:
-    """Refuse what has no pixels."""
+    """Refuse inputs that are not images."""
     if x.ndim != 4:
         raise ValueError(
             f"inputs must be images (n, c, h, w), got {tuple(x.shape)} "
-            "(the attack's bounds are those of pixels)"
+            "(the attack is bounded per pixel)"
         )
 
 
@@ -57,13 +63,13 @@ def projected(moved: Images, x: Images, epsilon: float) -> Images:
 
 
 def at_images(model: nn.Module, x: Images, y: Targets) -> tuple[Logits, Images]:
-    """The logits, and the gradient of each sample's cross-entropy at its image.
+    """The logits, and the gradient of each sample's cross-entropy with respect to its image.
 
-    Where the network is `searched`, a compiled one computes no other gradient.
+    Inside `searched` a compiled network computes no other gradient.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         logits = model(x)
-        # The sum, so that a sample's gradient does not depend on how many others there are.
+        # Summed, so that a sample's gradient does not depend on the size of the batch.
         (gradient,) = torch.autograd.grad(cross_entropy(logits, y).sum(), x)
     return logits.detach(), gradient

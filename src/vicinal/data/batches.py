@@ -23,8 +23,8 @@ def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:
 class Batches:
     """A split in a new order each epoch; every sample once, so the last batch may be smaller.
 
-    The order is a function of (seed, epoch) alone: resuming needs no state of it. Each rank sees
-    its share of every batch.
+    The order is a function of (seed, epoch) alone, so that resuming needs no state. Each rank sees
+    its shard of every batch.
     """
 
     split: Part
@@ -38,11 +38,11 @@ class Batches:
         return ceil(len(self.split) / self.batch_size)
 
     def size(self, number: int) -> int:
-        """How many samples a batch of an epoch has, over all ranks."""
+        """How many samples batch `number` of an epoch has, over all ranks."""
         return min(self.batch_size, len(self.split) - number * self.batch_size)
 
     def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets, Rows]]:
-        """The batches of one epoch from number `first` on: inputs, one-hot targets, places."""
+        """The batches of one epoch from number `first` on: inputs, one-hot targets, rows."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=generator)
         own = [ranks.shard(batch) for batch in order.split(self.batch_size)[first:]]
@@ -52,9 +52,9 @@ class Batches:
             yield *self.augment(as_inputs(x), y, rng), rows
 
     def more(self, count: int, rng: Rng) -> Inputs:
-        """As many unlabelled samples, drawn with replacement and augmented as the others."""
-        assert self.unlabelled is not None  # checked where the method is met with its data
+        """`count` unlabelled samples, drawn with replacement and augmented like the others."""
+        assert self.unlabelled is not None  # checked when the run builds its loop
         rows = torch.randint(len(self.unlabelled), (count,), generator=rng.cpu)
         x = as_inputs(self.unlabelled.x[rows.to(self.unlabelled.x.device, non_blocking=True)])
-        nobody = torch.zeros(count, self.num_classes, device=x.device)
-        return self.augment(x, nobody, rng)[0]
+        no_targets = torch.zeros(count, self.num_classes, device=x.device)
+        return self.augment(x, no_targets, rng)[0]

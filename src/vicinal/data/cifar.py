@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 as published: Python 2 pickles in a tar archive.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The archive is read
-where it lies; a folder that torchvision extracted from it is read as well.
+in place; a folder that torchvision extracted from it is read as well.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def cifar100(root: Path) -> tuple[Split, Split]:
 def _read(
     root: Path, archive: RemoteFile, folder: str, md5: Mapping[str, str], label_key: str
 ) -> tuple[Split, Split]:
-    """The last of the named files is the test set."""
+    """Training and test set; the last file that `md5` names is the test set."""
     use_folder = (root / folder).is_dir() and not (root / archive.name).exists()
     if use_folder:
         files = _extracted(root / folder, md5)
@@ -83,7 +83,7 @@ def _read(
 
 
 def _archived(path: Path, folder: str) -> Iterator[tuple[str, bytes]]:
-    """The files of the folder, read in the order in which they lie; nothing is extracted."""
+    """The folder's files, in the order of the archive; nothing is extracted."""
     with tarfile.open(path) as archive:
         for member in archive:
             if member.isfile() and str(Path(member.name).parent) == folder:
@@ -106,18 +106,18 @@ def _extracted(folder: Path, md5: Mapping[str, str]) -> Iterator[tuple[str, byte
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows what NumPy arrays of either major version need, and nothing that could do harm."""
+    """Allows what arrays of NumPy 1 and 2 need, and nothing that could do harm."""
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             return np.empty(0).__reduce__()[0]
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        raise pickle.UnpicklingError(f"it wants {module}.{name}, which no array needs")
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
 
 
 def unpickle(data: bytes, name: str) -> Any:
-    """The object in the bytes, made of plain containers and NumPy arrays only."""
+    """Unpickle plain containers and NumPy arrays, and refuse everything else."""
     try:
         return _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # a damaged pickle may raise anything

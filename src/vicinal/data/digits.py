@@ -14,10 +14,10 @@ from vicinal.data.subsets import stratified
 
 
 def digits(root: Path) -> tuple[Split, Split]:
-    """1,437 to train and 360 to test, always the same; grey as three channels; `root` unused."""
+    """1,437 training and 360 test images, always the same; grey in three channels; no `root`."""
     pixels, labels = load_digits(return_X_y=True)
     grey = torch.from_numpy(pixels * (255 / 16)).round().to(torch.uint8)
-    x = grey.view(-1, 1, 8, 8).repeat(1, 3, 1, 1)  # as networks for photographs take it
+    x = grey.view(-1, 1, 8, 8).repeat(1, 3, 1, 1)  # as networks for photographs expect
     y = torch.from_numpy(labels).long()
     train, test = stratified(y, share=0.2, seed=0)
     return Split(x[train], y[train]), Split(x[test], y[test])

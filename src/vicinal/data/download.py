@@ -1,4 +1,4 @@
-"""Downloads that resume, try several sources, and are never opened before their checksum holds."""
+"""Downloads that resume, try several sources, and are opened only after their checksum matches."""
 
 import hashlib
 import http.client
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 30  # of silence, not of the whole download
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One published file: where it can be had, and what proves that it is the one."""
+    """One published file: its sources, and the checksum that identifies it."""
 
     name: str
     urls: tuple[str, ...]
@@ -29,11 +29,11 @@ class RemoteFile:
 
 
 class DownloadError(RunError):
-    """A file is neither here nor to be had, or what is here is not it."""
+    """A file is missing and cannot be downloaded, or the local file is a different one."""
 
 
 def fetch(file: RemoteFile, root: Path) -> Path:
-    """The path of the file under `root`, downloaded if need be, its checksum verified."""
+    """The path of the file under `root`: downloaded if missing, checksum verified."""
     path = root / file.name
     if not path.exists():
         part = root / f"{file.name}.part"
@@ -51,7 +51,7 @@ def fetch(file: RemoteFile, root: Path) -> Path:
     if found != file.sha256:
         raise DownloadError(
             f"{path} must have the sha256 {file.sha256}, got {found} "
-            "(damaged, or another file; delete it and it is downloaded again)"
+            "(damaged, or another file; delete it to download it again)"
         )
     return path
 
@@ -64,10 +64,10 @@ def checksum(path: Path, algorithm: str) -> str:
 
 @contextmanager
 def _locked(part: Path) -> Iterator[io.BufferedRandom]:
-    """The partial file, open for appending, in this process alone.
+    """The partial file, open for appending in this process alone.
 
-    Whoever waited may hold a file that was finished and renamed meanwhile: it opens the path anew,
-    so that nobody writes into a finished file.
+    A process that waited may hold a file that was finished and renamed meanwhile. It then opens the
+    path again, so that no process writes into a finished file.
     """
     while True:
         with part.open("a+b") as file:
@@ -117,13 +117,13 @@ def _download(file: RemoteFile, part: io.BufferedRandom, root: Path) -> None:
             return
         part.truncate(0)
         failures.append(f"{urlsplit(url).netloc}: sha256 is {found}")
-        if leftover:  # which may be what was wrong, so this source gets a fresh start
+        if leftover:  # the leftover may be at fault, so this source gets a fresh start
             sources.insert(0, url)
     raise _unavailable(file, root, "; ".join(failures))
 
 
 def _unavailable(file: RemoteFile, root: Path, reasons: str) -> DownloadError:
-    """What is missing and why, how to get it by hand, and what to do without."""
+    """Says what is missing and why, how to get it by hand, and what runs without it."""
     return DownloadError(
         f"{file.name} is not in {root.resolve()} and could not be downloaded "
         f"({' '.join(reasons.split())}).\n"
@@ -134,7 +134,7 @@ def _unavailable(file: RemoteFile, root: Path, reasons: str) -> DownloadError:
 
 
 def _fill(file: RemoteFile, part: io.BufferedRandom, url: str) -> None:
-    """Append what is missing; a cut connection is taken up again as long as bytes arrive."""
+    """Append the missing bytes; reconnect after a lost connection as long as bytes arrive."""
     if _size(part) > file.size:
         part.truncate(0)
     while (start := _size(part)) < file.size:
@@ -146,7 +146,7 @@ def _fill(file: RemoteFile, part: io.BufferedRandom, url: str) -> None:
 
 
 def _append(file: RemoteFile, part: io.BufferedRandom, url: str, start: int) -> None:
-    """Ask once for the bytes from `start` on, and write what comes."""
+    """Request the bytes from `start` on, once, and write those that arrive."""
     headers = {"User-Agent": "vicinal"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:

@@ -24,7 +24,7 @@ def image_folder(
 ) -> tuple[Split, Split]:
     """Classes are the sorted names of the folders in `train`; `test` may be called `val`.
 
-    The packed copy, one file for a root and a size, is rebuilt when any image's name, size in bytes
+    The packed copy, one file per root and size, is rebuilt when any image's name, size in bytes
     or mtime changes.
     """
     test, classes = layout(root, test, "dataset.source.test")
@@ -40,13 +40,15 @@ def image_folder(
 
 
 def layout(root: Path, test: str | None, key: str) -> tuple[str, list[str]]:
-    """The name of the test folder, which `key` sets, and the classes, which train shares."""
+    """The name of the test folder, which the setting `key` chooses, and the classes of both."""
     test = _test_folder(root, ["test", "val"] if test is None else [test], key)
     classes, others = (_classes(root / part) for part in ("train", test))
     if classes != others:
         odd = sorted(set(classes) ^ set(others))
         few = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
-        raise RunError(f"{root} must have one set of classes in train and {test}, not so: {few}")
+        raise RunError(
+            f"{root} must have the same classes in train and {test}, got only in one: {few}"
+        )
     return test, classes
 
 
@@ -56,13 +58,13 @@ def _test_folder(root: Path, names: list[str], key: str) -> str:
         got = ", ".join(sorted(path.name for path in root.glob("*/"))) or "no folder"
         raise RunError(
             f"dataset.root must hold train and {' or '.join(names)}, got {got} in {root} "
-            f"({key}=NAME says which where both are there)"
+            f"({key}=NAME chooses one where both exist)"
         )
     return present[0]
 
 
 def is_image(name: str) -> bool:
-    """By its ending."""
+    """Whether the suffix is an image's."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -70,14 +72,14 @@ def _classes(folder: Path) -> list[str]:
     classes = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
     if not classes:
         files = sum(1 for path in folder.iterdir() if is_image(path.name))
-        raise RunError(f"{folder} must hold a folder for each class, got {files} images and none")
+        raise RunError(f"{folder} must hold a folder per class, got {files} images and no folder")
     return classes
 
 
 def files(folder: Path, label: str) -> list[File]:
-    """The images of a class: at any depth, sorted by name, hidden files and folders left out.
+    """The images of a class at any depth, sorted by name, without hidden files and folders.
 
-    Symbolic links are followed, except to a folder that they lie in.
+    Symbolic links are followed, except to a folder that contains them.
     """
     above = tuple(each.stat() for each in (folder, *folder.resolve().parents))
     found = sorted(_below(folder / label, label, above), key=lambda file: file[0])

@@ -1,4 +1,4 @@
-"""Image datasets that lie in memory whole, as uint8, with the options in which papers differ."""
+"""Image datasets held in memory as uint8, with the options in which papers differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ Pixels = UInt8[Tensor, "n c h w"]
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """What `source` reads, or the arrays of a .npz file in its place, made ready for training.
+    """The images that `source` reads, or those of an .npz file, prepared for training.
 
-    In this order: resize, hold out, cap, label noise. The noise spares validation and test labels.
+    The order is: resize, hold out, cap, label noise. Validation and test labels get no noise.
     """
 
-    name: str = ""  # where empty: that of the file `arrays`, or else of the folder `root`
+    name: str = ""  # if empty, that of the file `arrays`, or else of the folder `root`
     source: Source | None
     root: str = "data"
     arrays: str | None = None
     size: int | None = None  # resized to size x size, bilinear, antialiased
-    mean: Sequence[float] | None = None  # with std; where null: of the training images
+    mean: Sequence[float] | None = None  # if null, as std, computed from the training images
     std: Sequence[float] | None = None
     crop_padding: int = 0
     crop_mode: Literal["zeros", "reflect"] = "zeros"
@@ -41,10 +41,11 @@ class Images:
     train_per_class: int | None = None
     holdout_per_class: int = 0
     split_seed: int = 0
-    unlabelled: bool = False  # the source's own, or else what train_per_class leaves out
+    unlabelled: bool = False  # the source's, or else the images that train_per_class leaves out
     label_noise: float = 0.0
     label_noise_seed: int = 12345  # of Zhang et al. 2017's code, which mixup §3.4 follows
     canonical: dict[str, str] | None = None  # the fingerprint of the original
+    known_size: dict[str, int | Sequence[int]] | None = None  # of the original
 
     def __post_init__(self) -> None:
         if self.arrays is None and self.source is None:
@@ -62,6 +63,11 @@ class Images:
             raise ValueError(
                 "unlabelled must be false without train_per_class, got true (nothing is left out)"
             )
+        sizes = ["classes", "train", "test", "shape"]
+        if self.known_size is not None and sorted(self.known_size) != sorted(sizes):
+            raise ValueError(
+                f"known_size must give {', '.join(sizes)}, got {', '.join(self.known_size)}"
+            )
         if self.crop_mode not in ("zeros", "reflect"):
             raise ValueError(f"crop_mode must be zeros or reflect, got {self.crop_mode}")
 
@@ -73,7 +79,7 @@ class Images:
         return CropFlip(padding=self.crop_padding, mode=self.crop_mode, flip=self.flip)
 
     def load(self) -> Data:
-        """Read, check, and cut to the protocol."""
+        """Read, check, and reduce to the protocol."""
         train, test = self._read()
         marks = {"train": fingerprint(train), "test": fingerprint(test)}
         num_classes = int(train.y.max()) + 1
@@ -82,7 +88,7 @@ class Images:
         if self.crop_mode == "reflect" and self.crop_padding >= min(train.x.shape[2:]):
             raise RunError(
                 f"dataset.crop_padding must be less than the image, got {self.crop_padding} "
-                f"(it is {min(train.x.shape[2:])} pixels, and a reflection has no more to show)"
+                f"(a side has {min(train.x.shape[2:])} pixels, and a reflection shows no more)"
             )
         more = self._more(train) if self.unlabelled else None
         train, valid = held_out(
@@ -92,17 +98,16 @@ class Images:
         if self.label_noise:
             noisy = noisy_labels(train.y, self.label_noise, num_classes, self.label_noise_seed)
             train = Split(train.x, *noisy)
-        canonical = self._is_original(marks)
         return Data(
-            train,
-            test,
-            valid,
-            num_classes,
-            mean,
-            std,
-            marks,
-            canonical,
-            more,
+            train=train,
+            test=test,
+            valid=valid,
+            num_classes=num_classes,
+            mean=mean,
+            std=std,
+            fingerprint=marks,
+            canonical=self._is_original(marks),
+            unlabelled=more,
             augment=self.augment,
         )
 
@@ -111,7 +116,7 @@ class Images:
         return self.source if not self.arrays and isinstance(self.source, WithUnlabelled) else None
 
     def _more(self, train: Split) -> Split:
-        """Unlabelled images, for which the source's checksums vouch, not the fingerprint."""
+        """Unlabelled images; the source's checksums cover them, the fingerprint does not."""
         source = self._own_unlabelled
         if source is None:
             return self._left_out(train)
@@ -119,15 +124,15 @@ class Images:
         return more if self.size is None else resized(more, self.size)
 
     def _left_out(self, train: Split) -> Split:
-        """The images that are neither held out nor kept, labelled -1."""
+        """The images that are neither held out nor trained on, labelled -1."""
         assert self.train_per_class is not None  # checked at construction
         used = self.holdout_per_class + self.train_per_class
         rows = [members[used:] for members in class_rows(train.y, self.split_seed)]
         x = train.x[torch.cat(rows).sort().values]
         if len(x) == 0:
             raise RunError(
-                "dataset.unlabelled must be false where nothing is left out, got true "
-                f"(train_per_class={self.train_per_class} keeps every image)"
+                "dataset.unlabelled must be false where train_per_class leaves out no image, got "
+                f"true (train_per_class={self.train_per_class} keeps every image)"
             )
         return Split(x, torch.full((len(x),), -1))
 
@@ -148,14 +153,14 @@ class Images:
         return tuple(map(float, self.mean)), tuple(map(float, self.std))
 
     def _is_original(self, marks: dict[str, str]) -> bool | None:
-        """A source vouches for its files by their checksums; a stand-in must prove itself."""
+        """A source checks its files by checksum; arrays in its place need the fingerprint."""
         if self.canonical is not None:
             return marks == self.canonical
         return False if self.arrays is not None and self.source is not None else None
 
 
 def check(train: Split, test: Split) -> None:
-    """What everything after this relies on, of whatever source."""
+    """Refuse data, from any source, that later code cannot handle."""
     for part, split in (("training", train), ("test", test)):
         if split.x.numel() == 0:
             shape = " x ".join(map(str, split.x.shape))
@@ -166,7 +171,7 @@ def check(train: Split, test: Split) -> None:
     for part, split in (("training", train), ("test", test)):
         if not split.x.is_floating_point():
             continue
-        wrong = split.x.isinf().flatten(1).any(1)  # NaN is a missing number
+        wrong = split.x.isinf().flatten(1).any(1)  # NaN marks a missing number
         if wrong.any():
             first = int(wrong.nonzero()[0])
             raise RunError(
@@ -184,13 +189,14 @@ def check(train: Split, test: Split) -> None:
 
 
 def resized(split: Split, size: int) -> Split:
-    """Bilinear with antialiasing, as Pillow does it, in pieces to spare memory."""
+    """Resize bilinearly with antialiasing, as Pillow does, in pieces to save memory."""
     height, width = split.x.shape[2:]
     if height == width == size:
         return split
     if height != width:
         raise RunError(
-            f"dataset.size needs square images, got {height} x {width} (it would distort them)"
+            f"dataset.size must be null where images are not square, got {size} for "
+            f"{height} x {width} (resizing would distort them)"
         )
 
     def piece(x: Pixels) -> UInt8[Tensor, "n c size size"]:

@@ -12,10 +12,10 @@ from vicinal.data.split import Split
 
 
 def iris(root: Path) -> Split:
-    """150 x 4, 3 classes of 50; from scikit-learn, so that `root` is unused.
+    """150 x 4, 3 classes of 50; `root` is unused, because scikit-learn ships the data.
 
-    scikit-learn corrects two flowers in which UCI's file differs from Fisher's article; here they
-    are as UCI, and so everyone who takes its file, has them.
+    UCI's file differs from Fisher's article in two flowers, which scikit-learn corrects. Here they
+    are as in UCI's file, which others train on.
     """
     x, y = load_iris(return_X_y=True)
     x[[34, 37]] = 4.9, 3.1, 1.5, 0.1

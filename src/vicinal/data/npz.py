@@ -39,7 +39,9 @@ def vectors(path: Path) -> tuple[Split, Split]:
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of the file by name; an array of Python objects is refused, not unpickled."""
     if not is_zipfile(path):
-        raise RunError(f"{path} must be an .npz file, as numpy.savez writes it; it is none")
+        raise RunError(
+            f"{path} must be an .npz file, as numpy.savez writes it, got a file of another kind"
+        )
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = [key for key in KEYS if key not in file]
@@ -51,16 +53,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def key(path: Path) -> str | None:
-    """What `write` was told about the file's origin; None where there is no such file, whole."""
+    """The key that `write` stored; None where the file is missing or damaged."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return str(file["key"]) if "key" in file else None
-    except Exception:  # missing, damaged, or never ours, which NumPy and zipfile say in many ways
+    except Exception:  # missing, damaged or foreign: NumPy and zipfile raise many kinds
         return None
 
 
 def write(path: Path, train: Split, test: Split, *, key: str) -> None:
-    """Leave the file whole or not at all, whoever else writes it at the same time."""
+    """Write the whole file or nothing, also if another process writes it at the same time."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     tensors = zip(KEYS, (train.x, train.y, test.x, test.y), strict=True)
     arrays = {name: tensor.numpy() for name, tensor in tensors}
@@ -80,7 +82,7 @@ def _channels_first(arrays: dict[str, np.ndarray], name: str, path: Path) -> Ten
     if x.dtype != np.uint8 or x.ndim != 4:
         raise _error(path, name, rule, x)
     first, last = x.shape[1] in CHANNELS, x.shape[3] in CHANNELS
-    if first == last:  # neither, or no telling which
+    if first == last:  # neither, or ambiguous
         raise _error(path, name, rule, x)
     return torch.from_numpy(np.ascontiguousarray(x if first else x.transpose(0, 3, 1, 2)))
 

@@ -1,7 +1,7 @@
-"""What every dataset delivers: samples to be had by the batch, as a rule tensors in memory."""
+"""What every dataset provides: splits whose samples come in batches, usually from memory."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -16,23 +16,23 @@ from vicinal.data.decode.pool import Decoder
 from vicinal.vicinities.identity import Identity
 
 Labels = Int64[Tensor, " n"]
-Rows = Int64[Tensor, " _"]  # of whatever number: a batch among others
+Rows = Int64[Tensor, " _"]  # of any number: batches, among others
 Batch = tuple[Shaped[Tensor, "n ..."], Labels, Rows]  # samples, labels, places in the split
-Key = tuple[int, int]  # (seed, epoch), of which a sample's own draws are a function
+Key = tuple[int, int]  # (seed, epoch), which determine the draws of each sample
 
 
 @runtime_checkable
 class Part(Samples, Protocol):
-    """What a run asks of a split, wherever its samples lie."""
+    """What a run needs from a split, in memory or on disk."""
 
     @property
     def redrawn(self) -> Bool[Tensor, " n"] | None:
-        """Which labels noise replaced, where there is noise."""
+        """Which labels were redrawn at random, where there is label noise."""
         ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """The shape of one sample."""
         ...
 
     def __getitem__(self, rows: Shaped[Tensor, " m"]) -> Any:
@@ -40,14 +40,14 @@ class Part(Samples, Protocol):
         ...
 
     def to(self, device: str, decoder: Decoder | None = None) -> Any:
-        """The same samples, for batches on another device; what is on a disk has a decoder."""
+        """The same samples, for batches on another device; images on disk use the decoder."""
         ...
 
     def batches(self, rows: Sequence[Rows], key: Key | None = None) -> Iterator[Batch]:
-        """The batches of these rows (on the CPU), in order; with a key those of a training epoch.
+        """The batches of these rows (on the CPU), in order.
 
-        Images are uint8, feature vectors float32. Without a key they are as an evaluation sees
-        them.
+        Images are uint8, feature vectors float32. With a key the batches are those of a training
+        epoch, without one those of an evaluation.
         """
         ...
 
@@ -57,7 +57,7 @@ AnyPart = TypeVar("AnyPart", bound=Part)
 
 @dataclass(frozen=True)
 class Split:
-    """In memory: images as uint8 (n, c, h, w) or feature vectors as float32 (n, d), and labels."""
+    """A split in memory: uint8 images (n, c, h, w) or float32 vectors (n, d), and labels."""
 
     x: Shaped[Tensor, "n ..."]
     y: Labels
@@ -65,7 +65,7 @@ class Split:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """The shape of one sample."""
         return tuple(self.x.shape[1:])
 
     def __len__(self) -> int:
@@ -87,7 +87,7 @@ class Split:
 
 
 def on_device(batches: Sequence[Rows], device: torch.device) -> Sequence[Rows]:
-    """The rows of each batch on a device, sent there at once."""
+    """The rows of each batch on a device, sent there in one copy."""
     if not batches:
         return ()
     return torch.cat(list(batches)).to(device).split([len(rows) for rows in batches])
@@ -101,12 +101,14 @@ class Data:
     test: Part
     valid: Part | None  # held out of train, never trained on
     num_classes: int
-    mean: tuple[float, ...]  # of the network's first layer, one value a channel or a feature
+    mean: tuple[float, ...]  # of the network's first layer, one value per channel or feature
     std: tuple[float, ...]
-    fingerprint: dict[str, str]  # of the content before any option, whatever its order
-    canonical: bool | None  # False: not, or not known to be, the original; None: nothing to doubt
+    fingerprint: dict[str, str]  # of the content before any option, independent of its order
+    canonical: bool | None  # False: not known to be the original; None: no reason to doubt
     unlabelled: Split | None = None  # more images, whose labels no method may use
-    replaced: dict[str, str] = field(default_factory=dict)  # corrupt files, what was said
+    replaced: dict[str, str] = field(
+        default_factory=dict
+    )  # corrupt files, and the message about each
     augment: Vicinity = field(default_factory=Identity)  # of training batches, on the device
 
     def to(self, device: str, decoder: Decoder | None = None) -> "Data":
@@ -115,9 +117,9 @@ class Data:
         return replace(self, **splits)
 
     def measured(self, last: bool = True) -> dict[str, Part]:
-        """The test set and a hold-out, epoch by epoch.
+        """The splits to measure: the test set and a hold-out.
 
-        After the last one also, where labels were redrawn, what was and what was not.
+        After the last epoch also, where labels were redrawn, the redrawn and the kept samples.
         """
         splits = {"test": self.test} | ({"valid": self.valid} if self.valid else {})
         if last and self.train.redrawn is not None:
@@ -126,7 +128,7 @@ class Data:
         return {name: split for name, split in splits.items() if len(split)}
 
     def summary(self) -> dict[str, Any]:
-        """What a record says of the data."""
+        """What a record says about the data."""
         return {
             "samples": {name: len(split) for name, split in self._splits().items()},
             "num_classes": self.num_classes,
@@ -142,20 +144,20 @@ class Data:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What a run asks of a dataset."""
+    """What a run needs from a dataset."""
 
     @property
     def name(self) -> str:
-        """The folder its runs are filed under."""
+        """The name of the folder that holds its runs."""
         ...
 
     def load(self) -> Data:
-        """Read it, downloading what is missing."""
+        """Read the data, and download missing files."""
         ...
 
 
 def fingerprint(split: Split) -> str:
-    """A name for content: equal for equal samples in any order, different where one pixel differs.
+    """A digest of the content: equal for the same samples in any order, else different.
 
     One digest per sample (type, shape, label, bytes), sorted and digested again; 32 hex digits.
     """
@@ -173,11 +175,26 @@ Source = Callable[[Path], tuple[Split, Split]]  # (root) -> (train, test)
 
 @runtime_checkable
 class WithUnlabelled(Protocol):
-    """A source that has unlabelled images of its own."""
+    """A source with its own unlabelled images."""
 
     def unlabelled(self, root: Path) -> Split:
-        """Only read where they are wanted; their labels are -1."""
+        """Read them, which happens only where they are used; their labels are -1."""
         ...
 
 
-Whole = Callable[[Path], Split]  # (root) -> every sample, where none are set apart for testing
+# Of the original, before any option: classes, train, test and, where no option says it, shape.
+# `train` is a list, one number per class, where options depend on the smaller classes.
+KnownSize = Mapping[str, Any]
+
+
+@runtime_checkable
+class WithKnownSize(Protocol):
+    """A source whose own settings decide how many images it has."""
+
+    @property
+    def known_size(self) -> KnownSize:
+        """Known before any of it is read."""
+        ...
+
+
+Whole = Callable[[Path], Split]  # (root) -> all samples of a source without a test set

@@ -1,8 +1,8 @@
 """STL-10 as published: raw bytes in a tar archive.
 
 Coates, Lee, Ng, "An Analysis of Single-Layer Networks in Unsupervised Feature Learning", 2011.
-The archive is large for its 100,000 unlabelled images, so the files that a run needs are copied
-out of it once, to where torchvision extracts them too.
+The archive is large because of its 100,000 unlabelled images, so the files that a run needs are
+extracted once, to the folder that torchvision uses too.
 """
 
 import os
@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vicinal.data.download import RemoteFile, checksum, fetch
-from vicinal.data.split import Split
+from vicinal.data.split import KnownSize, Split
 from vicinal.errors import RunError
 
 STL10 = RemoteFile(
@@ -33,8 +33,8 @@ STL10 = RemoteFile(
 FOLDER = "stl10_binary"
 LABELLED = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 UNLABELLED = "unlabeled_X.bin"
-FOLDS = "fold_indices.txt"  # a line a fold: places among the training images, from 0 on
-MD5 = {  # torchvision's, but for the folds: those of github.com/datasets-mila/datasets--stl10
+FOLDS = "fold_indices.txt"  # one line per fold: rows of the training images, from 0
+MD5 = {  # from torchvision, and for the folds from github.com/datasets-mila/datasets--stl10
     "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
     "train_y.bin": "5a34089d4802c674881badbb80307741",
     "test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
@@ -48,7 +48,7 @@ MD5 = {  # torchvision's, but for the folds: those of github.com/datasets-mila/d
 class Stl10:
     """5,000 + 8,000 images of 96 x 96 in 10 classes, or 1,000 + 8,000; and 100,000 unlabelled."""
 
-    fold: int | None = None  # of the ten that divide the training images up for few labels
+    fold: int | None = None  # of the ten predefined folds of 1,000 training images
 
     def __post_init__(self) -> None:
         if self.fold is not None and not 0 <= self.fold <= 9:
@@ -62,6 +62,12 @@ class Stl10:
             train = train[torch.tensor([int(row) for row in rows])]
         return train, test
 
+    @property
+    def known_size(self) -> KnownSize:
+        """Known before any of it is at hand."""
+        train = 5_000 if self.fold is None else 1_000
+        return {"classes": 10, "train": train, "test": 8_000, "shape": (3, 96, 96)}
+
     def unlabelled(self, root: Path) -> Split:
         """2.8 GB of similar images, some of other classes; their labels are -1."""
         x = _pixels(_folder(root, (UNLABELLED,)) / UNLABELLED)
@@ -69,7 +75,7 @@ class Stl10:
 
 
 def _folder(root: Path, names: Sequence[str]) -> Path:
-    """Where these files lie, copied out of the archive if they are not there, and verified."""
+    """The folder with these files, extracted from the archive if missing, and verified."""
     folder = root / FOLDER
     if not all((folder / name).exists() for name in names):
         _copy_out(fetch(STL10, root), folder, names)
@@ -83,7 +89,7 @@ def _folder(root: Path, names: Sequence[str]) -> Path:
 
 
 def _copy_out(path: Path, folder: Path, names: Sequence[str]) -> None:
-    """Each wanted file whole or not at all, under our name for it, not the archive's."""
+    """Extract each file whole or not at all, under our name for it, not the archive's."""
     folder.mkdir(exist_ok=True)
     with tarfile.open(path) as archive:
         for member in archive:
@@ -106,7 +112,7 @@ def _labelled(folder: Path, part: str) -> Split:
 
 
 def _pixels(path: Path) -> UInt8[Tensor, "n 3 96 96"]:
-    """Stored column by column; turned where they lie, which spares the memory of a second copy."""
+    """Images are stored column by column; transposed in place, to save a second copy."""
     x = np.fromfile(path, np.uint8).reshape(-1, 3, 96, 96)
     for start in range(0, len(x), 1000):
         piece = x[start : start + 1000]

@@ -1,4 +1,4 @@
-"""A split that stays on the disk: names and labels in memory, images decoded by the batch."""
+"""A split that stays on disk: names and labels in memory, images decoded batch by batch."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from vicinal.data.decode.crops import Crop
-from vicinal.data.decode.pool import Decoder, InProcessDecoder, Task
+from vicinal.data.decode.pool import Decoder, DecodeTask, InProcessDecoder
 from vicinal.data.split import Batch, Key, Labels, Rows, on_device
 from vicinal.draws import derived_seed
 from vicinal.errors import RunError
@@ -21,19 +21,19 @@ from vicinal.machine import ranks
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """Image files below `root`; a batch of an epoch has random crops, one without a key central.
+    """Image files below `root`: random crops in a training epoch, central crops without a key.
 
-    What is cropped from an image is a function of (seed, epoch) and its place in the split: not of
-    who decodes it, nor of what was decoded before it. Under `replace` the next image in the folder
-    of a corrupt one takes its place, under its label.
+    The crop of an image is a function of (seed, epoch) and its row alone. It depends neither on
+    the decoder nor on what was decoded before. With `corrupt="replace"` the next image of the same
+    folder takes the place of a corrupt one, with its label.
     """
 
     root: str
-    names: Shaped[np.ndarray, " n"]  # as bytes: a million are 40 MB, and 100 as strings
+    names: Shaped[np.ndarray, " n"]  # as bytes: a million take 40 MB, as strings 100
     y: Labels
     crop: Crop
     corrupt: Literal["stop", "replace"] = "stop"
-    replaced: dict[str, str] = field(default_factory=dict)  # what was said of each corrupt file
+    replaced: dict[str, str] = field(default_factory=dict)  # the message about each corrupt file
     redrawn: Bool[Tensor, " n"] | None = None
     decoder: Decoder = field(default_factory=InProcessDecoder)
 
@@ -42,7 +42,7 @@ class StreamedSplit:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image as a network sees it."""
+        """The shape of one image as the network sees it."""
         return 3, self.crop.size, self.crop.size
 
     def __getitem__(self, rows: Shaped[Tensor, " m"]) -> "StreamedSplit":
@@ -57,42 +57,44 @@ class StreamedSplit:
         return replace(self, y=self.y.to(device), redrawn=redrawn, decoder=decoder)
 
     def batches(self, rows: Sequence[Rows], key: Key | None = None) -> Iterator[Batch]:
-        """With a key each image's own random crop of that epoch, else the centre of each."""
+        """With a key, each image's random crop of that epoch, else its centre."""
         tasks = (self._tasks(batch, key) for batch in rows)
-        images = self.decoder(self.crop, tasks, self._mend)
-        for x, places in zip(images, on_device(rows, self.y.device), strict=True):
-            here = x.to(places.device, non_blocking=True)
-            if here.device.type == "cpu":  # elsewhere networks want them as decoders fill them
-                here = here.contiguous()
-            yield here, self.y.index_select(0, places), places
+        decoded = self.decoder(self.crop, tasks, self._replace_corrupt)
+        for x, places in zip(decoded, on_device(rows, self.y.device), strict=True):
+            images = x.to(places.device, non_blocking=True)
+            if images.device.type == "cpu":  # on a GPU, channels_last as decoders leave them
+                images = images.contiguous()
+            yield images, self.y.index_select(0, places), places
 
-    def _tasks(self, rows: Rows, key: Key | None) -> list[Task]:
+    def _tasks(self, rows: Rows, key: Key | None) -> list[DecodeTask]:
         def seed(row: int) -> int | None:
             return None if key is None else derived_seed(key[0], "crop", key[1], row)
 
-        return [Task(row, self._path(self.names.item(row)), seed(row)) for row in rows.tolist()]
+        return [
+            DecodeTask(row, self._path(self.names.item(row)), seed(row)) for row in rows.tolist()
+        ]
 
     def _path(self, name: bytes) -> str:
         return str(Path(self.root, os.fsdecode(name)))
 
-    def _mend(self, task: Task, reason: str) -> Task:
+    def _replace_corrupt(self, task: DecodeTask, reason: str) -> DecodeTask:
         if self.corrupt == "stop":
             raise RunError(
                 f"{task.path} must be a readable image, got: {reason} "
-                "(dataset.corrupt=replace takes another of its folder)"
+                "(dataset.corrupt=replace takes another image of its folder)"
             )
         other = self._next_in_folder(task)
         if task.path not in self.replaced:
-            said = f"{task.path} is no readable image ({reason}); {other.path} takes its place"
+            said = f"{task.path} is not a readable image ({reason}); {other.path} takes its place"
             self.replaced[task.path] = said
             if ranks.is_main():
                 print(said, file=sys.stderr)
         return other
 
-    def _next_in_folder(self, task: Task) -> Task:
-        """The image after the task's, by name and from the last to the first; never its own again.
+    def _next_in_folder(self, task: DecodeTask) -> DecodeTask:
+        """The next image of the folder by name; the first follows the last.
 
-        A task keeps its own row while its file changes, so that the search ends where it began.
+        A task keeps its row while its file changes, so that the search ends at its own file.
         """
         own = Path(self._path(self.names.item(task.row)))
         folder = os.fsencode(f"{own.parent.relative_to(self.root)}/")

@@ -1,4 +1,4 @@
-"""Image folders too large for memory: listed once a run, decoded batch by batch."""
+"""Image folders too large for memory: listed once per run, decoded batch by batch."""
 
 import hashlib
 import sys
@@ -23,21 +23,21 @@ from vicinal.vicinities.compose import Compose
 from vicinal.vicinities.crop_flip import CropFlip
 from vicinal.vicinities.identity import Identity
 
-LISTING_THREADS = 16  # where folders lie on a network, each waits for it
+LISTING_THREADS = 16  # on a network drive each waits for the server
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedImages:
-    """ROOT/train/CLASS/* and ROOT/test/CLASS/* (or val), of whatever sizes and number.
+    """ROOT/train/CLASS/* and ROOT/test/CLASS/* (or val), of any size and number.
 
     Training sees RandomResizedCrop(size, scale, ratio) and a flip, evaluation Resize(resize) and
-    CenterCrop(size), both as torchvision makes them of Pillow's images. Its fingerprint is of the
-    names and sizes of the files, since the pixels would take hours to read.
+    CenterCrop(size), both as torchvision makes them from Pillow images. The fingerprint covers the
+    names and sizes of the files, since reading the pixels would take hours.
     """
 
-    name: str = ""  # where empty: that of the folder
+    name: str = ""  # if empty, the name of the folder
     root: str
-    test: str | None = None  # test or val, where both are there
+    test: str | None = None  # test or val, where both exist
     size: int = 224
     resize: int = 256
     scale: Sequence[float] = (0.08, 1.0)
@@ -53,7 +53,7 @@ class StreamedImages:
     split_seed: int = 0
     label_noise: float = 0.0
     label_noise_seed: int = 12345
-    canonical: dict[str, int] | None = None  # classes, training and test images of the original
+    known_size: dict[str, int] | None = None  # classes, train, test of the original
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -66,7 +66,7 @@ class StreamedImages:
         for key in ("scale", "ratio"):
             if len(getattr(self, key)) != 2:
                 raise ValueError(f"{key} must be two numbers, got {list(getattr(self, key))}")
-        self._crop  # noqa: B018 (checks the rest)
+        self._crop  # noqa: B018 (its constructor checks the rest)
 
     @property
     def augment(self) -> Vicinity:
@@ -81,7 +81,7 @@ class StreamedImages:
         return Crop(self.size, self.resize, (scale[0], scale[1]), (ratio[0], ratio[1]))
 
     def load(self) -> Data:
-        """List the folders, and cut the training set to the protocol."""
+        """List the folders, and reduce the training set to the protocol."""
         root = Path(self.root).expanduser()
         folder, classes = layout(root, self.test, "dataset.test")
         replaced: dict[str, str] = {}
@@ -100,26 +100,26 @@ class StreamedImages:
             noisy = noisy_labels(train.y, self.label_noise, len(classes), self.label_noise_seed)
             train = replace(train, y=noisy[0], redrawn=noisy[1])
         return Data(
-            train,
-            test,
-            valid,
-            len(classes),
-            tuple(map(float, self.mean)),
-            tuple(map(float, self.std)),
-            {"train": of_train, "test": of_test},
-            self._is_original(found),
+            train=train,
+            test=test,
+            valid=valid,
+            num_classes=len(classes),
+            mean=tuple(map(float, self.mean)),
+            std=tuple(map(float, self.std)),
+            fingerprint={"train": of_train, "test": of_test},
+            canonical=self._is_original(found),
             replaced=replaced,
             augment=self.augment,
         )
 
     def _is_original(self, found: dict[str, int]) -> bool | None:
-        """Other numbers prove that it is not; the same leave nothing to doubt, if no proof."""
-        if self.canonical is None or found == self.canonical:
+        """Different numbers prove that it is not; equal ones raise no doubt, but prove nothing."""
+        if self.known_size is None or found == self.known_size:
             return None
         if ranks.is_main():
             other = [
                 f"{found[key]:,} instead of {count:,} ({key})"
-                for key, count in self.canonical.items()
+                for key, count in self.known_size.items()
                 if found[key] != count
             ]
             print(

@@ -1,4 +1,4 @@
-"""What the papers do to a training set before training: hold out, cut down, spoil its labels."""
+"""What papers do to a training set: hold samples out, cap classes, add label noise."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from vicinal.errors import RunError
 
 
 def check_options(dataset: Any, least: Mapping[str, int]) -> None:
-    """What holds of every data set's name, normalisation and label noise, and of these numbers."""
+    """Check the name, normalisation and label noise of a dataset, and bounds of its numbers."""
     check_name(dataset.name)
     for key, bound in least.items():
         value = getattr(dataset, key)
@@ -31,15 +31,15 @@ def check_options(dataset: Any, least: Mapping[str, int]) -> None:
 
 
 def check_name(name: str) -> None:
-    """A data set's name is that of a folder, and stands in records and tables, which are UTF-8."""
+    """Check a dataset's name: it names a folder, and appears in records and tables, in UTF-8."""
     if not name.strip(".") or Path(name).name != name:
         raise ValueError(f"name must be the name of a folder, got {name!r}")
-    if not name.isprintable():  # lone surrogates, too: what Python makes of bytes not UTF-8
+    if not name.isprintable():  # nor are the surrogates that Python uses for non-UTF-8 bytes
         raise ValueError(f"name must be printable text, got {name!r} (choose another for the data)")
 
 
 def class_rows(y: Labels, seed: int) -> list[Rows]:
-    """The rows of each class 0 .. k - 1, each in its own random order."""
+    """The rows of each class 0 .. k - 1, in a random order per class."""
 
     def shuffled(label: int) -> Rows:
         rows = torch.nonzero(y == label).flatten()
@@ -75,8 +75,8 @@ def held_out(
 def stratified(y: Labels, share: float, seed: int) -> tuple[Rows, Rows]:
     """Rows for training and rows for testing: ceil(n * share), the same share of each class.
 
-    Largest remainders decide where a class's share is no whole number. No class goes to the test
-    set whole, so that where nearly all are tiny the test set is smaller.
+    The largest remainders are rounded up where a class's share is not a whole number. No class goes
+    to the test set as a whole, so the test set is smaller where nearly all classes are tiny.
     """
     rows = class_rows(y, seed)
     shares = [len(members) * share for members in rows]
@@ -97,7 +97,7 @@ def noisy_labels(
 
     mixup §3.4 after Zhang et al. 2017, "Understanding deep learning requires rethinking
     generalization": at probability p a share p (k - 1) / k of the labels ends up wrong.
-    The second result marks the selected ones, also those that drew their own class.
+    The second result marks the selected labels, including those that drew their own class.
     """
     generator = Generator().manual_seed(derived_seed(seed, "label noise"))
     redrawn = torch.rand(len(y), generator=generator) < probability

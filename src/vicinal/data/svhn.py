@@ -38,4 +38,6 @@ def _read(path: Path) -> Split:
     if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)):
         raise RunError(f"{path} must hold bytes 32 x 32 x 3 x n, got {x.dtype} {x.shape}")
     pixels = np.ascontiguousarray(x.transpose(3, 2, 0, 1))
-    return Split(torch.from_numpy(pixels), torch.from_numpy(y % 10))  # the file calls a zero 10
+    return Split(
+        torch.from_numpy(pixels), torch.from_numpy(y % 10)
+    )  # the file labels the digit 0 as 10

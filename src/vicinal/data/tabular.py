@@ -27,18 +27,18 @@ MISSING = ("?", "")
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular:
-    """One row a sample; a column of numbers is a feature, any other is one-hot encoded.
+    """One row per sample; a column of numbers is a feature, any other is one-hot encoded.
 
-    Missing numbers become the median of the training rows; a missing word is a word of its own.
+    Missing numbers become the median of the training rows; a missing word counts as a word.
     A `table` may also be an .npz file of vectors, already split: then only `standardize` applies.
     """
 
-    name: str = ""  # where empty: the stem of `table`
+    name: str = ""  # if empty, the stem of `table`
     table: str  # plain, .arff, .gz or .xz
     separator: Literal["comma", "semicolon", "blank"] = "comma"
     header: bool = False  # whether the first line names the columns
     label_column: int = -1  # counted from 0, or from the end by a negative number
-    labels: str | None = None  # a second file with one label a line; then no column is the label
+    labels: str | None = None  # a second file with one label per line; then no column is the label
     test_share: float = 0.2
     split_seed: int = 0
     standardize: bool = True
@@ -59,7 +59,7 @@ class Tabular:
             raise ValueError(f"test_share must be between 0 and 1, got {self.test_share}")
 
     def load(self) -> Data:
-        """Read, split, fill in, and take the training rows' statistics."""
+        """Read, split, fill in missing numbers, and standardise by the training rows."""
         path = Path(self.table).expanduser()
         if path.suffix == ".npz":
             train, test = npz.vectors(path)
@@ -89,13 +89,13 @@ class Tabular:
 
 
 def divided(whole: Split, test_share: float, seed: int) -> tuple[Split, Split]:
-    """Training and test samples; a class with a single member is trained on and never tested."""
+    """Training and test samples; a class with a single member is only trained on."""
     rows, test_rows = stratified(whole.y, test_share, seed)
     if len(test_rows) == 0:
         raise RunError(
             f"dataset.test_share must leave samples to test, got {test_share} of {len(whole)} "
-            f"samples in {int(whole.y.max()) + 1} classes (a class is never tested whole; "
-            "dataset.label_column says where the classes stand)"
+            f"samples in {int(whole.y.max()) + 1} classes (one sample of each class is always "
+            "trained on; dataset.label_column chooses the column of the classes)"
         )
     return whole[rows], whole[test_rows]
 
@@ -108,19 +108,28 @@ def prepared(
     standardize: bool,
     canonical: bool | None = None,
 ) -> Data:
-    """Checked, missing numbers filled in, all by the training rows' statistics."""
+    """Check the samples, and fill in missing numbers, by statistics of the training rows."""
     check(train, test)
     fill = medians(train.x)
     train, test = filled(train, fill), filled(test, fill)
     mean, std = statistics(train.x) if standardize else raw(train.x.shape[1])
-    return Data(train, test, None, int(train.y.max()) + 1, mean, std, marks, canonical)
+    return Data(
+        train=train,
+        test=test,
+        valid=None,
+        num_classes=int(train.y.max()) + 1,
+        mean=mean,
+        std=std,
+        fingerprint=marks,
+        canonical=canonical,
+    )
 
 
 def read(path: Path, separator: str | None, *, header: bool = False) -> np.ndarray:
     """The cells of a text file: plain, .gz or .xz, with or without the head of an .arff."""
     opened = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
-        with opened(path, "rt", encoding="utf-8-sig") as file:  # Excel marks its files
+        with opened(path, "rt", encoding="utf-8-sig") as file:  # Excel writes a byte order mark
             return cells(file.read(), separator, str(path), header=header)
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise RunError(f"{path} must be a readable text file, got: {error}") from error
@@ -153,10 +162,10 @@ def _split(lines: list[str], separator: str | None, name: str) -> list[list[str]
 
 
 def samples(features: np.ndarray, labels: np.ndarray) -> Split:
-    """Cells and words as numbers; a table that is all numbers is converted at once."""
+    """Features and labels as numbers; a table of numbers alone is converted in one step."""
     if len(labels) != len(features):
         raise RunError(
-            f"there must be a label a sample, got {len(labels)} labels for {len(features)} samples"
+            f"labels must be one per sample, got {len(labels)} labels for {len(features)} samples"
         )
     values = _numbers(features)
     if values is None:
@@ -166,10 +175,10 @@ def samples(features: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def encoded(column: np.ndarray, number: int) -> Float64[np.ndarray, "n k"]:
-    """One column of numbers with NaN where missing, or one column a distinct word.
+    """One column of numbers with NaN where missing, or one column per distinct word.
 
-    A word on top of numbers is a head, and one among many more numbers a mark that is not ours:
-    one-hot encoding, which would make a column of each number, is refused.
+    A word above numbers is a header, and a word among many numbers an unknown mark for a missing
+    one. Both are refused: one-hot encoding would make a column of each number.
     """
     values = _numbers(column)
     if values is not None:
@@ -181,13 +190,13 @@ def encoded(column: np.ndarray, number: int) -> Float64[np.ndarray, "n k"]:
         raise RunError(
             f"feature {number} (from 0) must be all numbers or all words, got numbers and in "
             f"{len(rows)} rows {', '.join(map(repr, words[:3]))} (a missing number is ? or "
-            "nothing; dataset.header=true skips a first line of names)"
+            "empty; dataset.header=true skips a first line of names)"
         )
     if len(distinct) > max(10, len(column) / 2):
         raise RunError(
             f"feature {number} (from 0) must be numbers or words that recur, got {len(distinct)} "
-            f"words in {len(column)} rows, such as {str(distinct[0])!r} (leave names of rows out; "
-            "numbers have a decimal point)"
+            f"words in {len(column)} rows, such as {str(distinct[0])!r} (leave out names of rows; "
+            "write decimals with a point)"
         )
     return (column[:, None] == distinct[None, :]).astype(np.float64)
 
@@ -197,12 +206,12 @@ def numbered(words: np.ndarray) -> Int64[np.ndarray, " n"]:
     values = _numbers(words)
     missing = np.isin(words, MISSING) if values is None else np.isnan(values)
     if missing.any():
-        raise RunError(f"labels must not be missing, got {int(missing.sum())} that are")
+        raise RunError(f"labels must not be missing, got {int(missing.sum())} missing")
     return np.unique(words if values is None else values, return_inverse=True)[1].astype(np.int64)
 
 
 def _numbers(words: np.ndarray) -> np.ndarray | None:
-    """NaN where a word is missing; None unless the others are all numbers."""
+    """Convert to numbers, NaN where missing; None if any word is not a number."""
     try:
         values = np.where(np.isin(words, MISSING), "nan", words).astype(np.float64)
     except ValueError:
@@ -211,7 +220,7 @@ def _numbers(words: np.ndarray) -> np.ndarray | None:
 
 
 def medians(x: Tensor) -> Tensor:
-    """Of what is there in each column; 0 where nothing is."""
+    """The median of the numbers in each column; 0 where there are none."""
     values = x.numpy()
     empty = np.isnan(values).all(0)
     return torch.from_numpy(np.nanmedian(np.where(empty, 0, values), axis=0))
@@ -231,5 +240,5 @@ def statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def raw(width: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What leaves features as they are."""
+    """The mean and std that leave features unchanged."""
     return (0.0,) * width, (1.0,) * width

@@ -1,7 +1,7 @@
 """Tiny-ImageNet-200 as published: JPEGs in a zip archive, decoded once.
 
 Le and Yang, "Tiny ImageNet Visual Recognition Challenge", Stanford CS231n, 2015. The published
-test images have no labels, so everyone tests on the 10,000 validation images.
+test images have no labels, so papers test on the 10,000 validation images.
 """
 
 import sys
@@ -42,7 +42,7 @@ def tiny_imagenet(root: Path) -> tuple[Split, Split]:
 
 
 def _labels(archive: ZipFile) -> tuple[dict[str, int], dict[str, int]]:
-    """The class of each training and each validation image, by its name in the archive."""
+    """The classes of training and validation images, by their names in the archive."""
     classes = sorted(archive.read(f"{FOLDER}/wnids.txt").decode().split())
     index = {wnid: label for label, wnid in enumerate(classes)}
     train = {

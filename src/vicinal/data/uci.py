@@ -1,8 +1,8 @@
-"""UCI tables, as in mixup's Table 4 (§3.6), each split, filled in and standardised as asked.
+"""UCI tables, as in mixup's Table 4 (§3.6): split, filled in and standardised.
 
-Downloaded from UCI's archive on first use, or read from a folder that holds them in other forms:
-decompressed or not, with or without a head, with any line ends. What was read is proved by its
-fingerprint, which is of the values alone.
+They are downloaded from UCI's archive on first use, or read from a folder that holds them in other
+forms: compressed or not, with or without a header, with any line ends. A fingerprint of the values
+alone proves that they are the original.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ ARCENE = (  # samples and labels, of the challenge's training set and of its val
     ),
     RemoteFile(
         name="arcene_valid.labels",
-        # Copies differ in whether the last line ends; these bytes are the second source's.
+        # Copies differ in the last line end; this checksum is the second source's.
         urls=(f"{_UCI}/arcene/arcene_valid.labels", f"{_H2O}/arcene_valid_labels.labels"),
         sha256="81d2808d24f0a59257f3309847cb9577612b8e7c06c6beeebfa5fea5457ac5e2",
         size=255,
@@ -81,7 +81,7 @@ PHISHING = RemoteFile(
 
 @dataclass(frozen=True, kw_only=True)
 class Uci:
-    """One table, whole as `source` reads it, made ready for training."""
+    """One table that `source` reads, prepared for training."""
 
     name: str
     source: Whole
@@ -96,14 +96,14 @@ class Uci:
             raise ValueError(f"test_share must be between 0 and 1, got {self.test_share}")
 
     def load(self) -> Data:
-        """Read, prove, split, fill in, and take the training rows' statistics."""
+        """Read, compare the fingerprint, split, fill in, and standardise by the training rows."""
         root = Path(self.root).expanduser()
         whole = self.source(root)
         marks = {"table": fingerprint(whole)}
         if self.canonical not in (None, marks):
             raise RunError(
-                f"{self.name} as it lies in {root.resolve()} is not the original: its fingerprint "
-                f"is {marks['table']} (delete its files there and they are downloaded; "
+                f"{self.name} in {root.resolve()} is not the original: its fingerprint "
+                f"is {marks['table']} (delete its files there to download them again; "
                 "dataset=tabular reads any table)"
             )
         train, test = divided(whole, self.test_share, self.split_seed)
@@ -111,7 +111,7 @@ class Uci:
         return prepared(train, test, marks, standardize=self.standardize, canonical=original)
 
 
-@lru_cache(maxsize=1)  # here and below: for the next seed of a sweep
+@lru_cache(maxsize=1)  # here and below, so that the next seed of a sweep need not read it
 def abalone(root: Path) -> Split:
     """4,177 x 10 (three of them the sex), 28 classes: the rings of the shell, 1 to 27 and 29."""
     return _last_column(_table(root, ABALONE))
@@ -133,13 +133,13 @@ def arcene(root: Path) -> Split:
 
 @lru_cache(maxsize=1)
 def arrhythmia(root: Path) -> Split:
-    """452 x 279, 13 classes (of 16 that could be); 408 numbers are missing."""
+    """452 x 279, 13 of 16 possible classes; 408 numbers are missing."""
     return _last_column(_table(root, ARRHYTHMIA))
 
 
 @lru_cache(maxsize=1)
 def htru2(root: Path) -> Split:
-    """17,898 x 8, 2 classes: 16,259 candidates that are none, 1,639 pulsars."""
+    """17,898 x 8, 2 classes: 16,259 false candidates, 1,639 pulsars."""
     return _last_column(_table(root, HTRU2, "HTRU_2.csv"))
 
 
@@ -152,7 +152,7 @@ def phishing(root: Path) -> Split:
 def _table(
     root: Path, file: RemoteFile, *other_forms: str, separator: str | None = ","
 ) -> np.ndarray:
-    """The cells of what lies in the folder in another form, or else of the file as published.
+    """The cells of a file in another form, if the folder has one, or else of the published file.
 
     A published archive holds the first of the other forms.
     """

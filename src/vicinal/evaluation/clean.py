@@ -19,9 +19,9 @@ from vicinal.surgery.modes import evaluating
 class Clean:
     """Top-1 and top-5 in percent, mean cross-entropy in nats, calibration error in percent.
 
-    Every sample counts once, and the network is left as it was. Precision is the caller's choice
-    (autocast around the call); what is computed from the logits is computed in float64.
-    Where the logits of a sample hold NaN it counts as wrong, and `nll` and `ece` are NaN.
+    Every sample counts once, and the network is left as it was. The caller chooses the precision of
+    the network (autocast around the call); metrics are computed from the logits in float64.
+    A sample whose logits hold NaN counts as wrong, and `nll` and `ece` become NaN.
     """
 
     batch_size: int = 1000
@@ -35,15 +35,15 @@ class Clean:
     def __call__(self, model: nn.Module, split: Part, begin: Begin = as_it_is) -> dict[str, float]:
         """Measure `model` on every sample of `split`; waits for the device once, at the end.
 
-        Each rank measures its share, so that all must call it; they get the same numbers.
+        Each rank measures its shard; all ranks must call this, and get the same numbers.
         """
         assert len(split) > 0
         device = next((p.device for p in model.parameters()), split.y.device)
         found = torch.zeros(len(split), 4, dtype=torch.float64, device=device)
         classes = 0
         with evaluating(model), torch.no_grad():
-            # Whole batches, those that one process would take: a sample's logits do not depend on
-            # how many ranks there are.
+            # The same whole batches as on one process, so that a sample's logits do not depend on
+            # the number of ranks.
             whole = torch.arange(len(split)).split(self.batch_size)
             for x, y, rows in split.batches(whole[ranks.rank() :: ranks.world_size()]):
                 logits = model(begin(as_inputs(x.to(device, non_blocking=True))))
@@ -68,7 +68,7 @@ def calibration_error(
     """
     m = torch.arange(bins, device=confidence.device)
     member = torch.bucketize(confidence, m[1:].double() / bins)[:, None] == m
-    # |B_m|·(acc - conf) is the sum of (hit - confidence) over the bin: no empty bin to divide by
+    # |B_m|·(acc - conf) is the sum of (hit - confidence) over the bin, with no division by |B_m|
     gaps = torch.where(member, (hit.double() - confidence)[:, None], 0.0).sum(0)
     return gaps.abs().sum() / len(confidence)
 
@@ -85,8 +85,8 @@ def _per_sample(logits: Logits, y: Int64[Tensor, " n"]) -> Float64[Tensor, "n 4"
 def _rank(logits: Logits, y: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """How many classes come before the true one; of equal logits the lower index comes first.
 
-    Counted rather than taken from topk, whose order among ties differs between devices. Written as
-    "not below", so that NaN, for which every comparison is false, comes before and never after.
+    Counted instead of taken from topk, whose order among ties differs between devices. Written as
+    "not at most", so that NaN, for which every comparison is false, ranks before the true class.
     """
     true = logits.gather(1, y[:, None])
     lower_index = torch.arange(logits.shape[1], device=y.device) < y[:, None]

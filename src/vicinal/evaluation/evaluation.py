@@ -1,4 +1,4 @@
-"""What can be measured on a trained network."""
+"""The contract of evaluations, which measure a trained network."""
 
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
@@ -12,13 +12,13 @@ Begin = Callable[[Inputs], Inputs]
 
 
 def as_it_is(x: Inputs) -> Inputs:
-    """A batch for a network that asks nothing of it."""
+    """Leave a batch as it is."""
     return x
 
 
 @runtime_checkable
 class Evaluation(Protocol):
-    """Numbers of one split, by name; leaves the network as it was. Training needs `top1`."""
+    """Returns numbers by name; leaves the network as it was. Training needs `top1`."""
 
     def __call__(self, model: nn.Module, split: Part, begin: Begin = as_it_is) -> dict[str, float]:
         """Measure `model` on `split`; each batch goes through `begin` before the network."""

@@ -13,11 +13,20 @@ TRAIN, TEST = 400, 1000
 
 
 def circles(seed: int) -> Data:
-    """As many points of each class; a network's first layer standardises them."""
+    """The same number of points per class; the network's first layer standardises them."""
     rng = Rng.seeded(seed)
     train, test = (_points(count, rng) for count in (TRAIN, TEST))
     mean, std = statistics(train.x)
-    return Data(train, test, None, len(RADII), mean, std, {}, canonical=None)
+    return Data(
+        train=train,
+        test=test,
+        valid=None,
+        num_classes=len(RADII),
+        mean=mean,
+        std=std,
+        fingerprint={},
+        canonical=None,
+    )
 
 
 def _points(count: int, rng: Rng) -> Split:

@@ -4,8 +4,8 @@ Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §2, Fig. 1b (α = 1
           the data nor the network)
 Code:     none released
 Differs:  data (two noisy circles), network (two hidden layers of 128 ReLU units, those of §3.6) and
-          training (Adam, 100 epochs of batches of 16) are our choice; numbers beside the picture
-Cost:     about 5 seconds a run on one core of a server, two runs a seed
+          training (Adam, 100 epochs, batches of 16) are our choice; numbers beside the picture
+Cost:     about 5 seconds per run on one core of a server, two runs per seed
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ LIMIT, PIXELS = 1.5, 150
 
 @dataclass(frozen=True, kw_only=True)
 class Figure1b:
-    """What the figure shows, and at what cost."""
+    """The settings of the figure."""
 
     epochs: int = EPOCHS
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -86,7 +86,7 @@ class Figure1b:
         return f"{self.epochs} of {EPOCHS} epochs" if self.epochs < EPOCHS else None
 
     def _trained(self, name: str, data: Data, seed: int) -> nn.Module:
-        """Our ordinary loop, on float32 throughout; the network ends on the CPU."""
+        """Train with the ordinary loop in float32; the network ends on the CPU."""
         runtime = Runtime(device="cuda" if self.device == "cuda" else "cpu", precision="fp32")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "torch"))
@@ -140,14 +140,14 @@ class Figure1b:
 
 
 def measured(model: nn.Module, data: Data, seed: int) -> dict[str, float]:
-    """The transition between test points of the classes, and the test accuracy in percent."""
+    """Measure the transition between test points of the classes, and accuracy in percent."""
     assert isinstance(data.test, Split)
     between = transition(model, data.test, Rng.seeded(derived_seed(seed, "pairs")))
     return between.as_dict() | {"test_top1": Clean()(model, data.test)["top1"]}
 
 
 def shaded(panel: Axes, model: nn.Module, train: Split) -> None:
-    """The probability over the plane, and the training points."""
+    """Draw the probability over the plane, and the training points."""
     side = torch.linspace(-LIMIT, LIMIT, PIXELS)
     p = probability(model, torch.cartesian_prod(side, side)).view(PIXELS, PIXELS).T
     extent = (-LIMIT, LIMIT, -LIMIT, LIMIT)

@@ -1,4 +1,4 @@
-"""Numbers over seeds: each, their mean, and their sample standard deviation."""
+"""Numbers over seeds: all values, their mean, and their sample standard deviation."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
@@ -8,7 +8,7 @@ Numbers = Mapping[str, float | None]
 
 
 def over_seeds(runs: Sequence[Numbers]) -> dict[str, dict[str, Any]]:
-    """By measure; mean and spread are of the seeds that have the number."""
+    """Values, mean and std of each measure, over the seeds that have the number."""
     return {name: _spread([run[name] for run in runs]) for name in runs[0]}
 
 

@@ -1,4 +1,4 @@
-"""Figures as small SVG files: the same bytes each time, titled, and legible on light and dark."""
+"""Write small SVG files: the same bytes each time, titled, legible on light and dark."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ from vicinal.storage.files import write_bytes_atomically
 
 INK, PAPER, FAINT = "#1f2328", "#ffffff", "#8b949e"
 DARK_INK, DARK_PAPER = "#e6edf3", "#0d1117"
-DPI = 110  # of what is rasterised
-# Text stays text, for readers and for size; ids follow from their content.
+DPI = 110  # of rasterised points
+# Text stays text, for readers and for size; ids are hashes of their content.
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vicinal",
@@ -38,7 +38,7 @@ STYLE = f"""<style>@media (prefers-color-scheme: dark) {{
 
 @contextmanager
 def style() -> Iterator[None]:
-    """matplotlib with our settings, whatever the user's are; draw and save inside."""
+    """Use our matplotlib settings instead of the user's; draw and save inside."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -46,9 +46,9 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path, title: str, description: str) -> None:
-    """Write the file whole; `description` says in words what the figure shows."""
+    """Write the file atomically; `description` says in words what the figure shows."""
     buffer = BytesIO()
-    # No creator and no date; without a title here there is no block of metadata at all.
+    # Without creator, date and title matplotlib writes no metadata block.
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", dpi=DPI, metadata=nothing)
     head, tag, rest = buffer.getvalue().decode().partition("<svg ")

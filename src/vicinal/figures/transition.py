@@ -1,4 +1,4 @@
-"""How a two-class network goes from class to class along the lines between their points.
+"""Measures of how a two-class network changes along lines between points of the classes.
 
 mixup's Fig. 1b shows "decision boundaries that transition linearly from class to class" (§2). On
 the line x(λ) = λ x_1 + (1 - λ) x_0 between a point of class 1 and one of class 0, linear is
@@ -20,7 +20,7 @@ PAIRS, PLACES = 1000, 51
 
 @dataclass(frozen=True)
 class Transition:
-    """Means over pairs."""
+    """The measures, as means over pairs."""
 
     gap: float  # mean |p - λ| along the line; 0 if linear, 0.25 for a step half-way
     steepest: float  # largest |dp/dλ| along the line; 1 if linear, 50 (one place) for a step
@@ -32,7 +32,7 @@ class Transition:
 
 
 def transition(model: nn.Module, split: Split, rng: Rng) -> Transition:
-    """Measure on random pairs of a class 0 and a class 1 point."""
+    """Measure on random pairs of a class 0 point and a class 1 point."""
     ends = [_drawn(split, label, rng) for label in (0, 1)]
     lam = torch.linspace(0, 1, PLACES).view(-1, 1, 1)
     p = probability(model, (lam * ends[1] + (1 - lam) * ends[0]).flatten(0, 1))
@@ -46,7 +46,7 @@ def probability(model: nn.Module, x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]
 
 
 def along(p: Float[Tensor, "places pairs"]) -> Transition:
-    """The numbers of probabilities at evenly spaced places, from class 0 to class 1."""
+    """Measure probabilities at evenly spaced places, from class 0 to class 1."""
     lam = torch.linspace(0, 1, len(p), dtype=p.dtype).view(-1, 1)
     bits = -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)) / torch.log(torch.tensor(2.0))
     return Transition(

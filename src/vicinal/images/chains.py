@@ -1,4 +1,4 @@
-"""AugMix's chains: what is drawn for each image, and its rendering as batched operations."""
+"""AugMix's chains: the draws for each image, and their rendering as batched operations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,19 +13,20 @@ from vicinal.images.fused import Family, families
 from vicinal.images.geometry import quantized
 from vicinal.images.operators import OPERATORS
 
-LONGEST = 3  # operators a chain, where the depth is drawn
-# Bytes of chains that are rendered and mixed as one piece: on a CPU what its caches hold, elsewhere
-# so many that their temporaries, some 50 times as large, fit beside a network.
+LONGEST = 3  # operators per chain, if the depth is drawn
+# Bytes of chains rendered and mixed in one piece: on a CPU as many as its caches hold, elsewhere
+# as many as leave room beside a network for temporaries some 50 times as large.
 CACHED, HELD = 1 << 21, 1 << 26
 Pixels = UInt8[Tensor, "n c h w"]
+Chains = UInt8[Tensor, "n b c h w"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The operators of b chains an image; those beyond a chain's length are not applied.
+    """The operators of b chains per image; those beyond a chain's length are not applied.
 
-    On the CPU, so that the order of work is known without waiting for the device. A level's sign is
-    the operator's direction.
+    It is on the CPU, so that the order of work is known without waiting for the device. A level's
+    sign is the operator's direction.
     """
 
     lengths: Int64[Tensor, "n b"]
@@ -48,7 +49,7 @@ class Plan:
         return replace(self, levels=_levels(tuple(self.levels.shape), self.severity, rng))
 
     def beside(self, *others: "Plan") -> "Plan":
-        """The chains of all these plans, for one rendering: b + b + .. of each image."""
+        """The chains of all these plans, rendered together: b + b + .. per image."""
         plans = self, *others
         return Plan(
             torch.cat([plan.lengths for plan in plans], dim=1),
@@ -65,8 +66,8 @@ def _levels(shape: tuple[int, ...], severity: float, rng: Rng) -> Float64[Tensor
 
 
 @torch.no_grad()
-def rendered(x: Images, plan: Plan) -> UInt8[Tensor, "n b c h w"]:
-    """Every chain of every image, 8 bits as Pillow's; `x` is rounded to that first."""
+def rendered(x: Images, plan: Plan) -> Chains:
+    """Every chain of every image, in 8 bits as in Pillow; `x` is rounded to 8 bits first."""
     count, width = plan.lengths.shape
     images = _piece(x, width)
     chains = torch.empty((count, width, *x.shape[1:]), dtype=torch.uint8, device=x.device)
@@ -77,9 +78,7 @@ def rendered(x: Images, plan: Plan) -> UInt8[Tensor, "n b c h w"]:
     return chains
 
 
-def mixture(
-    x: Images, chains: UInt8[Tensor, "n b c h w"], m: PerSample, w: Float[Tensor, "n b"]
-) -> Images:
+def mixture(x: Images, chains: Chains, m: PerSample, w: Float[Tensor, "n b"]) -> Images:
     """(1 - m) x + m Σ_i w_i a_i, differentiable in m and w."""
     images = _piece(x, w.shape[1])
     shares = torch.cat([(1 - m)[:, None], m[:, None] * w / 255], dim=1)[..., None, None, None]
@@ -90,14 +89,12 @@ def mixture(
 
 
 def _piece(x: Images, width: int) -> int:
-    """Images that are processed together."""
+    """How many images are processed together."""
     most = CACHED if x.device.type == "cpu" else HELD
     return max(1, most // x[0].numel() // width)
 
 
-def _mixed(
-    x: Images, chains: UInt8[Tensor, "n b c h w"], shares: Float[Tensor, "n s 1 1 1"]
-) -> Images:
+def _mixed(x: Images, chains: Chains, shares: Float[Tensor, "n s 1 1 1"]) -> Images:
     own, *theirs = shares.unbind(1)
     mixed = own * x
     for share, chain in zip(theirs, chains.unbind(1), strict=True):
@@ -106,9 +103,9 @@ def _mixed(
 
 
 def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
-    """One operator of all chains after another, the chains of one family together.
+    """Apply the chains step by step, together for all chains whose operators share a family.
 
-    A chain that has ended goes through with the others, untouched.
+    Chains that have ended stay in the batch, untouched.
     """
     groups, size = families(x.device), (x.shape[2], x.shape[3])
     lengths, levels = plan.lengths[part].flatten(), plan.levels[part].flatten(0, 1)
@@ -134,7 +131,7 @@ def _rendered(x: Pixels, plan: Plan, part: slice) -> UInt8[Tensor, "m c h w"]:
 
 
 def _members(groups: Sequence[Family]) -> Int64[Tensor, "2 9"]:
-    """Of every operator, its family and which of that it is."""
+    """The family of every operator, and its position there."""
     found = {
         operator: (i, kind)
         for i, family in enumerate(groups)

@@ -1,9 +1,9 @@
-"""AugMix's nine operators as four, for devices where a launch costs more than what it computes.
+"""AugMix's nine operators as four, for devices where a launch costs more than its computation.
 
-What a value becomes whatever the image, which is posterize and solarize, is one look-up; where a
-pixel comes from, which is the five of geometry, is one resampling by a matrix for each image. Each
-gives the bytes of the operator it stands for. On a CPU those of operators.py are faster: each does
-no more than its own work there, while a launch is cheap.
+Posterize and solarize map values in the same way in every image, so one look-up serves both; the
+five geometric operators say where pixels come from, so one resampling by a matrix per image serves
+all. The results equal the single operators' byte for byte. On a CPU those of operators.py are
+faster: launches are cheap there, and each operator does only its own work.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,14 +36,14 @@ from vicinal.images.operators import (
     translate_y,
 )
 
-Kinds = Int64[Tensor, "n d"]  # which of a family's operators; any number where it is of another
+Kinds = Int64[Tensor, "n d"]  # positions in a family; any number for operators of others
 Numbers = Shaped[Tensor, "n d ..."]
 
 
 class Family(NamedTuple):
-    """Operators that are applied together: the numbers of all that are drawn, and one step of it.
+    """Operators applied together: `numbers` for all draws at once, and `apply` for one step.
 
-    Both numbers are on the CPU, and sent by who needs them.
+    The numbers are on the CPU; `apply` sends what it needs.
     """
 
     members: tuple[Operator, ...]
@@ -52,14 +52,14 @@ class Family(NamedTuple):
 
 
 def families(device: torch.device) -> Sequence[Family]:
-    """All operators, as they are fastest on a device."""
+    """All operators, in the grouping that is fastest on a device."""
     return SINGLE if device.type == "cpu" else FUSED
 
 
 def look_ups(
     kinds: Kinds, levels: Float64[Tensor, "n d"], size: tuple[int, int], reach: float
 ) -> Int64[Tensor, "n d"]:
-    """Where in `_look_ups` to find what becomes of each value; kinds: posterize, solarize."""
+    """The rows of `_look_ups` for the draws; kinds: posterize, solarize."""
     return torch.where(kinds == 0, lost_bits(levels), 9 + first_inverted(levels)).long()
 
 
@@ -71,7 +71,7 @@ def recoloured(x: Pixels, rows: Int64[Tensor, " n"], reach: float) -> Pixels:
 
 @lru_cache(maxsize=4)
 def _look_ups(device: torch.device) -> UInt8[Tensor, "266 256"]:
-    """Of every value: without its lowest 0 .. 8 bits, then inverted from 0 .. 256 on."""
+    """Every value without its lowest 0 .. 8 bits, then inverted from 0 .. 256 up."""
     values, bits, first = torch.arange(256), torch.arange(9)[:, None], torch.arange(257)[:, None]
     kept = values & (256 - 2**bits)
     inverted = torch.where(values >= first, 255 - values, values)
@@ -94,14 +94,14 @@ def matrices(
 
 
 def resampled(x: Pixels, matrix: Float64[Tensor, "n 2 3"], reach: float) -> Pixels:
-    """From where the matrices say, as Pillow's general affine transform has it."""
+    """Pixels taken from where the matrices say, as in Pillow's general affine transform."""
     count, channels, height, width = x.shape
     matrix = matrix.to(x.device, non_blocking=True)
     a, b, c = matrix[..., None, None].unbind(2)
     grid = _grid(height, width, x.device)
     source = a * grid.columns
     source = source + b * grid.rows
-    source += c  # in this order, as in C
+    source += c  # in the order of Pillow's C
     inside = ((source >= 0) & (source < grid.size)).all(dim=1, keepdim=True)
     source -= 0.5
     corner = source.floor()  # left and top
@@ -109,7 +109,7 @@ def resampled(x: Pixels, matrix: Float64[Tensor, "n 2 3"], reach: float) -> Pixe
     left, top = corner.clamp_(grid.least, grid.most).flatten(2).unbind(1)
     places = top.mul_(width + 2).add_(left).add_(width + 3).long()
     padded = F.pad(x.double(), (1, 1, 1, 1), mode="replicate")
-    # A view of the four pixels right and below of each place, those at the end left out.
+    # A view of each place's square of four pixels, right and down; the last places have none.
     last = (height + 2) * (width + 2) - (width + 3)
     plane, image = padded.stride(1), padded.stride(0)
     squares = padded.as_strided((count, channels, last, 2, 2), (image, plane, 1, width + 2, 1))
@@ -120,7 +120,7 @@ def resampled(x: Pixels, matrix: Float64[Tensor, "n 2 3"], reach: float) -> Pixe
 
 
 class _Grid(NamedTuple):
-    """Centres of pixels; for x and y, the image's size and the corners that there are."""
+    """Centres of pixels; for x and y, the image's size and its range of corners."""
 
     columns: Float64[Tensor, "1 w"]
     rows: Float64[Tensor, "h 1"]

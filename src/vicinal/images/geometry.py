@@ -1,7 +1,7 @@
 """Pillow's affine transforms of 8-bit images: bilinear, black outside, truncated to integers.
 
-A pixel's centre lies half a pixel from its corner. Where a source lies within half a pixel of the
-border, Pillow repeats the border's pixel; from outside the border on, it is black.
+A pixel's centre lies half a pixel from its corner. If a source lies within half a pixel of the
+border, Pillow repeats the border's pixel; outside the border it is black.
 """
 
 from functools import lru_cache
@@ -17,14 +17,14 @@ Amounts = Float64[Tensor, " n"]
 
 
 def quantized(values: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
-    """Truncated to bytes; on a CPU by way of int32, which takes half the time of the direct way."""
+    """Truncated to bytes; on a CPU by way of int32, which takes half the time."""
     if values.device.type == "cpu":
         values = values.to(torch.int32)
     return values.to(torch.uint8)
 
 
 def translated(x: Pixels, pixels: Amounts, reach: int) -> Pixels:
-    """Each pixel from the one so many to its right; `reach` bounds that number."""
+    """Each pixel taken from `pixels` to its right; `reach` bounds that number."""
     channels, height, width = x.shape[1:]
     starts = (pixels.long() + reach).repeat_interleave(channels * height)
     rows = F.pad(x, (reach, reach)).view(-1, width + 2 * reach)
@@ -32,9 +32,9 @@ def translated(x: Pixels, pixels: Amounts, reach: int) -> Pixels:
 
 
 def sheared(x: Pixels, slopes: Amounts, reach: float) -> Pixels:
-    """Each row from so many times its distance to the right; `reach` bounds the slopes.
+    """Each row taken from the right, by the slope times its depth; `reach` bounds the slopes.
 
-    The fraction of a pixel is one a row: rows are interpolated first, then moved by whole pixels.
+    A row has one fraction of a pixel: rows are interpolated first, then moved by whole pixels.
     """
     channels, height, width = x.shape[1:]
     centres = torch.arange(height, dtype=torch.float64, device=x.device) + 0.5
@@ -53,7 +53,7 @@ def sheared(x: Pixels, slopes: Amounts, reach: float) -> Pixels:
 
 
 def rotated(x: Pixels, degrees: Amounts, reach: int) -> Pixels:
-    """Whole degrees against the clock about the centre; `reach` bounds them."""
+    """Rotated counter-clockwise about the centre by whole degrees; `reach` bounds them."""
     height, width = x.shape[2:]
     angles = degrees.long() + reach
     table = _sources(height, width, reach, x.device)
@@ -76,10 +76,10 @@ def _sources(
 ) -> tuple[
     Int64[Tensor, "a p"], Float64[Tensor, "a p"], Float64[Tensor, "a p"], UInt8[Tensor, "a p"]
 ]:
-    """For each angle from -reach to reach and each pixel, where it comes from.
+    """The source of each pixel, for each angle from -reach to reach.
 
-    The place of its upper left neighbour in the image padded by one pixel, the fractions of a pixel
-    to the right and down from there, and whether it lies inside the image.
+    These are the place of its upper left neighbour in the image padded by one pixel, the fractions
+    of a pixel to the right and down from there, and whether it lies inside the image.
     """
     table = rotations(height, width, reach).flatten(1)
     matrix = table.to(device, non_blocking=True)[..., None, None].unbind(1)
@@ -102,7 +102,7 @@ def rotations(height: int, width: int, reach: int) -> Float64[Tensor, "a 2 3"]:
 
 
 def _rotation(degrees: int, height: int, width: int) -> list[float]:
-    """Image.rotate's matrix from destination to source, rounded as it rounds."""
+    """Image.rotate's matrix from destination to source, with its rounding."""
     angle = -radians(degrees % 360.0)
     c, s = round(cos(angle), 15), round(sin(angle), 15)
     x, y = width / 2, height / 2
@@ -112,7 +112,7 @@ def _rotation(degrees: int, height: int, width: int) -> list[float]:
 def _windows(
     rows: UInt8[Tensor, "m l"], starts: Int64[Tensor, " m"], length: int
 ) -> UInt8[Tensor, "m length"]:
-    """`length` consecutive bytes of each row, copied as one piece from an overlapping view."""
+    """`length` consecutive bytes of each row, copied in one piece from an overlapping view."""
     total = rows.numel()
     firsts = torch.arange(0, total, rows.shape[1], device=rows.device)
     views = rows.as_strided((total - length + 1, length), (1, 1))

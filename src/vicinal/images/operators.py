@@ -1,9 +1,9 @@
 """AugMix's nine operators on batches of 8-bit images, each image at a level of its own.
 
-Every one equals Pillow's result bit for bit; at round levels, which nobody draws, truncation may
-hang on the last bit of a product and fall one step of 255 away. Hence float64, and truncation where
-Pillow truncates. A level's sign is the operator's direction; where it has none it is ignored.
-`reach` bounds the levels' size, and is known on the host, so that nothing waits for the device.
+Each equals Pillow's result bit for bit, hence float64, and truncation where Pillow truncates. At
+round levels, which are never drawn, truncation may depend on the last bit of a product and be off
+by one step of 255. A level's sign is the operator's direction; operators without one ignore it.
+`reach` bounds the levels' size and is known on the host, so that nothing waits for the device.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Operator = Callable[[Pixels, Levels, float], Pixels]
 
 
 def autocontrast(x: Pixels, levels: Levels, reach: float) -> Pixels:
-    """Each channel stretched to 0 .. 255; a constant one stays."""
+    """Each channel stretched to 0 .. 255; a constant one is unchanged."""
     low, high = torch.aminmax(x.flatten(2), dim=2)
     lines = _stretches(x.device).index_select(0, high.long().add_(low, alpha=256).flatten())
     scale, offset = lines.view(*low.shape, 2, 1, 1).unbind(2)
@@ -32,7 +32,7 @@ def autocontrast(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 @lru_cache(maxsize=4)
 def _stretches(device: torch.device) -> Float64[Tensor, "65536 2"]:
-    """The factor and the summand of every pair of a lowest and a highest value."""
+    """The factor and the summand for every pair of lowest and highest value."""
     low, high = torch.arange(256.0, dtype=torch.float64)[:, None], torch.arange(256.0).double()
     # Not 255.0 / span, which torch computes as 255 times the reciprocal.
     scale = torch.where(low == high, 1.0, torch.full((256, 256), 255.0).double() / (high - low))
@@ -59,15 +59,15 @@ def posterize(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 
 def solarize(x: Pixels, levels: Levels, reach: float) -> Pixels:
-    """Values from 256 - int(25.6 v) on inverted; the others as they are."""
+    """Values of at least 256 - int(25.6 v) inverted; the others unchanged."""
     highest_kept = (first_inverted(levels) - 1).to(torch.int16).view(-1, 1, 1, 1)
-    # 255 - x is x XOR 255, and a negative number's sign is -1, the byte 255: on a CPU several times
-    # as fast as comparing bytes, and as torch.where.
+    # 255 - x is x XOR 255, and a negative number's sign is -1, the byte 255. On a CPU this is much
+    # faster than comparing bytes, and than torch.where.
     return x ^ (highest_kept - x).bitwise_right_shift_(15).to(torch.uint8)
 
 
 def rotate(x: Pixels, levels: Levels, reach: float) -> Pixels:
-    """int(3 v) degrees about the centre, a positive level against the clock."""
+    """int(3 v) degrees about the centre, counter-clockwise if the level is positive."""
     return rotated(x, degrees(levels), int(reach * 30 / 10))
 
 
@@ -88,7 +88,7 @@ def translate_x(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 
 def translate_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
-    """Moved up by int(v h / 30) pixels: so many rows along the flattened image."""
+    """Moved up by int(v h / 30) pixels, which are whole rows of the flattened image."""
     height, width = x.shape[2:]
     pixels = pixels_moved(levels, height) * width
     most = int(reach * (height / 3) / 10) * width
@@ -96,7 +96,7 @@ def translate_y(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 
 def lost_bits(levels: Amounts) -> Amounts:
-    """Of posterize."""
+    """The number of bits that posterize drops."""
     return 4 + _whole(levels.abs(), 4)
 
 
@@ -106,22 +106,22 @@ def first_inverted(levels: Amounts) -> Amounts:
 
 
 def degrees(levels: Amounts) -> Amounts:
-    """Of a rotation, against the clock."""
+    """The angle of a rotation, counter-clockwise."""
     return _whole(levels, 30)
 
 
 def slopes(levels: Amounts) -> Amounts:
-    """Of a shear: pixels a pixel."""
+    """The slope of a shear, in pixels per pixel."""
     return levels * 0.3 / 10
 
 
 def pixels_moved(levels: Amounts, side: int) -> Amounts:
-    """Of a translation along a side of so many."""
+    """The shift of a translation along a side of that many pixels."""
     return _whole(levels, side / 3)
 
 
 def _whole(levels: Amounts, largest: float) -> Amounts:
-    """AugMix's int_parameter: truncated, so alike for both signs."""
+    """AugMix's int_parameter: truncated, so the same for both signs."""
     return (levels * largest / 10).trunc()
 
 

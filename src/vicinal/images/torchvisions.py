@@ -1,8 +1,8 @@
 """torchvision's AutoAugment operators, each image by an amount of its own, in few launches.
 
-Where pixels come from, and what a value becomes whatever the image, is learnt from torchvision once
-for each amount of a policy, on the CPU, and kept on the device. What depends on the image is
-computed for all that share an operator, whatever their amounts.
+Some operators treat all images alike: they move pixels, or map values by a table. torchvision is
+asked for those once per amount of a policy, on the CPU, and the answers stay on the device. The
+others are computed together for all images that share an operator, at any amounts.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ from vicinal.images.operators import equalize
 
 Pixels = UInt8[Tensor, "n c h w"]
 UNSIGNED = ("Posterize", "Solarize", "AutoContrast", "Equalize", "Invert")
-# The amount at level 9, of which lower levels are shares.
+# The amount at level 9; lower levels are shares of it.
 HIGHEST = {
     **{"ShearX": 0.3, "ShearY": 0.3, "TranslateX": 150 / 331, "TranslateY": 150 / 331},
     **{"Rotate": 30.0, "Brightness": 0.9, "Color": 0.9, "Contrast": 0.9, "Sharpness": 0.9},
@@ -42,16 +42,16 @@ RECOLOURS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "Solarize": lambda x, by: tv.solarize(x, 255 - by),
     "Invert": lambda x, _: tv.invert(x),
 }
-# Of what is applied together: all moves, all recolourings, then each of these.
+# Families applied together: all moves, all recolourings, then each of these alone.
 STRETCHES, BLENDS = ("AutoContrast", "Equalize"), ("Color", "Contrast", "Sharpness")
 MOVE, RECOLOUR, AUTOCONTRAST, EQUALIZE, COLOR, CONTRAST, SHARPNESS, NOTHING = range(8)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy's 25 pairs for images of one shape; what is asked for by number is on the device.
+    """A policy's 25 pairs for images of one shape; the tables that rows point to are on the device.
 
-    `row` says for either direction (against, along) which of the sources, look-ups or shares.
+    `row` selects, for either direction (against, along), one of the sources, look-ups or shares.
     """
 
     family: Int64[Tensor, "p 2"]
@@ -59,12 +59,12 @@ class Policy:
     row: Int64[Tensor, "p 2 2"]
     sources: Int32[Tensor, "s hw"]  # places from 1 on, and 0 outside
     look_ups: UInt8[Tensor, "l 256"]
-    shares: Float32[Tensor, "b 2"]  # of the image, and of what it is blended with
+    shares: Float32[Tensor, "b 2"]  # of the image, and of the image it is blended with
 
     def applied(
         self, x: Pixels, family: Int64[Tensor, " n"], row: Int64[Tensor, " n"], fill: list[float]
     ) -> Pixels:
-        """One operator for each image, known by its family and row, which are on the CPU."""
+        """Apply one operator per image, given by its family and row, which are on the CPU."""
         order = family.argsort(stable=True)
         counts = family.bincount(minlength=NOTHING + 1).tolist()
         there = torch.stack([order, row[order], order.argsort()]).to(x.device, non_blocking=True)
@@ -102,22 +102,22 @@ class Policy:
 
 
 def _greyed(x: Pixels, colours: int) -> Float[Tensor, "n 1 h w"]:
-    """Images in grey, those after the first so many of one grey each."""
+    """Images in grey; after the first `colours`, each in one uniform grey."""
     grey = (x if x.shape[1] == 1 else tv.rgb_to_grayscale(x)).float()
     one = grey[colours:].mean((1, 2, 3), keepdim=True)
     return torch.cat([grey[:colours], one.expand_as(grey[colours:])])
 
 
 def _equalized(x: Pixels) -> Pixels:
-    """As torchvision's, which asks the device for the histogram of each channel in turn."""
+    """As torchvision's, which waits for the device for each channel's histogram."""
     return equalize(x, torch.zeros(len(x), dtype=torch.float64), 0.0)
 
 
 @lru_cache(maxsize=4)
 def prepared(name: str, channels: int, height: int, width: int, device: torch.device) -> Policy:
-    """A policy for images of a shape."""
+    """A policy, prepared for images of one shape."""
     families, chances, rows = [], [], []
-    kept: dict[int, dict[tuple[str, float], int]] = defaultdict(dict)  # amounts of which family
+    kept: dict[int, dict[tuple[str, float], int]] = defaultdict(dict)  # amounts by family
     for operator, chance, level in chain(*Torchvision(AutoAugmentPolicy(name)).policies):
         family = _family(operator, channels, min(height, width))
         amount = torch.linspace(0, HIGHEST[operator], 10)[level or 0].item()
@@ -141,7 +141,7 @@ def prepared(name: str, channels: int, height: int, width: int, device: torch.de
 
 
 def _family(operator: str, channels: int, side: int) -> int:
-    """Colours of a grey image stay, and so does one that is too small to be sharpened."""
+    """Grey images keep their colours, and images too small to sharpen stay as they are."""
     if (operator == "Color" and channels == 1) or (operator == "Sharpness" and side <= 2):
         return NOTHING
     if operator in MOVES:

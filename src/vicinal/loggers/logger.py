@@ -1,4 +1,4 @@
-"""What a run tells a logger."""
+"""The contract of loggers, which show a run elsewhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 class RunIdentity:
     """One run, as loggers show it."""
 
-    id: str  # of the run with its seed; the same when the run resumes
+    id: str  # includes the seed; the same when the run resumes
     name: str
     group: str  # the id without the seed
     config: dict[str, Any]
@@ -20,23 +20,23 @@ class RunIdentity:
 
 @runtime_checkable
 class Logger(Protocol):
-    """Shows a run elsewhere. The truth is the JSONL history, so a logger may lose everything."""
+    """Shows a run elsewhere. The JSONL history is the reference, so a logger may lose data."""
 
     def start(self, run: RunIdentity) -> None:
-        """Once, before the first epoch."""
+        """Called once, before the first epoch."""
         ...
 
     def log(self, epoch: int, values: dict[str, float]) -> None:
-        """At the end of each epoch; the first epoch is 1."""
+        """Called at the end of each epoch; the first epoch is 1."""
         ...
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Once, with the run's record; a run that ends early never calls it."""
+        """Called once, with the run's record, unless the run ends early."""
         ...
 
 
 def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers in nested dicts, by their path: {"last": {"top1": 93.4}} is "last/top1"."""
+    """Flatten the numbers in nested dicts: {"last": {"top1": 93.4}} becomes "last/top1"."""
     found: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

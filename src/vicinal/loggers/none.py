@@ -1,4 +1,4 @@
-"""No logger beside the history and the record."""
+"""No logging beyond the history and the record."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from vicinal.loggers.logger import RunIdentity
 
 
 class Silent:
-    """Says nothing."""
+    """A logger that does nothing."""
 
     def start(self, run: RunIdentity) -> None:
         """Nothing to open."""

@@ -1,4 +1,4 @@
-"""Shows a run to a person: a bar on a terminal, one plain line an epoch elsewhere."""
+"""Shows progress: a bar on a terminal, else one plain line per epoch."""
 
 import math
 import sys
@@ -13,13 +13,13 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 REFRESH_SECONDS = 0.5
-WINDOW_EPOCHS = 5  # how far back the rate looks; the first epoch compiles and is slow
+WINDOW_EPOCHS = 5  # that the rate averages over; the first one compiles and is slow
 SHOWN = {"train_loss": "loss {:.3f}", "valid_top1": "valid {:.2f} %", "test_top1": "test {:.2f} %"}
 
 
 @dataclass
 class Rate:
-    """How fast a run advances, from the clock alone: it never waits for the device."""
+    """The speed of a run, from the clock alone: it never waits for the device."""
 
     steps: int  # done
     total_steps: int
@@ -28,7 +28,7 @@ class Rate:
     _epoch_began: float = field(init=False)
     _last_step: float = field(init=False)
     _epoch_images: int = field(default=0, init=False)
-    _last_epoch: float = field(default=0.0, init=False)  # its images a second
+    _last_epoch: float = field(default=0.0, init=False)  # its images per second
 
     def __post_init__(self) -> None:
         now = self.clock()
@@ -43,7 +43,7 @@ class Rate:
         return self._last_step
 
     def end_epoch(self) -> None:
-        """Whatever came since the last step was evaluation and checkpoints."""
+        """Close the epoch; the time since its last step went to evaluation and checkpoints."""
         self._last_epoch = self.images_per_second
         self._epoch_began = self._last_step = self.clock()
         self._epoch_images = 0
@@ -51,13 +51,13 @@ class Rate:
 
     @property
     def images_per_second(self) -> float:
-        """While training, in this epoch or else the last; what evaluation takes is not in it."""
+        """The training speed in this epoch or else the last, without evaluation."""
         seconds = self._last_step - self._epoch_began
         return self._epoch_images / seconds if seconds > 0 else self._last_epoch
 
     @property
     def seconds_left(self) -> float | None:
-        """Evaluation included; None before anything has been measured."""
+        """The time left, including evaluation; None before the first step."""
         began, steps = self._marks[0]
         if self.steps == steps:
             return None
@@ -68,13 +68,13 @@ class Rate:
 class Progress:
     """The progress of one run, whose first epoch is 1.
 
-    The bar goes to stderr and the plain lines to stdout: `train.py > log` keeps the lines where
-    no terminal watches, and shows the bar where one does.
+    The bar goes to stderr and plain lines go to stdout: `train.py > log` shows the bar on a
+    terminal, and writes the lines to the file if there is none.
     """
 
     epochs: int
     steps_per_epoch: int
-    start_step: int = 0  # where a resumed run goes on
+    start_step: int = 0  # where a resumed run continues
     enabled: bool = True
     clock: Callable[[], float] = time.monotonic
     console: Console = field(default_factory=lambda: Console(stderr=True))
@@ -108,14 +108,14 @@ class Progress:
             self._bar.stop()
 
     def step(self, images: int) -> None:
-        """After each training step on `images` images; draws at most twice a second."""
+        """Call after each training step on `images` images; draws at most twice per second."""
         now = self._rate.step(images)
         if self._bar is not None and now >= self._next_refresh:
             self._refresh()
             self._next_refresh = now + REFRESH_SECONDS
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """At the end of an epoch; of `values`, those in SHOWN are shown."""
+        """Call at the end of an epoch; shows those of `values` that are in SHOWN."""
         self._values |= values
         self._rate.end_epoch()
         if self._bar is not None:
@@ -150,7 +150,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Two units at most: 45 s, 23 min, 2 h 05 min, 3 d 04 h."""
+    """Format with at most two units: 45 s, 23 min, 2 h 05 min, 3 d 04 h."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -168,7 +168,7 @@ def _bar(console: Console, clock: Callable[[], float]) -> Bar:
         BarColumn(bar_width=20),
         TextColumn("{task.description}", markup=False),
         console=console,
-        auto_refresh=False,  # no thread: a step's own clock says when to draw
+        auto_refresh=False,  # no thread: `step` decides when to draw
         get_time=clock,
-        redirect_stdout=sys.stdout.isatty(),  # what is piped into a file must arrive there
+        redirect_stdout=sys.stdout.isatty(),  # output piped into a file must get there
     )

@@ -27,12 +27,12 @@ class Tensorboard:
             )
 
     def start(self, run: RunIdentity) -> None:
-        """The file itself is opened by the first epoch, which says where a resumed run goes on."""
+        """Remember the run; the file is opened at the first epoch that is logged."""
         self._run = run
 
     def log(self, epoch: int, values: dict[str, float]) -> None:
-        """Flushed each time: a killed run keeps what it has shown."""
-        # What was logged after the checkpoint that a resumed run continues from comes again.
+        """Write and flush the values, so that a killed run keeps them."""
+        # A resumed run repeats the epochs after its checkpoint: purge those logged before.
         writer = self._writer or self._open(purge_step=epoch)
         for name, value in values.items():
             writer.add_scalar(name, value, epoch)

@@ -14,10 +14,10 @@ from vicinal.loggers.logger import RunIdentity, numbers
 
 @dataclass
 class Wandb:
-    """One wandb run for each of ours, grouped over seeds; a resumed run continues its own.
+    """One wandb run per run, grouped over seeds; a resumed run continues its wandb run.
 
-    Offline where no API key is configured: `wandb sync` uploads it later. When anything in wandb
-    fails, that is said once on stderr and the run goes on without it.
+    Offline if no API key is configured: `wandb sync` uploads it later. If anything in wandb fails,
+    stderr says so once and the run continues without it.
     """
 
     project: str = "vicinal"
@@ -29,11 +29,11 @@ class Wandb:
         if self.timeout_seconds <= 0:
             raise ValueError(
                 f"timeout_seconds must be above 0, got {self.timeout_seconds} "
-                "(0 would wait for ever)"
+                "(0 would wait forever)"
             )
 
     def start(self, run: RunIdentity) -> None:
-        """Waits at most `timeout_seconds` for the server."""
+        """Start the wandb run; waits at most `timeout_seconds` for the server."""
         with self._harmless():
             mode = _mode()
             self._run = wandb.init(
@@ -54,13 +54,13 @@ class Wandb:
                 print(f"wandb: {self._run.url}", file=sys.stderr)
 
     def log(self, epoch: int, values: dict[str, float]) -> None:
-        """Queues; the network is another process's business."""
+        """Queue the values; another process sends them."""
         with self._harmless():
             if self._run is not None:
                 self._run.log(values, step=epoch)
 
     def finish(self, record: dict[str, Any]) -> None:
-        """The record's metrics become the summary; waits at most `timeout_seconds` for uploads."""
+        """Make the record's metrics the summary; waits at most `timeout_seconds` for uploads."""
         summary = numbers(record["metrics"])
         with self._harmless():
             if self._run is not None:
@@ -74,16 +74,16 @@ class Wandb:
             root_dir=str(run.folder),
             silent=True,
             console="off",  # it would record our progress bar
-            disable_git=True,  # the record says it, and only that of our source
+            disable_git=True,  # the record has the commit, and only that of our source
             init_timeout=self.timeout_seconds,
             finish_timeout=self.timeout_seconds,
         )
 
     @contextmanager
     def _harmless(self) -> Iterator[None]:
-        """Any exception, because wandb raises its own, the network's and its process's errors.
+        """Catch any exception: wandb raises its own errors, the network's and its process's.
 
-        Days of training must not end because a service did, and the history has all it was told.
+        Days of training must not end with a service, and the history has all values anyway.
         """
         try:
             yield
@@ -97,7 +97,7 @@ class Wandb:
 
 
 def _mode() -> str:
-    """What the user set (WANDB_MODE, `wandb offline`), but never a prompt for a missing key."""
+    """The mode that the user set (WANDB_MODE, `wandb offline`); never prompts for a key."""
     # Silent before the login, which otherwise asks the server who we are.
     mode = wandb.setup(wandb.Settings(silent=True)).settings.mode
     if mode == "online" and not wandb.login(prompt=False, verify=False):

@@ -1,9 +1,10 @@
-"""Gradients summed over the ranks while the backward still runs; alone, none of this does anything.
+"""All-reduce of gradients, overlapped with the backward pass; one process communicates nothing.
 
-Parameters lie in buckets, from the network's end to its beginning, as a backward comes by them. A
-bucket is sent once its gradients are complete and the bucket before it was sent, so that every rank
-sends the same buckets in the same order. They are complete in the backward of a method's last term.
-How many terms there are is known from the step before; where that was wrong, all is sent again.
+Parameters are grouped into buckets, from the network's end to its beginning, in the order of a
+backward pass. A bucket is sent once its gradients are complete and the bucket before it was sent,
+so that all ranks send the same buckets in the same order. Gradients are complete in the backward of
+a method's last term. The number of terms is taken from the step before; if that was wrong, all
+buckets are sent again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,11 +17,11 @@ from torch.nn.modules.batchnorm import _NormBase
 from vicinal.machine import ranks
 from vicinal.machine.synced_norms import SYNCED
 
-BUCKET = 1 << 22  # numbers that are sent at a time: 16 MB of float32
+BUCKET = 1 << 22  # numbers per bucket: 16 MB of float32
 
 
 class GradientExchange:
-    """Of one network, whose parameters and layers stay what they are.
+    """The exchange of one network, whose parameters and layers must not be replaced.
 
     A step is `begin`, then `next_term` before each backward, then `finish`.
     """
@@ -32,40 +33,40 @@ class GradientExchange:
         self.buckets = [_Bucket(each) for each in _split(reversed(trained))]
         for bucket in self.buckets:
             for parameter in bucket.parameters:
-                parameter.register_post_accumulate_grad_hook(partial(self._arrived, bucket))
+                parameter.register_post_accumulate_grad_hook(partial(self._gradient_added, bucket))
         self.norms = [module for module in model.modules() if isinstance(module, _NormBase)]
-        # Layers that exchange in their backward meet the buckets in an order that depends on which
-        # gradients a rank has: there, buckets wait for the end.
-        self.early = not any(type(module) in SYNCED.values() for module in self.norms)
+        # Layers that communicate in their backward would do so before or after a bucket, depending
+        # on which gradients a rank has: with them, buckets are sent after the backward.
+        self.overlaps = not any(type(module) in SYNCED.values() for module in self.norms)
         self.terms, self.expected = 0, -1
         self.sending, self.num_sent = False, 0
 
     def begin(self) -> None:
-        """Before the first term of a step."""
+        """Call before the first term of a step."""
         self.terms, self.num_sent = 0, 0
         for bucket in self.buckets:
             bucket.missing = len(bucket.parameters)
 
     def next_term(self) -> None:
-        """Before the backward of a term."""
+        """Call before the backward of a term."""
         self.terms += 1
-        self.sending = self.early and self.terms == self.expected
+        self.sending = self.overlaps and self.terms == self.expected
 
     @torch.no_grad()
     def finish(self, mine: int, whole: int) -> None:
-        """After the last term of a step, on `mine` of the `whole` samples of all ranks.
+        """Call after the last term of a step, on `mine` of the `whole` samples of all ranks.
 
-        Leaves the sums of the ranks' gradients, and the means of BatchNorm's running statistics. A
-        parameter that has a gradient on no rank is left without, as on one process.
+        Gradients become their sums over the ranks, BatchNorm's running statistics their means. A
+        parameter without a gradient on any rank gets none, as on one process.
         """
         if ranks.world_size() == 1:
             return
         self.sending = False
-        too_early = self.early and self.terms > self.expected > 0
+        too_early = self.overlaps and self.terms > self.expected > 0
         self._send(len(self.buckets))
-        if too_early:  # on all ranks, which have as many terms
+        if too_early:  # on all ranks, since all have the same number of terms
             for bucket in self.buckets:
-                bucket.arrive()
+                bucket.wait()
             self.num_sent = 0
             self._send(len(self.buckets))
         statistics = [_Statistics(each, mine, whole) for each in _split(self._statistics())]
@@ -73,8 +74,8 @@ class GradientExchange:
             sent.receive()
         self.expected = self.terms
 
-    def _arrived(self, bucket: "_Bucket", _parameter: Tensor) -> None:
-        """Called by autograd, when it has added to a parameter's gradient."""
+    def _gradient_added(self, bucket: "_Bucket", _parameter: Tensor) -> None:
+        """Autograd calls this after it has added to a parameter's gradient."""
         if not self.sending:
             return
         bucket.missing -= 1
@@ -96,24 +97,24 @@ class GradientExchange:
 
 
 class _Bucket:
-    """The gradients of some parameters, one after the other, and of which there are any."""
+    """The gradients of some parameters in one tensor, then one flag each: whether there is one."""
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.parameters, self.missing = parameters, len(parameters)
         sizes = [parameter.numel() for parameter in parameters]
         self.sums = parameters[0].new_empty(sum(sizes) + len(sizes))
         *parts, self.present = self.sums.detach().split([*sizes, len(sizes)])
-        # Laid out in memory as the parameters are: optimizers and copies are fastest then.
+        # In the memory layout of the parameters, which makes optimizers and copies fastest.
         strides = [torch.empty_like(p, device="meta").stride() for p in parameters]
         self.gradients = [
             part.as_strided(parameter.shape, stride)
             for part, parameter, stride in zip(parts, parameters, strides, strict=True)
         ]
-        self.arrive: Callable[[], None] = _nothing
+        self.wait: Callable[[], None] = _already_there
 
     @torch.no_grad()
     def send(self) -> None:
-        """Zeros for the gradients that this rank does not have."""
+        """Start the all-reduce, with zeros for gradients that this rank does not have."""
         self.present.fill_(1)
         found, places = [], []
         for number, (parameter, place) in enumerate(self._pairs()):
@@ -125,12 +126,12 @@ class _Bucket:
                 places.append(place)
         if found:
             torch._foreach_copy_(places, found)  # pyright: ignore[reportPrivateImportUsage]
-        self.arrive = ranks.all_reduce_async_(self.sums)
+        self.wait = ranks.all_reduce_async_(self.sums)
 
     def receive(self) -> None:
-        """The sums become the gradients; only a rank that lacks one must ask whether others do."""
-        self.arrive()
-        self.arrive = _nothing  # what it was holds on to the group
+        """Make the sums the gradients; only a rank that lacks one must read the flags."""
+        self.wait()
+        self.wait = _already_there  # the old function keeps the process group alive
         lacking = any(parameter.grad is None for parameter in self.parameters)
         present = self.present.tolist() if lacking else [1.0] * len(self.parameters)
         for (parameter, gradient), count in zip(self._pairs(), present, strict=True):
@@ -142,26 +143,26 @@ class _Bucket:
 
 
 class _Statistics:
-    """Running statistics on their way to the mean over the ranks, weighted by their samples."""
+    """An all-reduce of running statistics to their mean, weighted by the ranks' samples."""
 
     def __init__(self, own: list[Tensor], mine: int, whole: int) -> None:
         self.own = own
         self.sums = ranks.weighted(torch.cat([values.flatten() for values in own]), mine, whole)
-        self.arrive = ranks.all_reduce_async_(self.sums)
+        self.wait = ranks.all_reduce_async_(self.sums)
 
     def receive(self) -> None:
-        """The means become the statistics."""
-        self.arrive()
+        """Wait, and copy the means into the statistics."""
+        self.wait()
         parts = self.sums.split([len(values) for values in self.own])
         torch._foreach_copy_(self.own, list(parts))  # pyright: ignore[reportPrivateImportUsage]
 
 
-def _nothing() -> None:
-    """What is not on its way has arrived."""
+def _already_there() -> None:
+    """There is nothing to wait for."""
 
 
 def _split(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """In their order, apart by type, and no more than BUCKET numbers at a time if it can be."""
+    """Split by dtype, in order, into lists of at most BUCKET numbers (or one larger tensor)."""
     open_: dict[torch.dtype, list[Tensor]] = {}
     for values in tensors:
         bucket = open_.setdefault(values.dtype, [])

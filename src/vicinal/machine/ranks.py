@@ -1,9 +1,9 @@
-"""The processes that train one network together, one a device; alone, none of this does anything.
+"""Data-parallel training: one process (rank) per device. A single process communicates nothing.
 
-torchrun starts them, or whatever else sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (`slurm`
-does for srun). Each has its share of every batch; what the loss, the gradients and BatchNorm's
-running statistics are is the mean over the whole batch, so that after every step the network is the
-same on all ranks. A rank that fails leaves by its own error, and torchrun ends the others.
+torchrun starts the ranks, or any launcher that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT
+(`slurm` sets them under srun). Each rank trains on its shard of every batch. Loss, gradients and
+BatchNorm's running statistics are averaged over the whole batch, so that after every step all ranks
+have the same network. A rank that fails exits with its own error, and torchrun ends the others.
 """
 
 import os
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-# Optimizers import this. Once there is a group, its functions' defaults would keep that, and with
-# it gloo's threads, which then outlive `leave` and at times abort at the interpreter's end.
+# Optimizers import this module. Imported after the process group exists, its functions' defaults
+# would keep the group alive, and with it gloo's threads, which may then abort at interpreter exit.
 import torch.distributed.nn.functional
 from jaxtyping import Shaped
 from torch import Tensor, nn
@@ -27,17 +27,17 @@ from torch.distributed.rendezvous import rendezvous
 from vicinal.errors import RunError
 
 ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-TIMEOUT = timedelta(minutes=30)  # with a rank that lives but does not answer
+TIMEOUT = timedelta(minutes=30)  # for a rank that is alive but does not answer
 
 Value = TypeVar("Value")
 
 
 class LostRankError(RunError):
-    """Another rank stopped or hangs; this one did nothing wrong."""
+    """Another rank exited or hangs; this one is not at fault."""
 
 
 def join(device: str) -> None:
-    """Meet the other ranks, once a process, if there are any; on CUDA, each takes its own GPU."""
+    """Join the process group, once per process, if a launcher set one up; on CUDA, take a GPU."""
     if dist.is_initialized() or not all(name in os.environ for name in ENVIRONMENT):
         return
     if os.environ["WORLD_SIZE"] == "1":
@@ -45,105 +45,105 @@ def join(device: str) -> None:
     if device == "cuda":
         torch.cuda.set_device(_local_gpu())
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    with _met():
+    with _lost_rank_errors():
         store, number, size = next(rendezvous("env://", timeout=TIMEOUT))
         place = PrefixStore(f"vicinal{_attempt()}", store)
         dist.init_process_group(backend, store=place, rank=number, world_size=size, timeout=TIMEOUT)
 
 
 def leave() -> None:
-    """Part from the others, when all is done."""
+    """Leave the process group when all runs are done."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def world_size() -> int:
-    """How many ranks there are."""
+    """The number of ranks."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is."""
+    """The number of this rank."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
-    """Whether this is the one that writes and prints."""
+    """Whether this is rank zero, which writes and prints."""
     return rank() == 0
 
 
 def shard(rows: Shaped[Tensor, " n"]) -> Shaped[Tensor, " m"]:
-    """This rank's share of a batch, in order.
+    """This rank's shard of a batch, in order.
 
-    Where there are fewer samples than ranks, at the end of an epoch, each takes all of them: no
-    method is asked for the loss of no samples, and no rank is missed where others wait for it.
+    A batch at the end of an epoch may have fewer samples than there are ranks. Each rank then takes
+    all of them, so that no method sees an empty batch and every rank joins every collective.
     """
     return rows.tensor_split(world_size())[rank()] if len(rows) >= world_size() else rows
 
 
 def weighted(loss: Tensor, mine: int, whole: int) -> Tensor:
-    """What the mean of `mine` of `whole` samples adds to the mean over the batch."""
+    """Weight a mean over `mine` samples so that the sum over ranks is the mean over `whole`."""
     if world_size() == 1:
         return loss
     return loss * (mine / whole if whole >= world_size() else 1 / world_size())
 
 
 def broadcast_object(ask: Callable[[], Value]) -> Value:
-    """What the first rank finds; the others do not ask."""
+    """Call `ask` on rank zero and broadcast its result."""
     if world_size() == 1:
         return ask()
     found: list[Any] = [ask() if is_main() else None]
-    with _met():
+    with _lost_rank_errors():
         dist.broadcast_object_list(found)
     return found[0]
 
 
 def all_gather_object(mine: Value) -> list[Value]:
-    """What each rank says, in their order."""
+    """Gather an object from every rank, in the order of ranks."""
     if world_size() == 1:
         return [mine]
     found: list[Any] = [None] * world_size()
-    with _met():
+    with _lost_rank_errors():
         dist.all_gather_object(found, mine)
     return found
 
 
 def all_reduce_(values: Tensor) -> Tensor:
-    """The sum over the ranks, in place and in the same bits on all of them."""
+    """Sum over the ranks in place; all ranks get the same bits."""
     if world_size() > 1:
-        with _met():
+        with _lost_rank_errors():
             dist.all_reduce(values)
     return values
 
 
 def all_reduce_async_(values: Tensor) -> Callable[[], None]:
-    """Begin to sum over the ranks, in place; the sum is there once what this returns returns."""
-    with _met():
+    """Start to sum over the ranks in place; call the returned function to wait for the sum."""
+    with _lost_rank_errors():
         work = dist.all_reduce(values, async_op=True)
 
-    def arrive() -> None:
-        with _met():
+    def wait() -> None:
+        with _lost_rank_errors():
             work.wait()
 
-    return arrive
+    return wait
 
 
 def all_gather(values: Shaped[Tensor, " k"]) -> Shaped[Tensor, "r k"]:
-    """One row from each rank."""
+    """Gather a vector from every rank, one row per rank."""
     rows = values.new_empty(world_size() * len(values))
-    with _met():
+    with _lost_rank_errors():
         dist.all_gather_into_tensor(rows, values)
     return rows.view(world_size(), -1)
 
 
 def barrier() -> None:
-    """Until all ranks are here."""
+    """Wait until all ranks get here."""
     all_gather_object(None)
 
 
 @contextmanager
 def local_main_first() -> Iterator[None]:
-    """The first of each node goes first, to download or to cache what the others then find."""
+    """The first rank of each node goes first, to download or cache files for the others."""
     later = world_size() > 1 and os.environ.get("LOCAL_RANK", "0") != "0"
     if later:
         barrier()
@@ -154,37 +154,37 @@ def local_main_first() -> Iterator[None]:
 
 @torch.no_grad()
 def broadcast_parameters(model: nn.Module) -> None:
-    """The first rank's weights and buffers on all."""
+    """Copy the weights and buffers of rank zero to all ranks."""
     for values in [*model.parameters(), *model.buffers()] if world_size() > 1 else ():
         sent = values.contiguous()
-        with _met():
+        with _lost_rank_errors():
             dist.broadcast(sent, 0)
         values.copy_(sent)
 
 
 def _local_gpu() -> int:
-    """By the rank's place on its node; where Slurm shows each task only its own, that one."""
+    """The GPU of this rank on its node; the only one where Slurm shows each task its own."""
     local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if gpus == 1 and local < int(os.environ.get("SLURM_GPUS_ON_NODE", "0")):
         return 0
     if local >= gpus:
-        raise RunError(f"there are {gpus} GPUs on this node, too few for rank {local} of it")
+        raise RunError(f"ranks per node must be at most its GPUs, {gpus}, got local rank {local}")
     return local
 
 
 def _attempt() -> str:
-    """Which start of the job this is: a restarted rank must not call those that were ended.
+    """Which start of the job this is: restarted ranks must not connect to those that were ended.
 
-    On one node torchrun keeps its store, and in it their addresses; on several, where the nodes may
-    count differently, each start has a store of its own.
+    On one node torchrun keeps its store, which still has their addresses. On several nodes, whose
+    restart counts may differ, each start has its own store.
     """
     one_node = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if one_node else ""
 
 
 @contextmanager
-def _met() -> Iterator[None]:
-    """Where ranks meet, a failure is another's: torch has RuntimeErrors for that."""
+def _lost_rank_errors() -> Iterator[None]:
+    """Turn the RuntimeErrors of collectives into errors that blame another rank."""
     try:
         yield
     except RuntimeError as error:

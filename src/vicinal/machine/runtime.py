@@ -1,4 +1,4 @@
-"""Where and how fast a run computes; nothing here is part of the experiment."""
+"""Device, precision and speed of a run; nothing here is part of the experiment."""
 
 import ctypes
 import gc
@@ -12,30 +12,30 @@ import torch
 from torch import nn
 
 MOST_WORKERS = 16
-# Training, its last batch, evaluation, the passes that search: dynamo gives up at 8 by default.
+# For training, its last batch, evaluation, inner searches; dynamo's default limit is 8.
 COMPILATIONS = 64
-# Of cuBLAS; torch reads it at a process's first matrix product and accepts these two.
+# cuBLAS's; torch reads it at the first matrix product of a process and accepts these two values.
 WORKSPACE, REPEATABLE = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """`None` means what suits the device: bf16, channels_last, compiled on CUDA; none on a CPU."""
+    """`None` means the device's default: bf16, channels_last and compiled on CUDA, else fp32."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "tf32", "bf16"] | None = None  # torch alone would call tf32 fp32
+    precision: Literal["fp32", "tf32", "bf16"] | None = None  # torch calls tf32 fp32, too
     channels_last: bool | None = None
     compile: bool | None = None
-    cuda_graphs: bool = False  # of compiled code: for networks of many small kernels
-    deterministic: bool = False  # on CUDA: the same run gives the same bits again, more slowly
-    threads: int | None = None  # of the CPU; None leaves torch's choice
-    checkpoint_seconds: float = 60.0  # the most that a killed run loses
+    cuda_graphs: bool = False  # replay compiled code: for networks of many small kernels
+    deterministic: bool = False  # on CUDA: the same bits in every repetition, more slowly
+    threads: int | None = None  # of the CPU; None is torch's default
+    checkpoint_seconds: float = 60.0  # a killed run loses at most this much
     progress: bool = True
-    sync_batchnorm: bool = False  # over the batches of all ranks; each by its own otherwise
+    sync_batchnorm: bool = False  # over all ranks; else each rank normalises by its shard
     slurm: bool = False  # the tasks of a Slurm step are the ranks
-    workers: int | None = None  # decode images; 0: this process does; None: one a core
-    decode: Literal["cpu", "gpu"] = "cpu"  # gpu: JPEGs by nvJPEG, to pixels that differ a little
+    workers: int | None = None  # that decode images; 0: this process does; None: one per core
+    decode: Literal["cpu", "gpu"] = "cpu"  # gpu: by nvJPEG, whose pixels differ slightly
 
     def __post_init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -43,7 +43,9 @@ class Runtime:
                 "device must be cpu or auto here, got cuda (torch sees no CUDA device)"
             )
         if self.precision == "tf32" and self.target == "cpu":
-            raise ValueError("precision must be fp32 or bf16 on a CPU, got tf32 (it is a GPU's)")
+            raise ValueError(
+                "precision must be fp32 or bf16 on a CPU, got tf32 (only GPUs have it)"
+            )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.workers is not None and self.workers < 0:
@@ -51,16 +53,16 @@ class Runtime:
         if self.decode == "gpu" and self.target != "cuda":
             raise ValueError("decode must be cpu where there is no CUDA device, got gpu")
         if self.sync_batchnorm and self.compile:
-            raise ValueError("sync_batchnorm must be false where compile is true, got true")
+            raise ValueError("sync_batchnorm and compile cannot both be true")
         if self.cuda_graphs and (self.target == "cpu" or not self._compiles):
             raise ValueError(
                 "cuda_graphs must be false on a CPU and without compile, got true "
-                "(it is compiled code on a GPU that can be replayed)"
+                "(it replays compiled code on a GPU)"
             )
         if self.deterministic and os.environ.get(WORKSPACE, REPEATABLE[0]) not in REPEATABLE:
             raise ValueError(
                 f"deterministic must be false where {WORKSPACE} is {os.environ[WORKSPACE]}, "
-                f"got true (cuBLAS then repeats itself only with {' or '.join(REPEATABLE)})"
+                f"got true (cuBLAS is deterministic only with {' or '.join(REPEATABLE)})"
             )
         if self.checkpoint_seconds < 0:
             raise ValueError(
@@ -76,22 +78,22 @@ class Runtime:
         return self.device
 
     def start(self) -> None:
-        """Set this process up for a run."""
+        """Prepare this process for a run."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         if self.target == "cpu":
             keep_freed_memory()
             return
-        # For every run: by the time a sweep comes to a deterministic one it would be too late.
+        # For every run: when a sweep reaches a deterministic one it would be too late.
         os.environ.setdefault(WORKSPACE, REPEATABLE[0])
         torch.use_deterministic_algorithms(self.deterministic)
-        torch.backends.cudnn.benchmark = not self.deterministic  # shapes come again and again
+        torch.backends.cudnn.benchmark = not self.deterministic  # input shapes recur
         allow_tf32(self._precision != "fp32")
 
     def forget(self) -> None:
-        """Drop what earlier runs of this process compiled and recorded.
+        """Drop the compiled code and CUDA graphs of earlier runs in this process.
 
-        Dynamo's limit counts all networks of a process together, and graphs keep their memory.
+        Dynamo's limit counts all networks of a process, and graphs keep their memory.
         """
         if "torch._dynamo" not in sys.modules:
             return
@@ -102,47 +104,47 @@ class Runtime:
 
     @property
     def num_workers(self) -> int:
-        """How many processes decode images beside this one."""
+        """The number of processes that decode images."""
         return cores() if self.workers is None else self.workers
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Move the network to the device, in the layout it will run in."""
+        """Move the network to the device, in the memory layout it will run in."""
         model = model.to(self.target)
         if self._channels_last:
             model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return model
 
     def compiled(self, model: nn.Module) -> nn.Module:
-        """The network in the form it will run in. The first batch it sees should be a usual one."""
+        """Compile the network if set. The first batch it sees should have the usual size."""
         if self._compiles:
             torch._dynamo.config.recompile_limit = COMPILATIONS
             model.compile(mode="reduce-overhead" if self.cuda_graphs else None)
         return model
 
     def begin_step(self, x: torch.Tensor) -> torch.Tensor:
-        """The batch of a step, or of an evaluation, in the network's layout.
+        """The batch of a training or evaluation step, in the network's memory layout.
 
-        What replayed graphs returned before is given up: their memory is for this batch.
+        CUDA graphs reuse their memory for it: their earlier results are lost.
         """
         if self.cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
         return self.layout(x)
 
     def layout(self, x: torch.Tensor) -> torch.Tensor:
-        """Images in the network's layout."""
+        """Images in the network's memory layout."""
         if x.ndim != 4:
             return x
         wanted = torch.channels_last if self._channels_last else torch.contiguous_format
         return x.contiguous(memory_format=wanted)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The precision of forward passes."""
+        """A context in which forward passes run in the run's precision."""
         if self._precision != "bf16":
             return nullcontext()
         return torch.autocast(self.target, dtype=torch.bfloat16)
 
     def summary(self) -> dict[str, Any]:
-        """All that can change a number, for the record, with what `None` stood for."""
+        """Every setting that can change a number, with `None` resolved, for the record."""
         return {
             "precision": self._precision,
             "channels_last": self._channels_last,
@@ -169,28 +171,28 @@ class Runtime:
 
 
 def allow_tf32(allowed: bool) -> None:
-    """In fp32 matrix products and convolutions on CUDA; a GEMM in bf16 is none of these.
+    """Whether fp32 matrix products and convolutions on CUDA may use tf32.
 
-    By the older of torch's two interfaces: whoever asks it after the newer was used gets an error,
-    and inductor and `cudnn.flags` do ask it.
+    Set through the older of torch's two interfaces: reading it after the newer was used is an
+    error, and inductor and `cudnn.flags` read it.
     """
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 def cores() -> int:
-    """The share of one rank of the node in those that it may use, at most MOST_WORKERS."""
+    """The usable cores of this node per local rank, at most MOST_WORKERS."""
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    allowed = getattr(os, "sched_getaffinity", None)  # of Linux
+    allowed = getattr(os, "sched_getaffinity", None)  # on Linux only
     count = len(allowed(0)) if allowed else os.cpu_count() or 1
     return max(1, min(MOST_WORKERS, count // ranks))
 
 
 def keep_freed_memory() -> None:
-    """Let this process use its freed tensors' memory again.
+    """Let this process reuse the memory of freed tensors.
 
-    Beyond 32 MB glibc hands each back to the kernel, and the next one is faulted in page by page: a
-    seventh of a WRN-16-4 step at batch 128 on a CPU. Other C libraries are left alone.
+    By default glibc returns blocks above 32 MB to the kernel, and the next block is faulted in page
+    by page: a seventh of a WRN-16-4 step at batch 128 on a CPU. Other C libraries are unaffected.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

@@ -1,4 +1,4 @@
-"""Being asked to stop: noted when it comes, obeyed where a run can be continued."""
+"""Signals that ask a run to stop: noted when they arrive, obeyed after a checkpoint."""
 
 import signal
 import subprocess
@@ -13,45 +13,45 @@ from typing import Any
 from vicinal.errors import PreemptedError
 from vicinal.machine import ranks
 
-STOPPING = (signal.SIGTERM, signal.SIGUSR2)  # what Slurm, Kubernetes and `kill` send to preempt
+STOPPING = (signal.SIGTERM, signal.SIGUSR2)  # sent by Slurm, Kubernetes and `kill` to preempt
 
 
 @dataclass
 class Stop:
-    """The signals that came and are not obeyed yet."""
+    """The signals that arrived and are not obeyed yet."""
 
     numbers: set[int] = field(default_factory=set)
-    previous: dict[int, Any] = field(default_factory=dict)  # handlers, to be put back
+    previous: dict[int, Any] = field(default_factory=dict)  # handlers, to be restored
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The handler: nothing else is safe in the middle of a step."""
+        """The signal handler: in the middle of a step it may only take note."""
         self.numbers.add(number)
 
     def obey(self, save: Callable[[], None]) -> None:
-        """Once a signal came to any rank: save, and end the run for another attempt to continue.
+        """If any rank got a signal: save, and end the run; the next attempt continues it.
 
-        A launcher that listened before us (submitit, to requeue its job) is told now instead of in
-        the middle of a step; where its handler returns, it wanted the run to go on.
+        A launcher may have installed a handler before us (submitit does, to requeue its job). It is
+        called now, instead of in the middle of a step; if it returns, the run goes on.
         """
         came = {number for each in ranks.all_gather_object(sorted(self.numbers)) for number in each}
         if not came:
             return
         save()
-        ranks.barrier()  # who leaves may end the others, and the first is still writing
+        ranks.barrier()  # a rank that exits may end the others, and rank zero is still writing
         self.numbers -= came
         for number in sorted(came):
             launcher = self.previous.get(number)
             if not callable(launcher):
                 raise PreemptedError(signal.Signals(number).name)
-            _tell(launcher, number)
+            _call_launcher(launcher, number)
             try:
                 ranks.barrier()
-            except ranks.LostRankError:  # the first rank's launcher ended it, for all
+            except ranks.LostRankError:  # its launcher ended rank zero, and so all
                 raise PreemptedError(signal.Signals(number).name) from None
 
 
-def _tell(launcher: Callable[[int, FrameType | None], object], number: int) -> None:
-    """Where Slurm requeues a job it ends its processes: the one that asked it to may not return."""
+def _call_launcher(launcher: Callable[[int, FrameType | None], object], number: int) -> None:
+    """Call a launcher's handler; its `scontrol` may die with the job that it requeues."""
     try:
         launcher(number, None)
     except subprocess.CalledProcessError as error:
@@ -62,7 +62,7 @@ def _tell(launcher: Callable[[int, FrameType | None], object], number: int) -> N
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Notes the signals meanwhile; Python delivers them to the main thread alone."""
+    """Note signals inside this context; Python delivers them to the main thread only."""
     stop = Stop()
     if threading.current_thread() is threading.main_thread():
         for number in STOPPING:

@@ -1,17 +1,17 @@
-"""The tasks of a Slurm step as ranks: what srun tells each, in the words of torchrun."""
+"""The tasks of a Slurm step as ranks: srun's environment variables as those of torchrun."""
 
 import os
 import re
 
 from vicinal.errors import RunError
 
-# Of a step alone: a batch script is one process, and has SLURM_NTASKS and SLURM_PROCID as well.
+# Set in steps only; a batch script, which is one process, has SLURM_NTASKS and SLURM_PROCID, too.
 TASKS = "SLURM_STEP_NUM_TASKS"
-_PORTS = range(10000, 30000)  # below those that systems give to clients
+_PORTS = range(10000, 30000)  # below the ephemeral ports
 
 
 def become_rank() -> None:
-    """Set what torchrun would for this process of srun's; where ranks meet may be set already."""
+    """Set torchrun's variables for this task of srun; keep MASTER_ADDR and MASTER_PORT if set."""
     if TASKS not in os.environ:
         raise RunError(
             "runtime.slurm must be false outside a Slurm step, got true "
@@ -29,20 +29,20 @@ def become_rank() -> None:
 
 
 def num_submitted() -> int:
-    """How many tasks the job has in which submitit runs this process; 0 outside one."""
+    """The number of tasks of the submitit job that runs this process; 0 outside one."""
     if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
         return 0
     return int(os.environ.get(TASKS, "1"))
 
 
 def first_host(nodes: str) -> str:
-    """Of a list as Slurm writes it: `gpu[07-12,20],big1` begins with gpu07."""
+    """The first host of a list in Slurm's notation: gpu07 in `gpu[07-12,20],big1`."""
     first = re.match(r"(?:[^,\[]|\[[^]]*\])+", nodes)
     assert first is not None
     return re.sub(r"\[([^],-]+)[^]]*\]", r"\1", first[0])
 
 
 def _port() -> int:
-    """One for each step: the same on all its nodes, another for the jobs beside it."""
+    """A port per step: the same on all its nodes, usually different for other jobs."""
     number = 31 * int(os.environ["SLURM_JOB_ID"]) + int(os.environ["SLURM_STEP_ID"])
     return _PORTS[number % len(_PORTS)]

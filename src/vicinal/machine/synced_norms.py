@@ -1,7 +1,7 @@
-"""BatchNorm over the batches of all ranks: what one process would normalise by.
+"""BatchNorm with the statistics of the whole batch, over all ranks, as on one process.
 
-The layers of a network stay the objects they are (surgery elsewhere holds on to them) and change
-their class. In eval mode they are what they were.
+The layers of a network stay the same objects, because other surgery refers to them; their class
+changes. In eval mode they behave as before.
 """
 
 from typing import Any
@@ -19,21 +19,21 @@ Channels = Float[Tensor, " c"]
 
 
 def sync_norms(model: nn.Module) -> nn.Module:
-    """Every BatchNorm of the network, changed in place."""
+    """Synchronise every BatchNorm of the network, in place."""
     for name, module in model.named_modules():
         if type(module) in SYNCED:
             module.__class__ = SYNCED[type(module)]
         elif isinstance(module, _BatchNorm):
             raise ValueError(
                 "runtime.sync_batchnorm must be false for this network: "
-                f"{type(module).__name__} at {name} is a BatchNorm of its own kind"
+                f"{type(module).__name__} at {name} is a BatchNorm of another kind"
             )
     return model
 
 
 class _Synced(_BatchNorm):
     def forward(self, input: Features) -> Features:  # noqa: A002 (torch's name)
-        """Of the first channels, where no others arrive (a network narrowed to them)."""
+        """Normalise; a network narrowed to its first channels passes only these."""
         if not self.training or ranks.world_size() == 1:
             return super().forward(input)
         channels = input.shape[1]
@@ -55,15 +55,15 @@ class _Synced(_BatchNorm):
 
 
 class SyncedBatchNorm1d(_Synced, nn.BatchNorm1d):
-    """Of feature vectors."""
+    """For feature vectors."""
 
 
 class SyncedBatchNorm2d(_Synced, nn.BatchNorm2d):
-    """Of images."""
+    """For images."""
 
 
 class SyncedBatchNorm3d(_Synced, nn.BatchNorm3d):
-    """Of volumes."""
+    """For volumes."""
 
 
 SYNCED: dict[type[nn.Module], type[_Synced]] = {
@@ -74,17 +74,17 @@ SYNCED: dict[type[nn.Module], type[_Synced]] = {
 
 
 class _Normalised(torch.autograd.Function):
-    """y = (x - μ) / √(σ² + ε) · w + b with μ and σ² over all ranks; also μ, σ² and over how many.
+    """y = (x - μ) / √(σ² + ε) · w + b with μ and σ² over all ranks; also μ, σ² and the count.
 
-    The ranks' means and variances are put together as Chan, Golub and LeVeque do, because the
-    difference of a mean square and a squared mean would lose its digits.
+    The ranks' means and variances are combined as in Chan, Golub and LeVeque, because a mean square
+    minus a squared mean loses digits.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, ...]:
-        """One exchange between the ranks."""
+        """Normalise, with one all-gather between the ranks."""
         variance, mean = torch.var_mean(_wide(x), _all_but_channels(x), correction=0)
         size = mean.new_full((1,), x.numel() / len(mean))
         rows = ranks.all_gather(torch.cat([mean, variance, size]))
@@ -93,7 +93,7 @@ class _Normalised(torch.autograd.Function):
         total = sizes.sum()
         mean = (means * sizes).sum(0) / total
         variance = ((variances + (means - mean).square()) * sizes).sum(0) / total
-        # Not functional.batch_norm, which means something else where a network is narrowed.
+        # Not functional.batch_norm, which surgery that narrows networks overrides.
         fast = torch.backends.cudnn.enabled
         y = torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, fast)
         ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps), total)
@@ -103,7 +103,7 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        """One more; the gradients of w and b are this rank's, to be summed with all others'."""
+        """One all-reduce; the gradients of w and b are this rank's, to be summed with the rest."""
         x, weight, mean, scale, total = ctx.saved_tensors
         dims, shape = _all_but_channels(x), (1, -1, *[1] * (x.ndim - 2))
         wide = _wide(grad)
@@ -119,7 +119,7 @@ class _Normalised(torch.autograd.Function):
 
 
 def _wide(x: Tensor) -> Tensor:
-    """In at least float32."""
+    """Convert to float32 unless wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

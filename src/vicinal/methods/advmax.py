@@ -6,12 +6,12 @@ chains, then a flow that moves each pixel by at most `flow_bound` to the same en
 Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; App. B, Table 10;
           Xiao et al., StAdv, ICLR 2018, arXiv 1801.02612 (the flow)
 Code:     none released
-Differs:  the paper names StAdv without its strength or place. StAdv's own L-BFGS with a smoothness
-          term is far too slow for training; our reading is an ascent by the sign on a flow field,
-          bilinear, last of all, within one pixel at 32 pixels a side. Loss, routes, norm: as in
-          AdvMix.
+Differs:  the paper names StAdv without its strength or its place in the order. StAdv's own L-BFGS
+          with a smoothness term is far too slow for training; our reading is a signed ascent on a
+          bilinear flow field, as the last of the three, within one pixel at 32 pixels per side.
+          Loss, routes and norm are AdvMix's.
 Cost:     draws + steps + flow_steps + 3 forwards, 1 backward, 2 updates of BatchNorm (route M; A
-          has 1, one route 3); each forward of the two ascents has a backward to what it moves
+          has 1, one route 3); each forward of the two ascents has a backward to the searched values
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,16 +19,18 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.adversarial import MixtureAscent, flowed, worst_levels
-from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
+from vicinal.attacks.flow import Flow
+from vicinal.attacks.levels import WorstLevels
+from vicinal.attacks.mixture import MixtureAscent
+from vicinal.contracts import Images, Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
-from vicinal.methods.consistency import consistency_loss, view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
+from vicinal.surgery.dubin import Norm, routed
 from vicinal.vicinities.augmix import AugMix
 
 
 @dataclass(frozen=True)
-class AdvMax(Method):
+class AdvMax(WithNorm):
     """`draws` is AdvMix's k, `steps` and `step_size` AugMax's n and α."""
 
     vicinity: Vicinity
@@ -43,26 +45,32 @@ class AdvMax(Method):
     places: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        _ = self.search  # checks what it is made of
-        least = {"draws": 1, "flow_bound": 0, "flow_steps": 0, "lam": 0}
-        for key, value in least.items():
-            if getattr(self, key) < value:
-                raise ValueError(f"{key} must be at least {value}, got {getattr(self, key)}")
+        _ = self.search, self.levels  # check their own settings
+        for key in ("flow_bound", "flow_steps", "lam"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must be at least 0, got {getattr(self, key)}")
         if not isinstance(self.view, AugMix):
             raise ValueError(f"view must be AugMix, got {self.view} (its levels are redrawn)")
 
     @property
+    def levels(self) -> WorstLevels:
+        """AdvMix's search for levels."""
+        return WorstLevels(self.draws)
+
+    @property
     def search(self) -> MixtureAscent:
-        """For AugMax's m* and p*."""
+        """AugMax's search for m* and p*."""
         return MixtureAscent(self.steps, self.step_size)
+
+    @property
+    def flow(self) -> Flow:
+        """At half the bound per step, two steps reach the bound and the rest can turn back."""
+        return Flow(self.flow_bound, self.flow_bound / 2, self.flow_steps)
 
     @property
     def work(self) -> float:
         searches = 2 * (self.steps + self.flow_steps)  # backwards to the images alone
         return (searches + self.draws + 9) / 3  # three views are trained on
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
@@ -75,8 +83,6 @@ class AdvMax(Method):
         plan = self.view.plan(len(x), rng)
         m = beta(1.0, len(x), rng).to(x, non_blocking=True)
         w = dirichlet(len(x), self.view.width, rng).to(x, non_blocking=True)
-        chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
-        mixed = self.search(model, x, y, chains, rng)
-        # Half the bound a step reaches the bound in two and can still turn back in the rest.
-        step = self.flow_bound / 2
-        return flowed(model, mixed, y, bound=self.flow_bound, step_size=step, steps=self.flow_steps)
+        chains = self.levels(model, x, y, rng, plan=plan, m=m, w=w)
+        mixed = self.search(model, x, y, rng, chains=chains)
+        return self.flow(model, mixed, y, rng)

@@ -1,13 +1,14 @@
 """The worst levels of AugMix's operators: CE(f(x), y) + λ JS(f(x), f(x~), f(x*)); x~ is AugMix's.
 
-x* mixes chains whose operators, lengths and weights are drawn once; of `draws` draws of all their
-levels and signs it has, for each sample, those of the largest cross-entropy.
+x* mixes chains whose operators, lengths and weights are drawn once. All their levels and signs are
+drawn `draws` times, and each sample takes the draw with its largest cross-entropy.
 
 Paper:    Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; App. B, Table 10 (k = 5)
 Code:     none released
 Differs:  the paper says how x* is made, not how it is trained on: our reading puts it where AugMax
-          has its own image, in its code's loss, on the same routes. Scored as AugMax is searched,
-          in eval mode on route A. Table 10 does not name the norm; dubin is our choice.
+          has its own image, with the loss and the routes of AugMax's code. The levels are scored in
+          the way that AugMax searches, in eval mode on route A. Table 10 does not name the norm;
+          dubin is our choice.
 Cost:     draws + 3 forwards (draws to score), 1 backward, 2 updates of BatchNorm (route M; A has 1,
           one route 3); the scoring is in eval mode, without gradient
 """
@@ -17,17 +18,17 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.adversarial import worst_levels
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.attacks.levels import WorstLevels
+from vicinal.contracts import Inputs, Loss, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import mixture
-from vicinal.methods.consistency import consistency_loss, view_of
-from vicinal.surgery.dubin import Norm, routed, with_norm
+from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
+from vicinal.surgery.dubin import Norm, routed
 from vicinal.vicinities.augmix import AugMix
 
 
 @dataclass(frozen=True)
-class AdvMix(Method):
+class AdvMix(WithNorm):
     """`draws` is the paper's k."""
 
     vicinity: Vicinity
@@ -38,19 +39,20 @@ class AdvMix(Method):
     places: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, got {self.draws} (1 is AugMix's own)")
+        _ = self.attack  # checks its own setting
         if self.lam < 0:
             raise ValueError(f"lam must be at least 0, got {self.lam} (it weighs a divergence)")
         if not isinstance(self.view, AugMix):
             raise ValueError(f"view must be AugMix, got {self.view} (its levels are redrawn)")
 
     @property
+    def attack(self) -> WorstLevels:
+        """The search for the levels of x*."""
+        return WorstLevels(self.draws)
+
+    @property
     def work(self) -> float:
         return (self.draws + 9) / 3  # three views are trained on
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return with_norm(model, self.norm, self.places)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
@@ -58,7 +60,7 @@ class AdvMix(Method):
         m = beta(1.0, len(x), rng).to(x, non_blocking=True)
         w = dirichlet(len(x), self.view.width, rng).to(x, non_blocking=True)
         with routed(model, "A"):
-            chains = worst_levels(model, x, y, plan, m, w, draws=self.draws, rng=rng)
+            chains = self.attack(model, x, y, rng, plan=plan, m=m, w=w)
         hard = mixture(x, chains, m, w)
         view = view_of(self.view, x, y, rng)
         yield consistency_loss(model, x, y, view=view, hard=hard, lam=self.lam)

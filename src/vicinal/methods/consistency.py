@@ -1,19 +1,31 @@
-"""What AugMax and its relatives train on: the clean image, an AugMix view, and a hard one."""
+"""What AugMax and its relatives share: the norm with two routes, and the loss on three images."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
-from vicinal.contracts import Images, Inputs, Loss, Targets, Vicinity
+from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, jensen_shannon
-from vicinal.surgery.dubin import Route, routed
+from vicinal.surgery.dubin import Norm, Route, routed, with_norm
 
 LossForm = Literal["code", "paper"]
 
 
+class WithNorm(Method):
+    """A method whose `norm`, changed at `places`, may give clean and hard images a route each."""
+
+    norm: Norm
+    places: Sequence[str] | None
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Put that norm in place of the network's own."""
+        return with_norm(model, self.norm, self.places)
+
+
 def view_of(vicinity: Vicinity, x: Inputs, y: Targets, rng: Rng) -> Inputs:
-    """A draw that stands for the same target."""
+    """A draw with the same target."""
     view, target = vicinity(x, y, rng)
     if target is not y:
         raise ValueError(

@@ -1,12 +1,12 @@
-"""Residual branches dropped image by image: CE(f(x'), y') where x + F(x) is x + (b / p_l) F(x).
+"""Residual branches dropped per image: CE(f(x'), y') where x + F(x) is x + (b / p_l) F(x).
 
 Paper:    Larsson, Maire, Shakhnarovich, FractalNet: Ultra-Deep Neural Networks without Residuals,
           ICLR 2017, arXiv 1605.07648; §3.1 (local drop-path; the section is cited from memory); as
           GradAug Table 1 compares with it
-Code:     huggingface/pytorch-image-models timm/layers/drop.py (b an image, divided by its
-          probability while training, nothing in a test)
+Code:     huggingface/pytorch-image-models (main) timm/layers/drop.py (one b per image, divided by
+          its probability while training; nothing in a test). Not compared.
 Differs:  FractalNet drops inputs of a join and keeps at least one; a residual sum always keeps its
-          shortcut. p_l falls linearly with depth, as where the field uses it.
+          shortcut. p_l falls linearly with depth, as is usual for residual networks.
 Cost:     1 forward, 1 backward, 1 update of BatchNorm
 """
 
@@ -33,7 +33,7 @@ class DropPath(Method):
         check_survival(self.survival)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a gate at the end of every residual branch."""
+        """Add a gate at the end of every residual branch."""
         return add_gates(model, self.survival, scaled=False)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:

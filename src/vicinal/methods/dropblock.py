@@ -1,14 +1,15 @@
-"""Empirical risk while blocks of the features after some layers are zero, anew for each sample.
+"""Empirical risk with random blocks of the features after some layers set to zero.
 
-h' = M ⊙ h · |M| / ΣM, at each of `layers` in every step.
+h' = M ⊙ h · |M| / ΣM, at each of `layers` in every step; M is drawn per sample.
 
 Paper:    Ghiasi, Lin, Le, DropBlock, NeurIPS 2018, arXiv 1810.12890; Alg. 1, Eq. 1 (γ); as it is
           compared with in Faramarzi et al., PatchUp, AAAI 2022, arXiv 2006.07794; Tables 1, 2
-Code:     chandar-lab/PatchUp (July 2020) modules/drop_block.py
+Code:     chandar-lab/PatchUp (commit 31133f3) modules/drop_block.py. Compared step by step in
+          float64, at layers 1 and 2: everything within 1e-15.
 Differs:  from the paper as PatchUp's code does: a mask for each channel, seeds at every position
           and blocks clipped at the borders, no schedule of the keep probability. From the code:
-          γ is that of each layer, not of the first one met. |M| / ΣM is taken over all samples
-          and channels, as Alg. 1 writes it.
+          γ is computed for each layer, not once for the first layer met. |M| / ΣM is taken over all
+          samples and channels, as Alg. 1 writes it.
 Cost:     1 forward, 1 backward, 1 update of BatchNorm
 """
 
@@ -43,8 +44,8 @@ class DropBlock(Method):
             raise ValueError(f"keep must be above 0 and at most 1, got {self.keep}")
         if not self.layers or min(self.layers) < 1:
             raise ValueError(
-                f"layers must be numbers from 1 (the stem's output) on, got {self.layers} "
-                "(blocks of the input are cutout's)"
+                f"layers must be numbers from 1 (the stem's output) up, got {self.layers} "
+                "(cutout drops blocks of the input)"
             )
 
     def prepare(self, model: nn.Module) -> nn.Module:

@@ -1,12 +1,13 @@
 """Empirical risk with dropout inside the residual blocks, between their two convolutions.
 
-h' = m ⊙ h / (1 - p), m ~ Bernoulli(1 - p) for every entry of what enters a second convolution.
+h' = m ⊙ h / (1 - p), m ~ Bernoulli(1 - p) for every entry of a second convolution's input.
 
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §3.4 and Table 2, after Zagoruyko,
           Komodakis, Wide Residual Networks, BMVC 2016, arXiv 1605.07146; §2.4
-Code:     none released for mixup; szagoruyko/wide-residual-networks models/wide-resnet.lua
-Differs:  nothing known. `p` is the probability to drop. In a block of three convolutions it is the
-          first gap that has the dropout.
+Code:     szagoruyko/wide-residual-networks (main) models/wide-resnet.lua; none released for mixup's
+          table. Not compared.
+Differs:  nothing known. `p` is the probability to drop. A block of three convolutions has the
+          dropout in its first gap.
 Cost:     1 forward, 1 backward, 1 update of BatchNorm
 """
 
@@ -20,7 +21,7 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import LOSSES, LossName
-from vicinal.surgery.taps import Features, between_convolutions, entering
+from vicinal.surgery.taps import Features, between_convolutions, tap_input
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Dropout(Method):
         x, y = self.vicinity(x, y, rng)
         with ExitStack() as taps:
             for name in between_convolutions(model):
-                taps.enter_context(entering(model, name, lambda h: self._dropped(h, rng)))
+                taps.enter_context(tap_input(model, name, lambda h: self._dropped(h, rng)))
             logits = model(x)
         yield LOSSES[self.loss](logits, y).mean()
 

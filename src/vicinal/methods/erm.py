@@ -1,8 +1,13 @@
-"""Empirical (vicinal) risk: the mean of l(f(x'), y') over one draw (x', y') a sample.
+"""Empirical (vicinal) risk: the mean of l(f(x'), y') over one draw (x', y') per sample.
 
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §2 (vicinal risk minimisation)
-Code:     facebookresearch/mixup-cifar10 train.py
-Differs:  nothing known
+Code:     facebookresearch/mixup-cifar10 (commit eaff31a) train.py. Compared step by step in
+          float64, with mixup: loss within 3e-14, gradient within 2e-14, weights within 2e-12 after
+          4 epochs. With `loss: bce` plain, CutMix and Cutout steps equal those of
+          chandar-lab/PatchUp (commit 31133f3) to 1e-15, mixup's to 2e-8, as its λ is float32.
+Differs:  in the code each fall of the learning rate comes one epoch later than in the paper's text,
+          whose schedule we follow: 2 epochs of 200 differ. The code trains CIFAR-10 only; CIFAR-100
+          is normalised by its own constants here.
 Cost:     1 forward, 1 backward, 1 update of BatchNorm
 """
 
@@ -18,10 +23,10 @@ from vicinal.losses import LOSSES, LossName
 
 @dataclass(frozen=True)
 class Erm(Method):
-    """mixup, CutMix, Cutout, … are this over that vicinity."""
+    """mixup, CutMix, Cutout, … are this loss over the vicinity of that name."""
 
     vicinity: Vicinity
-    loss: LossName = "ce"  # bce in every row of PatchUp's tables, as its code has it
+    loss: LossName = "ce"  # bce in every row of PatchUp's tables, as in its code
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

@@ -1,14 +1,14 @@
-"""Friendly adversarial training: CE(f(x'), y) at an x' that PGD left as soon as it was missed.
+"""Friendly adversarial training: CE(f(x'), y) at an x' where PGD stops soon after a miss.
 
 Paper:    Zhang et al., Attacks Which Do Not Kill Training Make Adversarial Learning Stronger,
           ICML 2020, arXiv 2002.11242; Alg. 1 (PGD-K-τ), Alg. 2 (the training); a baseline of
           Wang et al., AugMax, NeurIPS 2021, arXiv 2110.13771; Table 10
-Code:     zjfheart/Friendly-Adversarial-Training FAT.py, earlystop.py: ε, α, K, ω, the start, the
-          attack in eval mode, and when τ grows: after 50 and 90 of 120 epochs
+Code:     zjfheart/Friendly-Adversarial-Training (main) FAT.py, earlystop.py: ε, α, K, ω, the start,
+          the attack in eval mode, and when τ grows: after 50 and 90 of 120 epochs. Not compared.
 Differs:  a method does not see the epoch, so this one counts its steps in a buffer of the network,
           which a checkpoint keeps, and learns from the data how many an epoch has; the epochs
-          after which τ grows are shares of the run. Where it was not shown the data (in a loop
-          that is not ours, without `switch_steps`) τ stays at its first value. All K forwards are
+          after which τ grows are shares of the run. In a loop that does not call `attach`
+          τ stays at its first value. All K forwards are
           of whole batches, samples that are done being masked: taking them out, as the code does,
           saves time but must wait for the device to say which; the perturbations are the same.
           The code's forward of the clean images, which it does not use, is left out.
@@ -17,7 +17,7 @@ Cost:     steps + 1 forwards, 1 backward, 1 update of BatchNorm; each step of th
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 import torch
@@ -34,18 +34,17 @@ from vicinal.surgery.steps import count_steps, counted_step
 
 @dataclass(frozen=True)
 class Fat(Method):
-    """`step` is α and `steps` is K in the paper; a sample may be missed `tau` times and go on."""
+    """`step` is α and `steps` is K in the paper; a sample may be missed `tau` times."""
 
     vicinity: Vicinity
     epsilon: float = 0.031
     step: float = 0.007
     steps: int = 10
-    tau: Sequence[int] = (0, 1, 2)  # one value a phase of the run
+    tau: Sequence[int] = (0, 1, 2)  # one value per phase of the run
     omega: float = 0.001  # σ of the noise added in each step
     switches: Sequence[float] = (5 / 12, 3 / 4)  # where phases end, as shares of the run
-    epochs: int = 120  # of the run, as `batch_size` is: from them follow the
-    batch_size: int = 128
-    switch_steps: Sequence[int] = ()  # after which phases end; by `attach`
+    epochs: int = 120  # of the run; the config repeats those of the schedule
+    batch_size: int = 128  # of the run, likewise
 
     def __post_init__(self) -> None:
         for key in ("epsilon", "step", "omega"):
@@ -72,25 +71,21 @@ class Fat(Method):
     def work(self) -> float:
         return (2 * self.steps + 3) / 3  # an attack goes backwards to its images
 
-    def attach(self, data: TrainingData) -> "Fat":
+    def attach(self, data: TrainingData) -> "_Phased":
         an_epoch = ceil(len(data.train) / self.batch_size)
-        ends = [round(share * self.epochs) * an_epoch for share in self.switches]
-        return replace(self, switch_steps=ends)
+        return _Phased(self, [round(share * self.epochs) * an_epoch for share in self.switches])
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a counter of steps."""
+        """Add a counter of steps."""
         return count_steps(model)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
-        x, y = self.vicinity(x, y, rng)
-        check_images(x)
-        x = self.friendly(model, x, y, self._tau(counted_step(model)), rng)
-        yield cross_entropy(model(x), y).mean()
+        return _Phased(self, ())(model, x, y, rng)
 
     def friendly(
         self, model: nn.Module, x: Images, y: Targets, tau: Int64[Tensor, ""], rng: Rng
     ) -> Images:
-        """Alg. 1: a sample stays where it was missed for the (τ + 1)-th time."""
+        """Alg. 1: a sample stops where it is missed for the (τ + 1)-th time."""
         adversarial = uniform_start(x, self.epsilon, rng)
         misses = torch.zeros_like(y[:, 0])
         with searched(model):
@@ -104,10 +99,27 @@ class Fat(Method):
                 adversarial = torch.where(going, projected(moved, x, self.epsilon), adversarial)
         return adversarial
 
-    def _tau(self, done: Int64[Tensor, ""]) -> Int64[Tensor, ""]:
+
+@dataclass(frozen=True)
+class _Phased(Method):
+    """FAT that knows after how many steps each phase ends."""
+
+    fat: Fat
+    ends: Sequence[int]
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return self.fat.prepare(model)
+
+    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+        x, y = self.fat.vicinity(x, y, rng)
+        check_images(x)
+        x = self.fat.friendly(model, x, y, self.tau(counted_step(model)), rng)
+        yield cross_entropy(model(x), y).mean()
+
+    def tau(self, done: Int64[Tensor, ""]) -> Int64[Tensor, ""]:
         """The value of this phase, found on the device, which knows how many steps were done."""
         values, ends = (
             torch.tensor(numbers, dtype=torch.int64).to(done.device, non_blocking=True)
-            for numbers in (self.tau, self.switch_steps)
+            for numbers in (self.fat.tau, self.ends)
         )
         return values.take(torch.bucketize(done, ends, right=True))

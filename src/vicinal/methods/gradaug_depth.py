@@ -2,7 +2,8 @@
 
 Paper:    Yang, Zhu, Chen, GradAug, NeurIPS 2020, arXiv 2006.07989; §4.3 "Generating sub-networks
           by stochastic depth", Table 6; N_i is a draw of Huang et al.'s stochastic depth
-Code:     taoyang1122/GradAug (ResNet-110)
+Code:     taoyang1122/GradAug (commit bae97ea) models/resnet_randdepth.py. Compared for given gates
+          in float64: logits and gradient equal to the last digit.
 Differs:  the code keeps the last block with probability 0.8 and starts from 1 at the first; ours
           are Huang et al.'s 0.5 and 1 - (l / L)(1 - p_L), as the paper says. The code's transformed
           sub-networks update the running statistics, against the paper's §3.1; ours do not. Tests
@@ -43,7 +44,7 @@ class GradAugDepth(Method):
         return self.num_subnets + 1
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a gate at the end of every residual branch."""
+        """Add a gate at the end of every residual branch."""
         return add_gates(model, self.survival, scaled=self.scaled)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:

@@ -3,10 +3,11 @@
 Paper:    Yang, Zhu, Chen, GradAug, NeurIPS 2020, arXiv 2006.07989; §4.6 ("leverage the full-network
           to generate labels for unlabeled data and use them to train the sub-networks"), Table 10
 Code:     none released; the details are in a supplement that we have not seen
-Differs:  nothing can be known to. Our reading: no full-width loss on u, whose labels are detached
-          and come from a pass in train mode that updates no statistics; as many u as labelled
-          images, each with a term of its own; λ(t) = exp(-5 (1 - t / T)²) up to T = 200,000 of
-          500,000 steps, which is Oliver et al.'s ramp (arXiv 1804.09170), whose settings §4.6 takes
+Differs:  no difference can be known. Our reading: no full-width loss on u, whose labels are
+          detached and come from a pass in train mode that updates no statistics; as many u as
+          labelled images, each set with its own terms; λ(t) = exp(-5 (1 - t / T)²) up to
+          T = 200,000 of 500,000 steps, the ramp of Oliver et al. (arXiv 1804.09170), whose settings
+          §4.6 takes.
 Cost:     2 * num_subnets + 2 forwards, 2 * num_subnets + 1 backwards, 1 update of BatchNorm; the
           labels' forward is without gradient
 """
@@ -29,7 +30,7 @@ from vicinal.surgery.steps import check_ramp, count_steps, ramp_up
 
 @dataclass(frozen=True)
 class GradAugSemi(Method):
-    """`weight` is what λ ramps up to, `ramp_steps` is T: 40 % of the steps."""
+    """`weight` is the value that λ ramps up to; `ramp_steps` is T, 40 % of the steps."""
 
     vicinity: Vicinity
     transform: Vicinity
@@ -51,11 +52,11 @@ class GradAugSemi(Method):
     @property
     def work(self) -> float:
         labelled = 3 * (self.num_subnets + 1)
-        unlabelled = 1 + 3 * self.num_subnets  # whose targets are a forward
+        unlabelled = 1 + 3 * self.num_subnets  # the targets cost one forward
         return (labelled + unlabelled) / 3
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a counter of steps, if it can be narrowed."""
+        """Add a counter of steps, once checked that it can be narrowed."""
         check_slimmable(model)
         return count_steps(model)
 
@@ -67,7 +68,7 @@ class GradAugSemi(Method):
         rng: Rng,
         unlabelled: Inputs | None = None,
     ) -> Iterator[Loss]:
-        assert unlabelled is not None  # the loop gives what `wants` names
+        assert unlabelled is not None  # the loop passes what `wants` names
         x, y = self.vicinity(x, y, rng)
         u, _ = self.vicinity(unlabelled, torch.zeros_like(y), rng)
         weight = self.weight * ramp_up(model, self.ramp_steps)

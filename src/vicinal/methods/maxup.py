@@ -1,12 +1,12 @@
 """The worst of m draws: the mean over samples of max_i CE(f(x'_i), y'_i), i = 1 .. m.
 
-Paper:    Gong, Ren, Ye, Liu, MaxUp, arXiv 2002.09024; Eq. 2 (the max, a sample), Eq. 3 (only the
+Paper:    Gong, Ren, Ye, Liu, MaxUp, arXiv 2002.09024; Eq. 2 (the max, per sample), Eq. 3 (only the
           worst copy's gradient), Alg. 1; §4 "Time and Memory" (m forwards, then one step)
 Code:     none released
-Differs:  what the paper leaves open is settled as our reading of the code it builds on: the
+Differs:  the paper leaves open how copies are selected; we read the code that it builds on. The
           selection normalises each copy as a batch of its own, by batch statistics, and records
           none of them, since the max is over the loss that is trained and BatchNorm's momentum
-          should not depend on m; hence one chunk a copy, not one batch of m·B. `selection: eval`
+          should not depend on m; hence one chunk per copy, not one batch of m·B. `selection: eval`
           uses the running statistics instead. Dropout's noise is the same in every copy's
           forward and in the update, so that the selected loss is the trained one.
           Third-party code back-propagates through all copies in one batch; the paper's cost does

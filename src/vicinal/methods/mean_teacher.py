@@ -4,11 +4,12 @@ Paper:    Tarvainen, Valpola, Mean Teachers Are Better Role Models: Weight-Avera
           Targets Improve Semi-Supervised Deep Learning Results, NeurIPS 2017, arXiv 1703.01780; §2
           (the consistency J, the average θ'; the section is cited from memory); as Oliver et al.,
           NeurIPS 2018, arXiv 1804.09170 set it, whose numbers GradAug Table 10 compares with
-Code:     brain-research/realistic-ssl-evaluation lib/ssl_framework.py, lib/hparams.py: p and p' are
-          softmax outputs, the square is the mean over classes; both sums are over the whole batch,
-          labelled and unlabelled, so the labelled loss is half its mean; the ramp is
+Code:     brain-research/realistic-ssl-evaluation (main) lib/ssl_framework.py, lib/hparams.py: p and
+          p' are softmax outputs, the square is the mean over classes; both sums are over the whole
+          batch, labelled and unlabelled, so the labelled loss is half its mean; the ramp is
           λ(t) = exp(-5 (1 - t / T)²) up to T = 200,000 steps; both networks see the labelled and
-          the unlabelled half as one batch and draw their noise separately; the student is tested
+          the unlabelled half as one batch and draw their noise separately; the student is tested.
+          Not compared.
 Differs:  the average takes in a step's weights at the start of the next step, before it is used,
           which is the same. `vicinity` is the noise: one that mixes images would ask teacher and
           student about different ones.
@@ -26,12 +27,12 @@ from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.surgery.steps import check_ramp, count_steps, ramp_up
-from vicinal.surgery.teacher import add_teacher, taught, update_teacher
+from vicinal.surgery.teacher import add_teacher, teacher_logits, update_teacher
 
 
 @dataclass(frozen=True)
 class MeanTeacher(Method):
-    """`weight` is w, `decay` that of the average, `ramp_steps` is T."""
+    """`weight` is w, `decay` belongs to the average, `ramp_steps` is T."""
 
     vicinity: Vicinity
     weight: float = 8.0
@@ -46,10 +47,10 @@ class MeanTeacher(Method):
 
     @property
     def work(self) -> float:
-        return 8 / 3  # the student's on twice the batch, and the teacher's forward
+        return 8 / 3  # the student's passes are on twice the batch; the teacher adds a forward
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a teacher and a counter of steps."""
+        """Add a teacher and a counter of steps."""
         return count_steps(add_teacher(model))
 
     def __call__(
@@ -60,13 +61,13 @@ class MeanTeacher(Method):
         rng: Rng,
         unlabelled: Inputs | None = None,
     ) -> Iterator[Loss]:
-        assert unlabelled is not None  # the loop gives what `wants` names
+        assert unlabelled is not None  # the loop passes what `wants` names
         update_teacher(model, self.decay)
-        nobody = torch.zeros_like(y)
-        theirs = [self.vicinity(x, y, rng)[0], self.vicinity(unlabelled, nobody, rng)[0]]
-        p_teacher = taught(model, torch.cat(theirs))[len(x) :].softmax(dim=1)
+        no_targets = torch.zeros_like(y)
+        theirs = [self.vicinity(x, y, rng)[0], self.vicinity(unlabelled, no_targets, rng)[0]]
+        p_teacher = teacher_logits(model, torch.cat(theirs))[len(x) :].softmax(dim=1)
         x, y = self.vicinity(x, y, rng)
-        u, _ = self.vicinity(unlabelled, nobody, rng)
+        u, _ = self.vicinity(unlabelled, no_targets, rng)
         logits = model(torch.cat([x, u]))
         labelled = cross_entropy(logits[: len(x)], y).sum()
         squares = (logits[len(x) :].softmax(dim=1) - p_teacher).square().mean(dim=1).sum()

@@ -3,11 +3,11 @@
 Paper:    Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018,
           arXiv 1706.06083; Eq. 2.1 (the saddle point), §2.1 (PGD); a baseline of Wang et al.,
           AugMax, NeurIPS 2021, arXiv 2110.13771; Table 10
-Code:     MadryLab/cifar10_challenge train.py
+Code:     MadryLab/cifar10_challenge (main) train.py. Not compared.
 Differs:  AugMax states no settings; 7 steps of 2/255 are the paper's §4, 10 the released config's.
-          The code attacks in train mode, we in eval mode: what is attacked is the network that is
-          evaluated, and no step of the attack reaches its statistics. The start is clamped to
-          [0, 1] as the steps are.
+          The code attacks in train mode, we in eval mode: we attack the network that is evaluated,
+          and no step of the attack changes its statistics. The start is clamped to [0, 1], as the
+          steps are.
 Cost:     steps + 1 forwards, 1 backward, 1 update of BatchNorm; each step of the attack also goes
           backwards to the images
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.pgd import check_images, pgd
+from vicinal.attacks.pgd import Pgd, check_images
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
@@ -33,12 +33,14 @@ class Pgdat(Method):
     steps: int = 7
 
     def __post_init__(self) -> None:
-        if self.epsilon < 0 or self.step < 0:
-            raise ValueError(
-                f"epsilon and step must be at least 0, got {self.epsilon} and {self.step}"
-            )
+        _ = self.attack  # checks its own settings
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps} (0 is training by erm)")
+
+    @property
+    def attack(self) -> Pgd:
+        """From a uniform start."""
+        return Pgd(self.epsilon, self.step, self.steps)
 
     @property
     def work(self) -> float:
@@ -47,5 +49,5 @@ class Pgdat(Method):
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         check_images(x)
-        x = pgd(model, x, y, epsilon=self.epsilon, step=self.step, steps=self.steps, rng=rng)
+        x = self.attack(model, x, y, rng)
         yield cross_entropy(model(x), y).mean()

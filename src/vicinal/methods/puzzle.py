@@ -1,7 +1,7 @@
-"""Puzzle Mix's two optimisations: which blocks to take from whom, and where to put them.
+"""Puzzle Mix's two optimisations: whose block to show at each place, and where to move blocks.
 
-Images are divided into `blocks` x `blocks` square blocks. A block's label is how many of n - 1
-parts of it come from its image; the rest is its partner's.
+Images are divided into `blocks` x `blocks` square blocks. A block's label says how many of n - 1
+parts come from its own image; the rest are its partner's.
 """
 
 from itertools import pairwise
@@ -22,7 +22,7 @@ Right = Float[Tensor, "n b d"]
 
 
 def block_shares(saliency: Float[Tensor, "n h w"], blocks: int) -> Grid:
-    """Each block's share of its image's saliency; none has any where all gradients are 0."""
+    """Each block's share of its image's saliency; all 0 if all gradients are 0."""
     sums = F.avg_pool2d(saliency, saliency.shape[1] // blocks)
     total = sums.sum(dim=(1, 2), keepdim=True)
     return sums / total.clamp_min(torch.finfo(total.dtype).tiny)
@@ -33,8 +33,8 @@ def contrasts(
 ) -> tuple[Float[Tensor, "n 2 2 d b"], Float[Tensor, "n 2 2 b d"]]:
     """How much pixels differ across the borders of blocks, down and to the right.
 
-    The mean over channels and along the border of |a - b|, for cells of `neigh_size` pixels a
-    side; [:, i, j] with the first block from image i and the second from j, where 1 is the image
+    The mean over channels and along the border of |a - b|, for cells of `neigh_size` pixels per
+    side. [:, i, j] takes the first block from image i and the second from j, where 1 is the image
     and 0 its partner.
     """
     cells = F.avg_pool2d(x, neigh_size)
@@ -85,8 +85,8 @@ def minimal_labels(
     """argmin over labels 0 .. k - 1 of Σ unary_p(l_p) + Σ weight_pq ((l_p - l_q) / (k - 1))².
 
     Exact, by one minimum cut for the whole batch (Ishikawa, PAMI 2003): node i of a block is on
-    the sink's side where its label is above i, and d² = Σ over d nodes of 1 and over their pairs
-    of 2. All weights must be at least 0.
+    the sink's side if its label is above i, and d² is 1 for each of d nodes plus 2 for each pair of
+    them. All weights must be at least 0.
     """
     costs, *weights = (t.detach().double().cpu().numpy() for t in (unary, down, right))
     count, rows, columns, labels = costs.shape
@@ -121,35 +121,35 @@ def _add_edges(
 
 
 def transported(mask: Grid, shares: Grid, t_eps: float) -> Int64[Tensor, "n p"]:
-    """Which block of its image each place receives, where places with a mask of 0 do not count.
+    """Which block of its image each place receives; places with a mask of 0 show no saliency.
 
-    Alg. 1 of the paper: each block asks for the place of least t_eps · squared distance - saliency
-    if that shows, a place takes the least of those that ask, and the others' cost of asking there
-    again grows by 1; as many rounds as there are blocks a side.
+    Alg. 1 of the paper: each block bids for the place of lowest cost, which is t_eps · squared
+    distance minus the saliency that would show. A place accepts its lowest bid, and for the losers
+    the cost of that place grows by 1. There are as many rounds as blocks per side.
     """
     count, blocks, _ = mask.shape
     at = torch.arange(blocks, device=mask.device)
     point = torch.cartesian_prod(at, at)
-    # Integers, so that moves of one length cost the same: the first of equal places is asked for.
+    # Integers, so that moves of equal length cost exactly the same; ties go to the first place.
     squares = (point[:, None] - point).square().sum(dim=2)
     distance = squares.to(shares.dtype) / (blocks - 1) ** 2
     cost = t_eps * distance - shares.reshape(count, -1, 1) * (mask > 0).reshape(count, 1, -1)
     block = torch.arange(blocks**2, device=mask.device).expand(count, -1)
-    nobody = torch.full_like(block, blocks**2)
+    unassigned = torch.full_like(block, blocks**2)
     source = block
     for _ in range(blocks):
         place = cost.argmin(dim=2)
         bid = cost.gather(2, place[..., None])[..., 0]
         lowest = torch.full_like(bid, torch.inf).scatter_reduce(1, place, bid, "amin")
-        first = torch.where(bid == lowest.gather(1, place), block, nobody)
-        source = nobody.scatter_reduce(1, place, first, "amin")
+        first = torch.where(bid == lowest.gather(1, place), block, unassigned)
+        source = unassigned.scatter_reduce(1, place, first, "amin")
         lost = source.gather(1, place) != block
         cost.scatter_add_(2, place[..., None], lost[..., None].to(cost.dtype))
-    return torch.where(source == nobody, block, source)
+    return torch.where(source == unassigned, block, source)
 
 
 def rearranged(x: Images, source: Int64[Tensor, "n p"]) -> Images:
-    """Each block from the place that `source` names."""
+    """Each block taken from the place that `source` names."""
     count, channels, height, _ = x.shape
     blocks = int(source.shape[1] ** 0.5)
     size = height // blocks

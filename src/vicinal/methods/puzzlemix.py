@@ -1,8 +1,8 @@
 """Mixing that gives up least saliency: l(f(z ⊙ Πᵀx_i + (1 - z) ⊙ Π'ᵀx_j), z̄ y_i + (1 - z̄) y_j).
 
-z, for each block of the image one of n values from 0 to 1, minimises the saliency that is given
-up, the differences and the contrasts between neighbouring blocks, and η times - log of its prior
-Bin(n - 1, λ). Π moves each image's blocks of most saliency to where they show. z̄ is z's mean.
+z has, for each block of the image, one of n values from 0 to 1. It minimises the sum of the
+saliency given up, the differences and contrasts between neighbouring blocks, and η times - log of
+its prior Bin(n - 1, λ). Π moves each image's most salient blocks to where they show. z̄ is z's mean.
 
 Paper:    Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup,
           ICML 2020, arXiv 2009.06962; "Optimizing Mask" (the energy), "Optimizing Transport" and
@@ -10,12 +10,13 @@ Paper:    Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics 
           Faramarzi et al., PatchUp, AAAI 2022, arXiv 2006.07794; Tables 1, 2
 Code:     snu-mllab/PuzzleMix (commit 7eba27e) main.py, mixup.py: the settings of its CIFAR-100
           commands, β/(16 · blocks), saliency of CE in eval mode as the norm over channels, one λ
-          and one number of blocks a batch, l the binary cross-entropy of the softmax (`loss: bce`)
+          and one number of blocks per batch, l the binary cross-entropy of the softmax
+          (`loss: bce`). Not compared.
 Differs:  the energy's minimum is exact and found by one cut for the batch; the code swaps pairs of
-          labels until that helps no more, with costs rounded to integers. The number of blocks is
-          drawn among those of at least a pixel, and is the same on all ranks. An image without
-          any gradient has no saliency, where the code divides by 0. A vicinity comes first, and
-          its targets may be soft. Adversarial Puzzle Mix (`adv_p`) is left out.
+          labels until that no longer helps, with costs rounded to integers. The number of blocks is
+          drawn among those whose blocks have at least a pixel, and is the same on all ranks. An
+          image without any gradient has no saliency, where the code divides by 0. A vicinity comes
+          first, and its targets may be soft. Adversarial Puzzle Mix (`adv_p`) is left out.
 Cost:     2 forwards, 1 + (clean_lam > 0) backwards, 1 + (clean_lam > 0) updates of BatchNorm; the
           first forward, in eval mode unless it is trained on, also goes backwards to the images,
           and the cut is made on the CPU, which waits for the device
@@ -49,12 +50,12 @@ class PuzzleMix(Method):
     eta: float = 0.2  # of the prior
     beta: float = 1.2  # of differences between neighbours' labels
     gamma: float = 0.5  # of contrasts between neighbours, times beta
-    neigh_size: int = 4  # pixels a side of the cells that are contrasted; at most a block's
+    neigh_size: int = 4  # pixels per side of the contrasted cells; at most a block's
     transport: bool = True
     t_eps: float = 0.8  # of the squared distance
-    t_size: int = 4  # pixels a side of what is moved; at most a block's; -1: the block
-    clean_lam: float = 0.0  # of the loss of the unmixed images, which are trained on if above 0
-    blocks: Sequence[int] = (2, 4, 8, 16)  # a side
+    t_size: int = 4  # pixels per side of a moved tile; at most a block's; -1: the block
+    clean_lam: float = 0.0  # of the unmixed images' loss; above 0 they are trained on too
+    blocks: Sequence[int] = (2, 4, 8, 16)  # per side
     loss: LossName = "bce"
 
     def __post_init__(self) -> None:
@@ -71,17 +72,16 @@ class PuzzleMix(Method):
         if self.neigh_size < 1:
             raise ValueError(f"neigh_size must be at least 1, got {self.neigh_size}")
         if self.t_eps <= 0:
-            raise ValueError(f"t_eps must be above 0, got {self.t_eps} (a move has its price)")
+            raise ValueError(f"t_eps must be above 0, got {self.t_eps} (moving a block has a cost)")
         if self.t_size < 1 and self.t_size != -1:
             raise ValueError(f"t_size must be at least 1, or -1 for blocks, got {self.t_size}")
         if not self.blocks or min(self.blocks) < 2:
-            raise ValueError(f"blocks must be numbers from 2 on, got {list(self.blocks)}")
+            raise ValueError(f"blocks must be numbers from 2 up, got {list(self.blocks)}")
 
     @property
     def work(self) -> float:
-        return (
-            5 / 3 if self.clean_lam == 0 else 2.0
-        )  # the saliency's backward goes to the images alone
+        # The saliency's backward goes to the images alone.
+        return 5 / 3 if self.clean_lam == 0 else 2.0
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
@@ -114,18 +114,18 @@ class PuzzleMix(Method):
             sizes = [min(self.neigh_size, block), min(self.t_size, block)]
             if side % blocks or any(size > 0 and block % size for size in sizes):
                 raise ValueError(
-                    f"blocks must divide the side of the images, and neigh_size and t_size the "
-                    f"blocks, got {blocks} blocks of {side} pixels, neigh_size {self.neigh_size} "
-                    f"and t_size {self.t_size}"
+                    f"blocks must divide the side of the images, and neigh_size and t_size must "
+                    f"divide the blocks, got {blocks} blocks of {side} pixels, neigh_size "
+                    f"{self.neigh_size} and t_size {self.t_size}"
                 )
         if not fitting:
-            raise ValueError(f"blocks must be at most {side}, the pixels a side, got {self.blocks}")
+            raise ValueError(f"blocks must be at most {side}, pixels per side, got {self.blocks}")
         return fitting
 
     def _clean(self, model: nn.Module, x: Images, y: Targets) -> tuple[Loss, Images]:
-        """The unmixed images' loss, to be trained on, and its gradient at them."""
+        """The unmixed images' loss, which is trained on, and its gradient at the images."""
         x = x.detach().requires_grad_()
-        # 2/k of CE is what BCE nears as an image is learnt, and what the code adds.
+        # As an image is learnt, BCE nears 2/k of CE, which is what the code adds.
         scale = 1.0 if self.loss == "ce" else 2 / y.shape[1]
         loss = self.clean_lam * scale * cross_entropy(model(x), y).mean()
         return loss, torch.autograd.grad(loss, x, retain_graph=True)[0]

@@ -4,8 +4,8 @@ Paper:    Yamada, Iwamura, Akiba, Kise, ShakeDrop Regularization for Deep Residu
           Access 7, 2019, arXiv 1802.02375; its definition (b, α forward; b, β backward;
           E[b + α - b α] in a test) and the linear decay rule; as GradAug Tables 1, 3 and 10
           compare with it
-Code:     owruby/shake-drop_pytorch models/shakedrop.py: b ~ Bernoulli(p_l) a batch, α ~ U[-1, 1]
-          and β ~ U[0, 1] an image; after a block's last BatchNorm
+Code:     owruby/shake-drop_pytorch (main) models/shakedrop.py: b ~ Bernoulli(p_l) per batch,
+          α ~ U[-1, 1] and β ~ U[0, 1] per image; after a block's last BatchNorm. Not compared.
 Differs:  blocks without a BatchNorm at the branch's end (WRN, pre-activation) are shaken after
           their last convolution
 Cost:     1 forward, 1 backward, 1 update of BatchNorm
@@ -43,7 +43,7 @@ class ShakeDrop(Method):
             raise ValueError(f"alpha must be a range around 0, got {list(self.alpha)}")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a gate at the end of every residual branch."""
+        """Add a gate at the end of every residual branch."""
         return add_gates(model, self.survival, scaled=True)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
@@ -66,19 +66,19 @@ class Shake(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-        """One factor an image."""
+        """One factor per image."""
         ctx.save_for_backward(beta)
         return alpha * x
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Another factor an image."""
+        """Another factor per image."""
         (beta,) = ctx.saved_tensors
         return beta * grad, None, None
 
 
 def uniform(ends: Sequence[float], like: Tensor, rng: Rng) -> Tensor:
-    """A draw an image, shaped to multiply `like`."""
+    """One draw per image, shaped to multiply `like`."""
     low, high = ends
     drawn = torch.rand(len(like), generator=rng.device, device=like.device, dtype=like.dtype)
     return (low + (high - low) * drawn).view(-1, *[1] * (like.ndim - 1))

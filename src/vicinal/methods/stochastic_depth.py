@@ -1,13 +1,14 @@
 """Residual blocks dropped at random: CE(f(x'), y') where x + F(x) is x + b F(x) while training.
 
 Paper:    Huang, Sun, Liu, Sedra, Weinberger, Deep Networks with Stochastic Depth, ECCV 2016,
-          arXiv 1603.09382; §3: Eq. 2 (b ~ Bernoulli(p_l), a batch), Eq. 4 (p_l), Eq. 5 (p_l in a
+          arXiv 1603.09382; §3: Eq. 2 (b ~ Bernoulli(p_l), per batch), Eq. 4 (p_l), Eq. 5 (p_l in a
           test; 2 and 5 are cited from memory); as GradAug Tables 1 and 6 compare with it
-Code:     yueatsprograms/Stochastic_Depth ResidualDrop.lua (commit 8389752): a dropped branch is not
-          computed, so that its BatchNorms record nothing, and its weights get zeros as gradients
-Differs:  in timm's networks a dropped branch is computed, recorded, and multiplied by 0. A batch
-          that ranks share drops its branches on all of them.
-Cost:     1 forward, 1 backward, 1 update of BatchNorm, of which dropped branches take no part
+Code:     yueatsprograms/Stochastic_Depth (commit 8389752) ResidualDrop.lua: a dropped branch is not
+          computed, so its BatchNorms record nothing, and its weights get zeros as gradients. Not
+          compared.
+Differs:  in timm's networks a dropped branch is computed, recorded, and multiplied by 0. Ranks that
+          share a batch drop the same branches.
+Cost:     1 forward, 1 backward, 1 update of BatchNorm, in which dropped branches take no part
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class StochasticDepth(Method):
         check_survival(self.survival)
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """With a gate at the end of every residual branch."""
+        """Add a gate at the end of every residual branch."""
         return add_gates(model, self.survival, scaled=True)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:

@@ -1,4 +1,4 @@
-"""What the constructors share: refusing arguments that make no network."""
+"""Checks of arguments that the constructors share."""
 
 
 def image_channels(shape: tuple[int, ...]) -> int:

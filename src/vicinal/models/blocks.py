@@ -1,9 +1,9 @@
 """Residual blocks, each computing shortcut(x) + branch(x).
 
 Every layer is a submodule under a name that the families share (bn1, relu1, conv1, …, shortcut), so
-that it can be hooked or replaced from outside: a branch ends in a module of its own, and what
-enters conv2 is the output of the ReLU between the convolutions. No ReLU works in place, because a
-hook may keep what entered it. Channels are read from the tensors, since layers may be narrowed.
+that it can be hooked or replaced from outside: a branch ends in a module of its own, and conv2's
+input is the output of the ReLU between the convolutions. No ReLU works in place, because a hook may
+keep its input. Channels are read from the tensors, since layers may be narrowed.
 """
 
 from collections import OrderedDict
@@ -37,7 +37,7 @@ def pad_channels(x: Float[Tensor, "n c h w"], num_channels: int) -> Float[Tensor
 class PreActBlock(nn.Module):
     """conv2(relu2(bn2(conv1(relu1(bn1(x)))))) plus the shortcut: He et al. 2016b, Fig. 4e.
 
-    Where the shape changes the shortcut is a bare 1x1 convolution. It starts at relu1's output if
+    If the shape changes, the shortcut is a bare 1x1 convolution. It starts at relu1's output if
     the block is `shared` (by default where the shape changes), otherwise at the raw x.
     """
 
@@ -67,7 +67,7 @@ class PreActBlock(nn.Module):
 class BasicBlock(nn.Module):
     """relu2(bn2(conv2(relu1(bn1(conv1(x))))) + shortcut): He et al. 2016a, Fig. 2.
 
-    Where the shape changes the shortcut is a 1x1 convolution and its norm, or (`pad`) an average
+    If the shape changes, the shortcut is a 1x1 convolution and its norm, or (`pad`) an average
     pool and zero channels, which has no parameters.
     """
 
@@ -122,7 +122,7 @@ class Bottleneck(nn.Module):
 
 
 def conv_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """A 1x1 convolution and its norm where the shape changes, otherwise the identity."""
+    """A 1x1 convolution and its norm if the shape changes, otherwise the identity."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
@@ -130,5 +130,5 @@ def conv_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module
 
 
 def pool_shortcut(stride: int) -> nn.Module:
-    """An average pool as coarse as the branch; its ceiling is what a padded 3x3 stride gives."""
+    """An average pool as coarse as the branch; its ceiling matches a padded 3x3 stride."""
     return nn.Identity() if stride == 1 else nn.AvgPool2d(stride, ceil_mode=True)

@@ -38,7 +38,7 @@ class DenseNetBC(nn.Module):
     """6n + 4 layers: three dense blocks of n two-convolution layers, halved in between.
 
     A stage is a dense block; the transition between two stages is a module of its own, so a
-    stage's output is what its last layer concatenated.
+    stage's output is its last layer's concatenation.
     """
 
     stages = ("stem", "stage1", "stage2", "stage3")
@@ -72,7 +72,7 @@ class DenseNetBC(nn.Module):
 
 
 def dense_block(in_channels: int, growth: int, num_layers: int) -> tuple[nn.Sequential, int]:
-    """`num_layers` dense layers, and the channels that leave the last."""
+    """`num_layers` dense layers, and the last one's output channels."""
     layers = (DenseLayer(in_channels + i * growth, growth) for i in range(num_layers))
     return nn.Sequential(*layers), in_channels + num_layers * growth
 

@@ -1,4 +1,4 @@
-"""The initialisation of convolutions that most of the papers' networks state."""
+"""The initialisation of convolutions in most of the papers' networks."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Fan = Literal["fan_in", "fan_out"]
 
 
 def he_normal(network: nn.Module, fan: Fan) -> None:
-    """Convolution weights from N(0, 2 / fan), fan_out being k k c_out also where there are groups.
+    """Convolution weights from N(0, 2 / fan); fan_out is k k c_out, with groups too.
 
     Norms and biases keep PyTorch's defaults.
     """

@@ -1,4 +1,4 @@
-"""Normalising as a network's first layer, so that everything outside lives in [0, 1]."""
+"""Normalisation as a network's first layer, so that everything outside is in [0, 1]."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -34,7 +34,7 @@ class Normalize(nn.Module):
 
 
 class Normalized(nn.Module):
-    """`body` behind Normalize; its logits are at least float32, under autocast too."""
+    """`body` behind Normalize; its logits are at least float32, even under autocast."""
 
     def __init__(self, body: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()

@@ -27,8 +27,8 @@ Stem = Literal["conv", "conv_bn_relu"]
 class PreActResNet(nn.Module):
     """Four stages of 64 to 512 channels behind a 3x3 stem; PyTorch's default initialisation.
 
-    `identity` is where shortcuts without a projection start: at the raw x as He et al. have it, or
-    at ReLU(BN1(x)). The two options together, activated and conv_bn_relu, are the variant.
+    `identity` is where shortcuts without a projection start: at the raw x as in He et al., or at
+    ReLU(BN1(x)). The two options together, activated and conv_bn_relu, are the variant.
     """
 
     stages = ("stem", "stage1", "stage2", "stage3", "stage4")

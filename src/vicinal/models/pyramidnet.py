@@ -39,7 +39,7 @@ class PyramidBlock(nn.Module):
 
 
 class PyramidNet(nn.Module):
-    """9n + 2 layers whose width grows by alpha / 3n a block, from 16 to 16 + alpha (times 4)."""
+    """9n + 2 layers whose width grows by alpha / 3n per block, from 16 to 16 + alpha (times 4)."""
 
     stages = ("stem", "stage1", "stage2", "stage3")
 

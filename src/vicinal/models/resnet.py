@@ -6,7 +6,7 @@ Code:     kuangliu/pytorch-cifar models/resnet.py (18 to 152); junyuseu/pytorch-
           models/resnet_cifar.py (6n + 2, and its "wide" form)
 Differs:  a 3x3 stem without max-pool replaces the 7x7 one, as in both codes; the 6n + 2 networks
           project with a convolution where He et al. pad; `shortcut=pad` pads, after an average
-          pool where they subsample, as yueatsprograms' code does
+          pool where they subsample, as in yueatsprograms' code
 """
 
 from collections import OrderedDict
@@ -30,7 +30,7 @@ BLOCKS = {
 
 
 class ResNet(nn.Module):
-    """ImageNet's four stages behind a 3x3 stem, bottlenecks from 50 layers on; default init."""
+    """ImageNet's four stages behind a 3x3 stem, bottlenecks from 50 layers up; default init."""
 
     stages = ("stem", "stage1", "stage2", "stage3", "stage4")
 

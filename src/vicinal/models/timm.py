@@ -12,9 +12,9 @@ from vicinal.models.arguments import image_channels
 
 
 class Timm(nn.Module):
-    """timm's `name`, kept as it is under `network`; its classifier has timm's name, not `fc`.
+    """timm's `name`, unchanged under `network`; its classifier has timm's name, not `fc`.
 
-    `stages` are names inside timm's network, by default those its feature_info lists. `options` go
+    `stages` are names inside timm's network, by default those that feature_info lists. `options` go
     to timm.create_model, for example {drop_path_rate: 0.1}.
     """
 
@@ -37,11 +37,11 @@ class Timm(nn.Module):
         # On the meta device there are no weights to fill, so none are downloaded.
         pretrained = pretrained and torch.get_default_device().type != "meta"
         made: dict[str, Any] = {"in_chans": image_channels(shape), "num_classes": num_classes}
-        self.arguments = made | sized | (options or {})  # for whoever makes this network again
+        self.arguments = made | sized | (options or {})  # for export, which rebuilds the network
         try:
             self.network = timm.create_model(name, pretrained=pretrained, **self.arguments)
         except TypeError as error:
-            raise ValueError(f"options must be what timm's {name} takes: {error}") from error
+            raise ValueError(f"options must be arguments of timm's {name}: {error}") from error
         chosen = default_stages(self.network) if stages is None else tuple(stages)
         check_stages(self.network, chosen)
         self.stages = tuple(f"network.{stage}" for stage in chosen)
@@ -66,9 +66,9 @@ def check_name(name: str, pretrained: bool) -> None:
 
 
 def default_stages(network: nn.Module) -> tuple[str, ...]:
-    """The modules that timm lists as the ends of stages, or all children where it lists none.
+    """The modules that timm lists as the ends of stages, or all children if it lists none.
 
-    timm ends a ResNet's stem before its max-pool; ours is what enters the first stage.
+    timm ends a ResNet's stem before its max-pool; ours is the input of the first stage.
     """
     children = [name for name, _ in network.named_children()]
     modules = {name for name, _ in network.named_modules()}
@@ -80,7 +80,7 @@ def default_stages(network: nn.Module) -> tuple[str, ...]:
 
 
 def check_stages(network: nn.Module, stages: tuple[str, ...]) -> None:
-    """Refuse a stage that is no submodule."""
+    """Refuse a stage that is not a submodule."""
     modules = [name for name, _ in network.named_modules() if name]
     for stage in stages:
         if stage not in modules:

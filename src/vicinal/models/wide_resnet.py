@@ -1,4 +1,4 @@
-"""Wide residual networks, and the variant that semi-supervised learning is compared on.
+"""Wide residual networks, and the variant on which semi-supervised methods are compared.
 
 Paper:    Zagoruyko, Komodakis, Wide Residual Networks, BMVC 2016, arXiv 1605.07146;
           Oliver et al., Realistic Evaluation of Deep Semi-Supervised Learning Algorithms,

@@ -12,10 +12,10 @@ from vicinal.tables.results import TableResults
 VERDICTS = (*ORDERINGS[:-1], *(f"{verdict}, reduced" for verdict in ORDERINGS[:-1]), "not run")
 
 
-def claims(joined: TableResults) -> list[dict[str, Any]]:
+def claims(results: TableResults) -> list[dict[str, Any]]:
     """Each claim with its verdicts, and with the pairs that there is something to say about."""
     by_claim: dict[str, list[dict[str, Any]]] = {}
-    for compared in joined.orderings:
+    for compared in results.orderings:
         by_claim.setdefault(compared.claim.says, []).append(_pair(compared))
     return [
         {

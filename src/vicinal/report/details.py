@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vicinal.cli.overrides import merge
+from vicinal.cli.overrides import join, merge
 from vicinal.report import words
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import our_number
@@ -33,11 +33,11 @@ class Pool:
 def details(every: Sequence[TableResults], runs: str) -> dict[str, Any]:
     """All cells, the runs they show, and what these share; `runs` is the folder of the records."""
     pool, found, cells, tables = Pool(), dict[str, Any](), dict[str, Any](), dict[str, str]()
-    for joined in every:
-        table = joined.table
+    for results in every:
+        table = results.table
         where = f"{words.short(table.paper)}, {words.titled(table.name)}"
         tables[words.slug(table.name)] = where
-        for outcome in joined.outcomes:
+        for outcome in results.outcomes:
             cells[words.cell_id(outcome)] = _cell(outcome, pool)
             for record in outcome.records:
                 found.setdefault(record["name"], {})[record["seed"]] = _record(record, pool)
@@ -91,7 +91,7 @@ def _commands(outcome: Outcome) -> list[list[str]]:
     if lines:
         kept = outcome.records[0]["config"].get("reduced")
         shown = merge(cell.overrides, lines)
-        shown = (*shown, f"reduced=[{','.join(map(_quoted, kept))}]") if kept else shown
+        shown = (*shown, join("reduced", kept)) if kept else shown
         found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
     found.append(
         ["All runs still missing from this table", f"python train.py -m table={cell.table}"]
@@ -113,10 +113,6 @@ def _train(overrides: Sequence[str], seeds: Sequence[int]) -> str:
     several = " -m" if len(seeds) > 1 else ""
     line = (*overrides, f"seed={','.join(map(str, seeds))}")
     return f"python train.py{several} {shlex.join(line)}"
-
-
-def _quoted(line: str) -> str:
-    return "'" + line.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _record(record: Record, pool: Pool) -> dict[str, Any]:

@@ -24,9 +24,9 @@ class Heading:
     look: str | None = None
 
 
-def grid(joined: TableResults) -> dict[str, Any]:
+def grid(results: TableResults) -> dict[str, Any]:
     """Lines of headings, then groups of lines; a line has row headings and a cell per column."""
-    table, outcomes = joined.table, joined.outcomes
+    table, outcomes = results.table, results.outcomes
     width = max(map(len, table.rows))
     letters = max(len(label[0]) for label in (*table.rows, table.stub))
     by_place = {outcome.cell.place: outcome for outcome in outcomes}

@@ -29,24 +29,24 @@ def page(
 ) -> str:
     """The whole page; `rules` are those of the verdicts, `folder` is where the records are."""
     by_paper: dict[str, list[TableResults]] = {name: [] for name in papers()}
-    for joined in every:
-        by_paper.setdefault(joined.table.paper, []).append(joined)
+    for results in every:
+        by_paper.setdefault(results.table.paper, []).append(results)
     by_paper = {name: tables for name, tables in by_paper.items() if tables}
     return render(
         "page.html.j2",
         chapters=[_chapter(name, tables, drawn) for name, tables in by_paper.items()],
-        tables=sum(not joined.table.variant for joined in every),
+        tables=sum(not results.table.variant for results in every),
         overview=overview({name: _outcomes(tables) for name, tables in by_paper.items()}),
         others=_others(runs.grouped(runs.unlisted_runs(every, records))),
         rules=rules,
-        details=details([joined for tables in by_paper.values() for joined in tables], folder),
+        details=details([results for tables in by_paper.values() for results in tables], folder),
         css=Markup((HERE / "report.css").read_text()),
         script=Markup((HERE / "report.js").read_text()),
     )
 
 
 def _outcomes(tables: Sequence[TableResults]) -> list[Outcome]:
-    return [outcome for joined in tables for outcome in joined.original_outcomes]
+    return [outcome for results in tables for outcome in results.original_outcomes]
 
 
 def _chapter(name: str, tables: Sequence[TableResults], drawn: Sequence[Figure]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _chapter(name: str, tables: Sequence[TableResults], drawn: Sequence[Figure])
         "id": words.slug(name),
         "paper": paper(name),
         "outcomes": _outcomes(tables),
-        "sections": [section(joined) for joined in tables],
+        "sections": [section(results) for results in tables],
         "figures": [figure for figure in drawn if figure.paper == name],
     }
 

@@ -15,9 +15,9 @@ from vicinal.tables.outcome import Outcome
 from vicinal.tables.results import TableResults
 
 
-def section(joined: TableResults) -> dict[str, Any]:
+def section(results: TableResults) -> dict[str, Any]:
     """One table: its grid, what stands under it, plots and curves."""
-    table, outcomes = joined.table, joined.outcomes
+    table, outcomes = results.table, results.outcomes
     name = words.slug(table.name)
     return {
         "id": name,
@@ -26,12 +26,12 @@ def section(joined: TableResults) -> dict[str, Any]:
         "verdicts": [outcome.verdict for outcome in outcomes],
         "look": _look(outcomes),
         "protocol": _protocol([outcome.cell for outcome in outcomes]),
-        "waiting": _waiting(joined),
-        "grid": grid(joined),
-        "machines": _machines(joined),
-        "claims": claims(joined),
+        "waiting": _waiting(results),
+        "grid": grid(results),
+        "machines": _machines(results),
+        "claims": claims(results),
         "plots": plots(outcomes, f"{name}-plot"),
-        "charts": charts((_name(joined, outcome), outcome.records) for outcome in outcomes),
+        "charts": charts((_name(results, outcome), outcome.records) for outcome in outcomes),
         "reduced": any(outcome.reduced and outcome.values for outcome in outcomes),
         "trains": any(outcome.cell.trainable for outcome in outcomes),
     }
@@ -63,13 +63,13 @@ def _either(found: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(found))
 
 
-def _waiting(joined: TableResults) -> str | None:
+def _waiting(results: TableResults) -> str | None:
     """How many numbers wait, and what for."""
-    count = Counter(o.cell.waits for o in joined.outcomes if o.cell.waits)
+    count = Counter(o.cell.waits for o in results.outcomes if o.cell.waits)
     if not count:
         return None
     who = words.many(count.total(), "number waits", "numbers wait")
-    if count.total() == len(joined.outcomes):
+    if count.total() == len(results.outcomes):
         who = "All numbers wait"
     reasons = [
         f"{n} for {why}" if len(count) > 1 else f"for {why}" for why, n in sorted(count.items())
@@ -77,17 +77,17 @@ def _waiting(joined: TableResults) -> str | None:
     return f"{who} {words.listed(reasons)}."
 
 
-def _machines(joined: TableResults) -> list[str]:
+def _machines(results: TableResults) -> list[str]:
     """The devices and precision of our runs and of the paper's."""
-    found = {text[0].upper() + text[1:]: cells for text, cells in machines(joined).items()}
+    found = {text[0].upper() + text[1:]: cells for text, cells in machines(results).items()}
     if len(found) == 1:
         return [*found]
     return [f"{text} ({words.many(len(cells), 'number')})" for text, cells in found.items()]
 
 
-def _name(joined: TableResults, outcome: Outcome) -> str:
+def _name(results: TableResults, outcome: Outcome) -> str:
     """Row and column, without the parts that all cells of this dataset and network share."""
-    among = [o for o in joined.outcomes if _kind(o) == _kind(outcome)]
+    among = [o for o in results.outcomes if _kind(o) == _kind(outcome)]
     # Of the cells of one run, such as its error and its loss, only the first names it.
     firsts = {o.records[0]["name"]: _label(o.cell) for o in reversed(among) if o.records}
     shared = _shared(_label(o.cell) for o in among) | _shared(firsts.values())

@@ -164,7 +164,7 @@ def seeds(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def with_half_width(found: Interval, decimals: int, unit: str) -> str:
+def spanned(found: Interval, decimals: int, unit: str) -> str:
     """A difference and its interval in words."""
     digits = max(decimals, 2)
     points = "points" if unit == "%" else unit
@@ -196,7 +196,7 @@ def verdict(outcome: Outcome) -> str:
     lacking = _lacking(outcome)
     if found is None:
         return f"{begun}: with so few runs and no known deviation, there is no interval{lacking}."
-    said = f"our number minus the paper's is {with_half_width(found, cell.decimals, cell.unit)}"
+    said = f"our number minus the paper's is {spanned(found, cell.decimals, cell.unit)}"
     return f"{begun}: {said}, {_answers(outcome)}{lacking}. Deviation used: {found.source}."
 
 

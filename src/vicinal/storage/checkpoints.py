@@ -17,35 +17,35 @@ KEEP = 2
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The last two of a run, newest first; each file's name ends in its own checksum."""
+    """The last two checkpoints of a run; each file name ends in the checksum of its content."""
 
     folder: Path
 
     def paths(self) -> list[Path]:
-        """Newest first; the place in the run stands first in the name, padded to sort."""
+        """The files, newest first; their names begin with the padded epoch and step, to sort."""
         return sorted(self.folder.glob("epoch*.pt"), reverse=True)
 
     def save(self, epoch: int, step: int, state: dict[str, Any]) -> None:
-        """At every instant the folder holds only whole files, under their final names."""
+        """Write a checkpoint; under their final names there are only whole files at any time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
-        # Both: the step alone does not tell the end of an epoch from just before it is closed.
+        # Both, because the step is the same before and after the end of an epoch is processed.
         path = self.folder / f"epoch{epoch:05d}-step{step:010d}-{_checksum(content)}.pt"
         write_bytes_atomically(path, content)
         for old in self.paths()[KEEP:]:
             old.unlink()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest that is whole, or None when the run has none yet."""
+        """Load the newest undamaged checkpoint; None if the run has none yet."""
         found = self.paths()
         for state in self._readable(found):
             return state
         if found:
             raise RunError(
                 f"none of the {len(found)} checkpoints in {self.folder} can be read; "
-                "the run will not start over by itself: delete that folder to let it"
+                "delete that folder to start the run over"
             )
         return None
 
@@ -61,13 +61,13 @@ class Checkpoints:
                 continue
             try:
                 state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-            except Exception:  # what never was a checkpoint of ours may raise anything
+            except Exception:  # a file that is not our checkpoint may raise anything
                 state = None
             if isinstance(state, dict):
                 yield state
             else:
                 print(
-                    f"{path} is no checkpoint, or holds more than tensors; not opened, not used",
+                    f"{path} is not a checkpoint, or holds more than tensors; not opened, not used",
                     file=sys.stderr,
                 )
 

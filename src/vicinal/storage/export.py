@@ -1,4 +1,4 @@
-"""A finished run's network as safetensors: weights and words, and nothing that could execute."""
+"""Export a finished run's network as safetensors: weights and metadata, no code."""
 
 import json
 from pathlib import Path
@@ -18,20 +18,20 @@ from vicinal.storage.run_folder import read_record
 NORMALIZE, BODY = "normalize.", "body."
 
 
-def export(folder: Path, path: Path, reading: str = "last") -> str:
-    """Write a network that the run evaluated (its average, where it kept one).
+def export(folder: Path, path: Path, report: str = "last") -> str:
+    """Write the network that the run evaluated (the average of its weights, if it kept one).
 
-    Returns the line of Python that makes the network again from the file alone, if one can.
+    Returns a line of Python that builds the network from the file alone, if that is possible.
 
-    The tensors have the plain network's names. What normalised its inputs is no part of that, so
-    mean and std stand in the metadata, with what the run was.
+    The tensors have the plain network's names. It does not include the normalisation of inputs, so
+    the metadata holds mean and std, beside the run's name and config.
     """
     if path.suffix != ".safetensors":
-        raise RunError(f"{path} must end in .safetensors (whoever loads it goes by the name)")
+        raise RunError(f"{path} must end in .safetensors (loaders check the name)")
     record = read_record(folder)
     if record is None:
         raise RunError(f"{folder} holds no finished run")
-    network = weights.read(folder, record, reading)
+    network = weights.read(folder, record, report)
     mean, std = (network.pop(f"{NORMALIZE}{name}").tolist() for name in ("mean", "std"))
     plain = plain_network(record)
     prefix = f"{BODY}network." if isinstance(plain, Timm) else BODY
@@ -40,8 +40,8 @@ def export(folder: Path, path: Path, reading: str = "last") -> str:
         "format": "pt",
         "name": record["name"],
         "seed": str(record["seed"]),
-        "reading": reading,
-        "epoch": str(record["weights"][reading]["epoch"]),
+        "reading": report,
+        "epoch": str(record["weights"][report]["epoch"]),
         "model": json.dumps(record["config"]["model"]),
         "num_classes": str(record["data"]["num_classes"]),
         "shape": json.dumps(record["data"]["shape"]),
@@ -53,12 +53,14 @@ def export(folder: Path, path: Path, reading: str = "last") -> str:
         save_file(tensors, temporary, metadata=words)
     body = plain.network if isinstance(plain, Timm) else plain
     if tensors.keys() != body.state_dict().keys():
-        return f"the method changed the network: {record['choices']['model']} alone cannot load it"
+        return (
+            f"the method changed the network: a plain {record['choices']['model']} cannot load it"
+        )
     return loading_line(plain, record, str(path))
 
 
 def loading_line(plain: torch.nn.Module, record: dict[str, Any], path: str) -> str:
-    """What a user of timm, or of our models, types to have the network."""
+    """The line of Python that loads the network, with timm or our models."""
     model, data = record["config"]["model"], record["data"]
     if isinstance(plain, Timm):
         call = _call({**plain.arguments, "checkpoint_path": path})
@@ -77,7 +79,7 @@ def _call(arguments: dict[str, Any]) -> str:
 
 
 def plain_network(record: dict[str, Any]) -> torch.nn.Module:
-    """The run's network before its method changed it, without memory for its weights."""
+    """Build the run's network without its method's changes, on the meta device."""
     config = OmegaConf.create(record["config"]["model"])
     assert isinstance(config, DictConfig)
     if "pretrained" in config:

@@ -1,4 +1,4 @@
-"""The history of a run: one line of JSON an epoch."""
+"""The history of a run: one line of JSON per epoch."""
 
 import json
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from vicinal.storage.files import write_bytes_atomically
 
 @dataclass(frozen=True)
 class Jsonl:
-    """Keeps a file equal to a history, whatever a crash left in it."""
+    """Keeps a file equal to a history, also after a crash."""
 
     path: Path
 
     def sync(self, history: list[dict[str, Any]]) -> None:
-        """Append what is missing; where the file says something else, rewrite it atomically.
+        """Append the missing lines; rewrite a file that differs atomically.
 
-        A half-written last line is a prefix as well, so appending completes it. Something else is
-        what a run wrote after the checkpoint that it now resumed from. Nothing waits for the disk:
-        checkpoints hold the history too, and what a power cut takes is written again from there.
+        A half-written last line is a prefix of the history, too, so appending completes it. The
+        file differs where a run went on after the checkpoint that it now resumes from. Nothing
+        waits for the disk: checkpoints hold the history, which restores lines lost in a power cut.
         """
         lines = [json.dumps(epoch, sort_keys=True, allow_nan=False) for epoch in history]
         wanted = "".join(f"{line}\n" for line in lines).encode()

@@ -1,4 +1,4 @@
-"""Locks on open files, which the system drops when their holder dies, however it dies."""
+"""Locks on open files, which the system releases however their holder dies."""
 
 import sys
 from typing import IO, Any
@@ -10,5 +10,5 @@ except ImportError:  # Windows; vicinities, methods and networks need no lock an
 
 
 def lock(file: IO[Any], *, wait: bool) -> None:
-    """Hold the file until it is closed; without waiting, BlockingIOError where another holds it."""
+    """Lock the file until it is closed; without `wait`, BlockingIOError if another holds it."""
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Where a number comes from: the code, the versions and the machine behind a run."""
+"""The origin of a number: the code, the versions and the machine of a run."""
 
 import os
 import platform
@@ -14,15 +14,15 @@ import torch
 import vicinal
 
 PACKAGES = ("vicinal", "torchvision", "timm", "numpy", "hydra-core")
-GIT_SECONDS = 10.0  # a checkout on a network drive that hangs must not hang the run
-COMMIT = "VICINAL_COMMIT"  # in the environment: tells it where a copy of the sources has no .git
+GIT_SECONDS = 10.0  # a network drive that hangs must not block the run
+COMMIT = "VICINAL_COMMIT"  # environment variable with the commit, for copies without .git
 
 
 def provenance(device: str) -> dict[str, Any]:
-    """What a record says about its origin.
+    """The entry about a session's origin in a record.
 
-    Ask when the run starts: the source tree may change while it trains. The code is asked for once
-    a process, since what was imported by then is what all its runs use.
+    To be called when the run starts, since the source tree may change while it trains. The commit
+    is read once per process, since all its runs use the code that was imported then.
     """
     return {
         "git": _own_commit(),
@@ -39,18 +39,18 @@ def provenance(device: str) -> dict[str, Any]:
 
 @cache
 def _own_commit() -> dict[str, Any] | None:
-    return source_commit(Path(vicinal.__file__)) or told_commit(os.environ.get(COMMIT))
+    return source_commit(Path(vicinal.__file__)) or parsed_commit(os.environ.get(COMMIT))
 
 
-def told_commit(told: str | None) -> dict[str, Any] | None:
-    """The commit as `git describe --always --abbrev=40 --exclude='*' --dirty` prints it."""
-    if not told:
+def parsed_commit(text: str | None) -> dict[str, Any] | None:
+    """Parse the output of `git describe --always --abbrev=40 --exclude='*' --dirty`."""
+    if not text:
         return None
-    found = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", told)
+    found = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", text)
     if found is None:
         raise ValueError(
-            f"{COMMIT} must be a commit's 40 digits, with -dirty after them where tracked files "
-            f"differ from it, got {told}"
+            f"{COMMIT} must be the 40 digits of a commit, followed by -dirty if tracked files "
+            f"differ from it, got {text}"
         )
     return {"commit": found[1], "dirty": found[2] is not None}
 
@@ -58,10 +58,9 @@ def told_commit(told: str | None) -> dict[str, Any] | None:
 def source_commit(source: Path) -> dict[str, Any] | None:
     """The commit that the file `source` was imported from, and whether tracked files changed.
 
-    None where the file is not under version control. That includes a file that merely lies inside
-    somebody's checkout, such as a virtual environment in a project folder.
-    Untracked files don't count as dirty, nor does `results/`, where finished runs leave records
-    that are tracked: the runs of one sweep would make each other dirty.
+    None if the file is not under version control, also if it merely lies inside some checkout, like
+    a virtual environment in a project folder. Untracked files do not count as dirty. Nor does
+    `results/`, which holds tracked records: the runs of a sweep would make each other dirty.
     """
     folder = source.parent
     if _git(folder, "ls-files", "--error-unmatch", "--", source.name) is None:
@@ -76,7 +75,7 @@ def source_commit(source: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it fails, is missing or hangs."""
+    """The output of git; None if git fails, hangs or is missing."""
     # Inside a hook GIT_DIR names another repository; an optional lock would disturb the user's git.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment["GIT_OPTIONAL_LOCKS"] = "0"
@@ -102,7 +101,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def _versions(packages: tuple[str, ...]) -> dict[str, Any]:
     versions: dict[str, Any] = {name: _installed(name) for name in packages}
     versions["python"] = platform.python_version()
-    versions["torch"] = str(torch.__version__)  # a class of its own, which checkpoints refuse
+    versions["torch"] = str(torch.__version__)  # a subclass of str, which checkpoints refuse
     versions["cuda"] = torch.version.cuda
     versions["cudnn"] = torch.backends.cudnn.version()
     return versions
@@ -124,7 +123,7 @@ def _device(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The model of the CPU; Python itself knows it on some systems only."""
+    """The model of the CPU, which Python knows on some systems only."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

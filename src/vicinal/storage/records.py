@@ -1,4 +1,4 @@
-"""What a finished run leaves: its identity, its numbers under fixed names, one JSON."""
+"""Records of finished runs: identity, and numbers under fixed names, in one JSON each."""
 
 import hashlib
 import inspect
@@ -15,28 +15,28 @@ from vicinal.errors import RunError
 from vicinal.storage.files import write_json_atomically
 
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
-# Where a data set lies, and what is known of its original, do not change what it is.
-NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical")
-# Classes that records know by the name they had first, and their names today. A class that moves
-# joins them: its old records can still be built, and its runs keep their ids.
+# Where a dataset lies, and what is known of its original, do not change what it is.
+NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical", "known_size")
+# Classes that moved: the name that records use, and the name today. With its entry here, the old
+# records of a class can still be built, and its runs keep their ids.
 MOVED = {"vicinal.runtime.Runtime": "vicinal.machine.runtime.Runtime"}
 
 
 def identity(config: dict[str, Any], dataset: str) -> str:
-    """The hash of what was trained: not of the seed, the machine, or where the data lies."""
+    """Hash what was trained, without the seed, the machine and the location of the data."""
     return digest(science(config, dataset))
 
 
 def name(config: dict[str, Any], dataset: str, choices: Mapping[str, str]) -> str:
-    """DATASET/MODEL/METHOD/ID, as a run's folder and record have it."""
+    """DATASET/MODEL/METHOD/ID, the name in a run's folder and record."""
     return f"{dataset}/{choices['model']}/{choices['method']}/{identity(config, dataset)}"
 
 
 def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
     """The part of a config that is the experiment.
 
-    Arguments that stand at their constructor's default are left out, so that a new option with a
-    default never renames a finished run. A setting that follows the seed reads `${seed}`.
+    Arguments that equal their constructor's default are left out, so that a new option with a
+    default never renames a finished run. A setting that follows the seed is `${seed}` here.
     """
     first_names = {new: old for old, new in MOVED.items()}
     found = {group: _renamed(_canonical(config[group]), first_names) for group in SCIENCE}
@@ -45,7 +45,7 @@ def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
 
 
 def digest(node: Any) -> str:
-    """A short name for plain containers."""
+    """Hash plain containers to 12 hex digits."""
     return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -84,17 +84,17 @@ def _without(keys: Sequence[str], node: Any) -> Any:
 
 
 def check_data(record: dict[str, Any] | None, fingerprint: dict[str, str]) -> None:
-    """Refuse a record of other data: the name of a run says where they came from, no more."""
+    """Refuse a record of other data; the name of a run says only which dataset it was."""
     if record is None or "failed" in record or record["data"]["fingerprint"] == fingerprint:
         return
     raise RunError(
         f"the record of {record['name']}, seed {record['seed']}, is of other data (its fingerprint "
-        "differs); use that data, name these dataset.name=NAME, or set another out and results"
+        "differs); use that data, name this data dataset.name=NAME, or set another out and results"
     )
 
 
 def check_evaluation(record: dict[str, Any], config: dict[str, Any]) -> None:
-    """Refuse to take what a finished run measured for what is to be measured now."""
+    """Refuse a finished run whose evaluation had other settings than this one."""
     evaluations = [each["evaluation"] for each in (record["config"], config)]
     then, now = (_without(("batch_size",), _canonical(each)) for each in evaluations)
     for key in sorted(then.keys() | now.keys()):
@@ -107,36 +107,36 @@ def check_evaluation(record: dict[str, Any], config: dict[str, Any]) -> None:
 
 
 def published(results: str, name: str, seed: int) -> Path:
-    """Where the record of a run is copied to, so that it may be kept in version control."""
+    """The path of a record's copy, which can be kept in version control."""
     return Path(results, "runs", f"{name}-seed{seed}.json")
 
 
 def publish(path: Path, record: dict[str, Any]) -> None:
-    """Write a record where it may be kept."""
+    """Write a record to that path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json_atomically(path, record)
 
 
 def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """The readings of one run that papers print: each on the test set, under its name.
+    """The test metrics of one run by report, the epoch or epochs whose numbers papers print.
 
-    An epoch is one that was measured: by default all are.
+    Only measured epochs count; by default all are measured.
     """
     tests = [_under("test_", epoch) for epoch in history]
-    readings = {
+    found = {
         "last": tests[-1],
         "median10": {key: median(epoch[key] for epoch in tests[-10:]) for key in tests[-1]},
     }
-    for reading, best in best_epochs(history).items():
-        readings[reading] = {**_under("test_", best), "epoch": best["epoch"]}
-    return readings
+    for report, best in best_epochs(history).items():
+        found[report] = {**_under("test_", best), "epoch": best["epoch"]}
+    return found
 
 
 def best_epochs(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """The epochs that are chosen by their accuracy.
+    """The epochs with the best accuracy, by report.
 
-    Of equals on test the last counts, as in AugMax's and CutMix's code (`>=`); on validation the
-    first, as in PatchUp's.
+    Among equals on test the last counts, as in AugMax's and CutMix's code (`>=`); on validation
+    the first, as in PatchUp's.
     """
     found = {"best_test": max(reversed(history), key=lambda epoch: epoch["test_top1"])}
     if "valid_top1" in history[-1]:
@@ -149,9 +149,9 @@ def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
 
 
 def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Every logged value by epoch, to six digits; the run's JSONL keeps all of them.
+    """Every logged value by epoch, to six digits; the run's JSONL keeps all digits.
 
-    What was measured after the last epoch alone is a list of one.
+    A value that was measured only after the last epoch is a list of one.
     """
     found = {key: [epoch[key] for epoch in history if key in epoch] for key in history[-1]}
     return {key: [float(f"{value:.6g}") for value in values] for key, values in found.items()}
@@ -168,10 +168,9 @@ def timing(history: list[dict[str, float]], images: int) -> dict[str, float]:
 
 
 def load(folder: Path) -> list[dict[str, Any]]:
-    """Every record under a folder, in the order of their paths; `failed` ones have no numbers.
+    """Load every record under a folder, in path order; those of failed runs have no numbers.
 
-    A run that lies there twice counts once, and not at all where its copies differ: a person must
-    say which holds.
+    A run that is there twice counts once. Copies that differ are an error: a person must choose.
     """
     found: dict[tuple[str, int], tuple[Path, dict[str, Any]]] = {}
     for path in sorted(folder.rglob("*.json")):
@@ -185,18 +184,18 @@ def load(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_if_there(path: Path) -> dict[str, Any] | None:
-    """A record that may be there."""
+    """Read a record, or None if there is none."""
     return read(path) if path.exists() else None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """One record."""
+    """Read one record."""
     try:
         record = json.loads(path.read_bytes())
     except ValueError as error:
-        raise RunError(f"{path} is damaged, no JSON: {error}") from error
+        raise RunError(f"{path} is damaged: not JSON ({error})") from error
     if not isinstance(record, dict) or not {"name", "seed"} <= record.keys():
-        raise RunError(f"{path} is no record of a run: it has no name or no seed")
+        raise RunError(f"{path} is not the record of a run: it has no name or no seed")
     if "config" in record:
         record["config"] = _renamed(record["config"], MOVED)
     return record

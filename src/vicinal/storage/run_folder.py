@@ -1,4 +1,4 @@
-"""The folder of one run: who holds it, how far it came, what it leaves."""
+"""The folder of one run: its lock, its checkpoints, its history and its record."""
 
 import os
 import shutil
@@ -23,14 +23,14 @@ from vicinal.storage.history import Jsonl
 from vicinal.storage.locks import lock
 from vicinal.storage.records import best_epochs, read_if_there
 
-ASK_EVERY = 50  # steps after which ranks ask each other whether a checkpoint is due
+ASK_EVERY = 50  # steps between two times that ranks agree whether a checkpoint is due
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder; refuse, naming the holder, when another process does.
+    """Lock the folder; if another process holds it, refuse and name that process.
 
-    The system drops the lock when its holder dies, however it dies.
+    The system releases the lock however its holder dies.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
@@ -48,9 +48,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 @dataclass
 class RunFolder:
-    """What of a run lies on disk. Whoever uses it holds the lock.
+    """The state of a run on disk. The caller holds the lock.
 
-    All ranks call it alike; the first reads and writes.
+    All ranks make the same calls; rank zero reads and writes.
     """
 
     path: Path
@@ -58,12 +58,14 @@ class RunFolder:
     fingerprint: dict[str, str]
     replaced: dict[str, str] = field(default_factory=dict)  # corrupt files of the data, see Data
     history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # weights, by reading
-    sessions: list[dict[str, Any]] = field(default_factory=list)  # each start, and on what
+    best: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # weights, by report
+    sessions: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # each start of the run, and its origin
     _saved_at: float = field(default_factory=monotonic)
 
     def resume(self, training: Resumable, session: dict[str, Any]) -> bool:
-        """Continue from the newest whole checkpoint, if there is one."""
+        """Continue from the newest undamaged checkpoint; whether there is one."""
         state = ranks.broadcast_object(self.checkpoints.load)
         if state is not None:
             if state["fingerprint"] != self.fingerprint:
@@ -74,7 +76,7 @@ class RunFolder:
             if "best" not in state:
                 raise RunError(
                     f"{self.path} was begun by a version that kept no weights of the best epochs; "
-                    "go on with that one, or delete the folder to begin again"
+                    "finish it with that version, or delete the folder to begin again"
                 )
             training.restore(state["loop"])
             self.history, self.sessions = state["history"], state["sessions"]
@@ -89,19 +91,19 @@ class RunFolder:
         return Checkpoints(self.path / "checkpoints")
 
     def asks(self, training: Resumable) -> bool:
-        """Whether to see about saving after this step: ranks ask each other now and then only."""
+        """Whether to call `save_if_due` after this step: ranks communicate only now and then."""
         often = ranks.world_size() == 1 or self.checkpoint_seconds == 0
         return often or training.steps_done % ASK_EVERY == 0
 
     def save_if_due(self, training: Resumable) -> None:
-        """A checkpoint whenever the last is old enough."""
+        """Save a checkpoint if the last one is old enough."""
         if ranks.broadcast_object(lambda: monotonic() - self._saved_at >= self.checkpoint_seconds):
             self.save(training)
 
     def save(self, training: Resumable) -> None:
-        """A checkpoint now, unless the weights are spoilt."""
+        """Save a checkpoint, unless the weights are not finite."""
         training.check_weights()
-        self._hear_of_replaced()
+        self._gather_replaced()
         state = {
             "loop": training.state(),
             "history": self.history,
@@ -114,8 +116,8 @@ class RunFolder:
             self.checkpoints.save(training.epoch, training.steps_done, state)
         self._saved_at = monotonic()
 
-    def _hear_of_replaced(self) -> None:
-        """What the other ranks met, which the first has not said yet."""
+    def _gather_replaced(self) -> None:
+        """Gather the corrupt files that other ranks replaced; rank zero reports new ones."""
         for others in ranks.all_gather_object(dict(self.replaced)):
             for file in others.keys() - self.replaced.keys():
                 self.replaced[file] = others[file]
@@ -123,37 +125,37 @@ class RunFolder:
                     print(others[file], file=sys.stderr)
 
     def log(self, values: dict[str, float], network: nn.Module) -> None:
-        """One more epoch of history; the network's weights where it is the best so far."""
+        """Add an epoch to the history; keep the network's weights if they are the best so far."""
         self.history.append(values)
         if ranks.is_main():
-            for reading, epoch in best_epochs(self.history).items():
+            for report, epoch in best_epochs(self.history).items():
                 if epoch is values:
-                    self.best[reading] = weights.snapshot(network)
+                    self.best[report] = weights.snapshot(network)
             Jsonl(self.path / "history.jsonl").sync(self.history)
 
     def keep_weights(self, network: nn.Module, words: dict[str, Any]) -> dict[str, Any]:
-        """Write those of every reading, once the last epoch is over; what a record says of them."""
-        epochs = {reading: epoch["epoch"] for reading, epoch in best_epochs(self.history).items()}
+        """Write the weights of every report after the last epoch; return their record entry."""
+        epochs = {report: epoch["epoch"] for report, epoch in best_epochs(self.history).items()}
         kept: dict[str, Any] = {}
-        for reading, tensors in {"last": weights.snapshot(network), **self.best}.items():
-            origin = {"reading": reading, "epoch": epochs.get(reading, self.history[-1]["epoch"])}
-            checksum = weights.write(self.path, reading, tensors, words | origin)
-            kept[reading] = {"epoch": origin["epoch"], "sha256": checksum}
+        for report, tensors in {"last": weights.snapshot(network), **self.best}.items():
+            origin = {"reading": report, "epoch": epochs.get(report, self.history[-1]["epoch"])}
+            checksum = weights.write(self.path, report, tensors, words | origin)
+            kept[report] = {"epoch": origin["epoch"], "sha256": checksum}
         return kept
 
 
 def forget_checkpoints(folder: Path) -> None:
-    """Of a finished run, whose weights are kept: several times their size, and of no more use."""
+    """Delete the checkpoints of a finished run: its weights are kept, and are much smaller."""
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """What a finished run left, or None."""
+    """The record of a finished run, or None."""
     return read_if_there(folder / "record.json")
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """The mark of a finished run; what lies beside it is then on the disk, too."""
+    """Write the record, which marks a run as finished, after its history is on disk."""
     if (history := folder / "history.jsonl").exists():
         sync(history)
     write_json_atomically(folder / "record.json", record)

@@ -1,9 +1,9 @@
 """Normalisation with two routes, and with instance statistics on half of the channels.
 
-`dubn` makes every BatchNorm two, M (BN_c in the paper, for clean images and for evaluation) and A
-(BN_a). `dubin` does so too, and where a block begins it gives the first half of the channels to one
-InstanceNorm that both routes share (AugMax §3.3; VITA-Group/AugMax models/). `ibn` has that half
-alone: IBN-a of Pan et al., ECCV 2018, arXiv 1807.09441.
+`dubn` doubles every BatchNorm: M (BN_c in the paper, for clean images and for evaluation) and A
+(BN_a). `dubin` does so too, and at the start of each block it gives the first half of the channels
+to one InstanceNorm that both routes share (AugMax §3.3; VITA-Group/AugMax models/). `ibn` has only
+that InstanceNorm: IBN-a of Pan et al., ECCV 2018, arXiv 1807.09441.
 """
 
 import copy
@@ -22,7 +22,7 @@ NORMS: tuple[Norm, ...] = ("bn", "ibn", "dubn", "dubin")
 
 
 class DuBN(nn.Module):
-    """Two BatchNorms, each with its affine and its statistics; `route` says which one is on."""
+    """Two BatchNorms, each with its own affine and statistics; `route` selects one."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -30,12 +30,12 @@ class DuBN(nn.Module):
         self.route: Route = "M"
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalised by one of the two."""
+        """Normalised by the selected one."""
         return self.main(x) if self.route == "M" else self.auxiliary(x)
 
 
 class HalfInstance(nn.Module):
-    """InstanceNorm on the first half of the channels, with its affine; `rest` on the second.
+    """InstanceNorm with an affine on the first half of the channels; `rest` on the second.
 
     Both halves keep the weights and biases that the BatchNorm had for their channels.
     """
@@ -59,12 +59,12 @@ class HalfInstance(nn.Module):
 
 
 def with_norm(model: nn.Module, norm: Norm, places: Sequence[str] | None = None) -> nn.Module:
-    """The network, changed in place; `places` are the norms to halve, where the rule has none."""
+    """Change the network in place; `places` names the norms to halve where no rule finds them."""
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm}")
     halving = norm in ("ibn", "dubin")
     if places is not None and not halving:
-        raise ValueError(f"places must be null with norm {norm}, got {list(places)}")
+        raise ValueError(f"places must be null when norm is {norm}, got {list(places)}")
     if norm == "bn":
         return model
     halved = (first_norms(model) if places is None else list(places)) if halving else []
@@ -80,7 +80,7 @@ def with_norm(model: nn.Module, norm: Norm, places: Sequence[str] | None = None)
 
 
 def first_norms(model: nn.Module) -> list[str]:
-    """bn1 of each residual block, but for the last stage that has blocks: IBN-a's places."""
+    """IBN-a's places: bn1 of each residual block except those of the last stage with blocks."""
     stages = [
         list(_first_norms(model, stage))
         for stage in getattr(model, "stages", ())
@@ -89,8 +89,8 @@ def first_norms(model: nn.Module) -> list[str]:
     stages = [names for names in stages if names]
     if len(stages) < 2:
         raise ValueError(
-            "places must be given for this network, got null (no two stages of residual blocks "
-            "that begin with a BatchNorm2d named bn1 were found; name the norms to halve)"
+            "places must name the norms to halve in this network, got null (it has no two stages "
+            "of residual blocks that begin with a BatchNorm2d named bn1)"
         )
     return [name for names in stages[:-1] for name in names]
 
@@ -106,7 +106,7 @@ def _to_halve(model: nn.Module, name: str) -> nn.BatchNorm2d:
     known = [key for key, module in model.named_modules() if type(module) is nn.BatchNorm2d]
     if name not in known:
         raise ValueError(
-            f"places must be names of BatchNorm2d layers, got {name} (there are: "
+            f"places must be names of BatchNorm2d layers, got {name} (the network has: "
             f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''})"
         )
     norm = model.get_submodule(name)
@@ -121,9 +121,9 @@ def _to_halve(model: nn.Module, name: str) -> nn.BatchNorm2d:
 
 @contextmanager
 def routed(model: nn.Module, route: Route) -> Iterator[None]:
-    """Every two-route norm on this route; afterwards each on the one it was on.
+    """Put every two-route norm on this route; afterwards each goes back to its own.
 
-    Nothing changes in a network without such norms.
+    Networks without such norms are unaffected.
     """
     norms = [module for module in model.modules() if isinstance(module, DuBN)]
     before: list[Route] = [norm.route for norm in norms]

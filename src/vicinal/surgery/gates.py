@@ -1,11 +1,11 @@
 """A gate at the end of every residual branch, to drop or to shake it.
 
-`add_gates` finds the branches: in our blocks the last layer that is not the shortcut, in timm's
-networks the place of its `drop_path`. A gate acts under `gating` alone; in eval mode it may scale
-the branch by its survival probability. Otherwise the network is what it was.
+`add_gates` finds where branches end: in our blocks at the last layer that is not the shortcut, in
+timm's networks at `drop_path`. A gate acts only under `gating`; in eval mode it may scale the
+branch by its survival probability. Otherwise it changes nothing.
 
-What a closed branch of our blocks would compute is not computed, so that its BatchNorms record
-nothing; timm's blocks do not show where their branches begin, so that theirs are, and are dropped.
+A closed branch of our blocks is not computed, so its BatchNorms record nothing. timm's blocks do
+not show where their branches begin, so theirs are computed and then dropped.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from vicinal.surgery.uncompiled import uncompiled
 
 Act = Callable[[Tensor], Tensor]
-SLOTS = ("drop_path", "drop_path1", "drop_path2")  # timm's, applied right before the sum
+SLOTS = ("drop_path", "drop_path1", "drop_path2")  # timm's modules right before the sum
 
 
 class Gate(nn.Module):
-    """`layer`, and what is done to its output; `before` is what its branch has before it.
+    """`layer`, and an action on its output; `before` are the branch's modules before it.
 
-    Where that is not known (None), a closed branch is computed nevertheless.
+    If they are not known (None), a closed branch is computed all the same.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Gate(nn.Module):
 
     @property
     def left_out(self) -> tuple[nn.Module, ...] | None:
-        """What is before this in a branch that is not computed."""
+        """The modules before this one, if the branch is not computed."""
         return self.before if self.act is closed else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def add_gates(model: nn.Module, last: float, *, scaled: bool) -> nn.Module:
     """Gates whose survival falls linearly with depth: p_l = 1 - (l / L) (1 - p_L), l = 1 .. L."""
     ends = [end for block in model.modules() for end in _branch_ends(block)]
     if not ends:
-        raise ValueError("model must have residual blocks, got none whose branch could be gated")
+        raise ValueError("model must have residual blocks whose branches can be gated, got none")
     for depth, (block, name) in enumerate(ends, start=1):
         layer = getattr(block, name, None) or nn.Identity()
         survival = 1 - depth / len(ends) * (1 - last)
@@ -69,9 +69,9 @@ def add_gates(model: nn.Module, last: float, *, scaled: bool) -> nn.Module:
 
 @contextmanager
 def gating(model: nn.Module, draw: Callable[[float], Act]) -> Iterator[None]:
-    """Every gate acts as `draw` says for its survival; drawn here, in the order of the network.
+    """Let every gate act as `draw` decides from its survival, in the order of the network.
 
-    A compiled network runs uncompiled in here: every draw would be another compilation.
+    A compiled network runs uncompiled in here, because every draw would need another compilation.
     """
     gates = [module for module in model.modules() if isinstance(module, Gate)]
     assert gates  # the method's prepare put them there
@@ -79,7 +79,7 @@ def gating(model: nn.Module, draw: Callable[[float], Act]) -> Iterator[None]:
         gate.act = draw(gate.survival)
     try:
         with ExitStack() as skipping:
-            skipping.enter_context(uncompiled(model, "passes with gates, drawn anew each time"))
+            skipping.enter_context(uncompiled(model, "passes with gates, drawn for each pass"))
             for gate in gates:
                 skipping.enter_context(_passed_over(gate.left_out or ()))
             yield
@@ -89,26 +89,26 @@ def gating(model: nn.Module, draw: Callable[[float], Act]) -> Iterator[None]:
 
 
 def passing(out: Tensor) -> Tensor:
-    """The branch as it is."""
+    """The unchanged branch."""
     return out
 
 
 def closed(out: Tensor) -> Tensor:
-    """No branch; its parameters get zeros as gradients, not none, so that they still decay."""
+    """No branch; its parameters get zero gradients, not None, so that they still decay."""
     return out * 0.0
 
 
 def check_survival(survival: float) -> None:
-    """Refuse what is no probability of the last branch."""
+    """Refuse values that are not probabilities above 0."""
     if not 0 < survival <= 1:
         raise ValueError(
             f"survival must be above 0 and at most 1, got {survival} "
-            "(p_L, with which the last residual branch is kept)"
+            "(p_L, the probability to keep the last residual branch)"
         )
 
 
 def _branch_ends(block: nn.Module) -> list[tuple[nn.Module, str]]:
-    """The module and attribute names behind which its branches are complete."""
+    """The block and the attributes at which its branches end."""
     if isinstance(getattr(block, "shortcut", None), nn.Module):
         layers = [name for name, _ in block.named_children() if name.startswith(("conv", "bn"))]
         return [(block, layers[-1])]
@@ -117,22 +117,22 @@ def _branch_ends(block: nn.Module) -> list[tuple[nn.Module, str]]:
         return []
     for name in slots:
         if not isinstance(getattr(block, name), nn.Identity | None):
-            raise ValueError("model must not drop paths of its own, set its drop_path_rate to 0")
+            raise ValueError("model must not drop paths itself: its drop_path_rate must be 0")
     return [(block, name) for name in slots]
 
 
 def _before(block: nn.Module, end: str) -> tuple[nn.Module, ...] | None:
-    """The modules that only the branch's end uses, of a block of ours."""
+    """In a block of ours, the modules before the end that only the branch uses."""
     if end in SLOTS:
         return None
     names = [name for name, _ in block.named_children()]
-    shared = ("bn1", "relu1") if getattr(block, "shared", False) else ()  # by the shortcut too
+    shared = ("bn1", "relu1") if getattr(block, "shared", False) else ()  # the shortcut's too
     return tuple(getattr(block, n) for n in names[: names.index(end)] if n not in shared)
 
 
 @contextmanager
 def _passed_over(modules: tuple[nn.Module, ...]) -> Iterator[None]:
-    """The modules return what they are given."""
+    """Make the modules return their inputs."""
     for module in modules:
         module.forward = passing
     try:
@@ -143,7 +143,7 @@ def _passed_over(modules: tuple[nn.Module, ...]) -> Iterator[None]:
 
 
 class _Nothing(torch.autograd.Function):
-    """Zeros in the place of a branch that was not computed, to be added to every pixel."""
+    """Zeros in place of a branch that was not computed, broadcast over all pixels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, channels: int, *weights: Tensor) -> Tensor:
@@ -153,5 +153,5 @@ class _Nothing(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, _grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        """Zeros, as a branch times 0 has."""
+        """Zeros, as for a branch times 0."""
         return None, None, *map(torch.zeros_like, ctx.saved_tensors)

@@ -1,4 +1,4 @@
-"""How a network behaves for a while: switched in a `with`, restored on exceptions."""
+"""Temporary modes of a network: switched in a `with`, restored on exceptions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises as it would (by the batch, in train mode) but records nothing.
+    """BatchNorm normalises as usual (by the batch, in train mode) but records nothing.
 
-    `track_running_stats=False` rather than a momentum of 0, because then the counter of batches
-    stays as it is too, and a NaN batch cannot reach the buffers (0 × NaN is NaN).
+    `track_running_stats=False` is used rather than a momentum of 0, because it also leaves the
+    counter of batches alone, and a NaN batch cannot reach the buffers (0 × NaN is NaN).
     """
     tracking = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for module in tracking:
@@ -26,7 +26,7 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode; afterwards each in the mode it was in."""
+    """Put every module in eval mode; afterwards each goes back to its own."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -38,10 +38,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def constant_weights(model: nn.Module) -> Iterator[None]:
-    """No parameter is differentiated; afterwards those are that were.
+    """Differentiate no parameter; afterwards restore those that were.
 
-    An uncompiled backward leaves out the gradients that nobody asked for. A compiled one is one
-    piece of code, and those of the weights are half of its work.
+    An uncompiled backward skips gradients that were not asked for. A compiled one is one piece of
+    code, and the weights' gradients are half of its work.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
@@ -55,6 +55,6 @@ def constant_weights(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def searched(model: nn.Module) -> Iterator[None]:
-    """For a search among inputs: in eval mode, and only they are differentiated."""
+    """For a search among inputs: eval mode, and only the inputs are differentiated."""
     with evaluating(model), constant_weights(model):
         yield

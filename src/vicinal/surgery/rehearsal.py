@@ -1,4 +1,4 @@
-"""A forward pass without data or arithmetic, to learn before training what a network cannot do."""
+"""A forward pass without data or arithmetic, to find out before training what would fail."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-SIDES = (32, 64, 224)  # of images to try
+SIDES = (32, 64, 224)  # of the images to try
 
 Context = Callable[[nn.Module], AbstractContextManager[object]]
 
 
 def refusal(model: nn.Module, under: Context) -> str | None:
-    """The module in which a pass fails under a context and not without it, and the error.
+    """The module in which a pass fails only under a context, and its error.
 
-    None also where the network takes none of the inputs that are tried: no network says what it
-    takes. Nothing of it changes, since a copy on the meta device is run.
+    Also None if the network accepts none of the inputs tried, because networks do not say what they
+    accept. A copy on the meta device runs, so the network does not change.
     """
     twin = deepcopy(model).to("meta").train()
     for x in _inputs(twin):
@@ -28,7 +28,7 @@ def refusal(model: nn.Module, under: Context) -> str | None:
 
 
 def _inputs(model: nn.Module) -> list[Tensor]:
-    """What the layer that was registered first might take."""
+    """Inputs that the first registered layer might accept."""
     first = next((m for m in model.modules() if isinstance(m, _ConvNd | nn.Linear)), None)
     if isinstance(first, _ConvNd):
         dims = first.weight.ndim - 2
@@ -55,7 +55,7 @@ def _failure(model: nn.Module, x: Tensor, under: Context) -> str | None:
     try:
         with torch.no_grad(), under(model):
             model(x)
-    except Exception as error:  # networks raise what they like at shapes that they do not take
+    except Exception as error:  # networks raise any error at shapes that they do not accept
         return f"{entered[-1]}: {error}".splitlines()[0]
     finally:
         for handle in handles:

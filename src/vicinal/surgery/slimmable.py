@@ -1,12 +1,12 @@
-"""Any network of convolutions, BatchNorm and linear layers, for a while as its first channels.
+"""Temporarily narrow a network of convolutions, BatchNorm and linear layers to its first channels.
 
 `with narrowed(model, w): model(x)` computes with weight[:out, :in] of every layer, where `out` is
-the layer's width rounded as GradAug's code does and `in` is what arrives. All tensors that are
-added have one nominal width, hence one width, so residual sums fit.
+the layer's width rounded as in GradAug's code and `in` is the number of channels that arrive.
+Tensors that are added have the same nominal width, hence the same width, so residual sums fit.
 
 The slicing happens where operations are called, not in modules: layers that do more than call them
 (timm's padded convolutions, its norms with activations), names, parameters, hooks and state stay as
-they are. What mixes channels otherwise is refused: the first channels of a LayerNorm's, a
+they are. Other layers that mix channels are refused: the first channels of a LayerNorm's, a
 GroupNorm's or a concatenation's output are not a function of the first channels of its input.
 """
 
@@ -29,8 +29,8 @@ from vicinal.surgery.rehearsal import refusal
 from vicinal.surgery.uncompiled import uncompiled
 
 MIXING = (_InstanceNorm, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm, _ConvTransposeNd)
-REHEARSED = 0.7  # a width that leaves few numbers of channels even
-# Where each of these takes the dimension it works along.
+REHEARSED = 0.7  # a width that leaves few even numbers of channels
+# The position of each function's dimension argument.
 JOINING: dict[Callable[..., Any], int] = {
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), 1),
     **dict.fromkeys((torch.split, torch.chunk, Tensor.split, Tensor.chunk), 2),
@@ -39,28 +39,29 @@ JOINING: dict[Callable[..., Any], int] = {
 
 @contextmanager
 def narrowed(model: nn.Module, width: float) -> Iterator[None]:
-    """The network of the first `width` of all channels; inputs and logits keep theirs.
+    """Keep only the first `width` of all channels; inputs and logits keep all of theirs.
 
     Below 1, BatchNorm normalises by the batch in either mode, and its running statistics are
-    neither read nor written, also where no layer loses a channel. At 1 nothing changes. A compiled
-    network runs uncompiled in here: every width would be another compilation.
+    neither read nor written, even if no layer loses a channel. At 1 nothing changes. A compiled
+    network runs uncompiled in here, because every width would need another compilation.
     """
     if not 0 < width <= 1:
         raise ValueError(f"width must be above 0 and at most 1, got {width}")
     if width == 1:
         yield
         return
-    why = "passes of sub-networks, each of another width"
+    why = "passes of sub-networks, whose widths change"
     with frozen_statistics(model), uncompiled(model, why), _Narrowing(model, width):
         yield
 
 
 @contextmanager
 def untuned(shapes_are_new: bool) -> Iterator[None]:
-    """cuDNN takes the algorithms that it expects to be fastest, where shapes hardly come again.
+    """Let cuDNN guess the fastest algorithms when these shapes are unlikely to return.
 
-    With cudnn.benchmark it would try all, for every convolution of every width and image size.
-    Backward passes are tuned too, so this must be open until a term's is done: around its `yield`.
+    With cudnn.benchmark it would time all of them, for every convolution at every width and image
+    size. Backward passes are timed too, so this must stay open until the term's backward is done:
+    around its `yield`.
     """
     tuned = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = tuned and not shapes_are_new
@@ -71,10 +72,10 @@ def untuned(shapes_are_new: bool) -> Iterator[None]:
 
 
 def check_slimmable(model: nn.Module) -> None:
-    """Refuse a network with parts whose first channels are not a function of first channels.
+    """Refuse a network in which first channels are not a function of first channels.
 
-    What joins or reshapes channels between layers shows in a rehearsal, if there is an input that
-    the network takes; otherwise the first narrow pass refuses it.
+    A rehearsal shows where channels are joined or reshaped between layers, if it finds an input
+    that the network accepts; otherwise the first narrow pass refuses.
     """
     for name, module in model.named_modules():
         sliceable = isinstance(module, _ConvNd | _BatchNorm | nn.Linear)
@@ -88,7 +89,7 @@ def check_slimmable(model: nn.Module) -> None:
         raise ValueError("model must have convolutions or linear layers, got none to narrow")
     failed = refusal(model, lambda twin: narrowed(twin, REHEARSED))
     if failed:
-        raise ValueError(f"model must narrow to its first channels, and fails to in {failed}")
+        raise ValueError(f"model must narrow to its first channels, but fails to in {failed}")
 
 
 def num_channels(count: int, width: float, ratio: float = 1.0) -> int:
@@ -103,10 +104,10 @@ def _layers(model: nn.Module) -> list[_ConvNd | nn.Linear]:
 
 
 def _ratios(model: nn.Module) -> dict[Tensor, float]:
-    """ρ where it is not 1: in ResNet-50 and its deeper kin, a quarter of the blocks' widths.
+    """Where ρ is not 1: in ResNet-50 and deeper, for layers a quarter as wide as their block.
 
-    That is the stem and the first two convolutions of bottlenecks that end in four times their
-    channels and a norm of their own.
+    These are the stem and the first two convolutions of bottlenecks whose third has four times
+    their channels and a norm of its own.
     """
     inner = []
     for block in model.modules():
@@ -121,12 +122,12 @@ def _ratios(model: nn.Module) -> dict[Tensor, float]:
 
 
 class _Narrowing(TorchFunctionMode):
-    """Slices the parameters that operations are called with."""
+    """Slices the parameters passed to operations."""
 
     def __init__(self, model: nn.Module, width: float) -> None:
         super().__init__()
         self.width, self.ratios = width, _ratios(model)
-        self.classifier = _layers(model)[-1].weight  # the last to be registered
+        self.classifier = _layers(model)[-1].weight  # the last one registered
         self.calls: dict[Callable[..., Any], Callable[..., Any]] = {
             conv: partial(self._conv, conv) for conv in (F.conv1d, F.conv2d, F.conv3d)
         }
@@ -157,7 +158,7 @@ class _Narrowing(TorchFunctionMode):
         return num_channels(len(weight), self.width, self.ratios.get(weight, 1.0))
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        # Flattened maps lie channel by channel, so that those of the first channels come first.
+        # Flattened maps lie channel by channel, so the first channels come first.
         out = self._kept(weight)
         return F.linear(x, weight[:out, : x.shape[-1]], _first(bias, out))
 

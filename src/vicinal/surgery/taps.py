@@ -1,7 +1,8 @@
-"""Acting between the stages of any network, from outside, for the forwards inside a `with`.
+"""Act between the stages of any network, from outside, for the forwards inside a `with`.
 
-In the papers' words f(x) = f_k(g_k(x)), and what is trained is f_k(action(g_k(x))). Layer 0 is the
-network's input, layer k what leaves the k-th of its `stages`; any other module goes by its name.
+In the papers' notation f(x) = f_k(g_k(x)), and the method trains f_k(action(g_k(x))). Layer 0 is
+the network's input, layer k the output of the k-th of its `stages`; any other module goes by its
+name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +27,9 @@ Note = TypeVar("Note")
 def tapped(
     model: nn.Module, place: int | str, action: Action, *, maps: bool = True
 ) -> Iterator[None]:
-    """Forwards go on from `action` of what leaves a layer, or a module by its name.
+    """Replace the output of a layer, or of a module by its name, with `action` of it.
 
-    Where that must be `maps`, (n, c, h, w), anything else is refused; otherwise vectors do as well.
+    With `maps` the output must be feature maps (n, c, h, w); without, vectors are accepted too.
     """
     name = layer_names(model)[place] if isinstance(place, int) else place
     tap = _Tap(name, action, maps)
@@ -41,15 +42,15 @@ def tapped(
 
 
 @contextmanager
-def entering(model: nn.Module, name: str, action: Action) -> Iterator[None]:
-    """Forwards go on from `action` of what enters a module."""
+def tap_input(model: nn.Module, name: str, action: Action) -> Iterator[None]:
+    """Replace the input of a module with `action` of it."""
     tap = _Tap(name, action)
     handle = _module(model, name).register_forward_pre_hook(tap.before)
     with tap.until_removed(model, handle):
         yield
 
 
-def through(
+def run_tapped(
     model: nn.Module,
     x: Inputs,
     place: int | str,
@@ -57,12 +58,12 @@ def through(
     *,
     maps: bool = True,
 ) -> tuple[Logits, Note]:
-    """One tapped forward, and what the action returned beside the features."""
+    """The logits of one tapped forward, and what the action returned beside the features."""
     notes: list[Note] = []
     with tapped(model, place, lambda h: _noted(action(h), notes), maps=maps):
         logits = model(x)
     if len(notes) > 1:
-        raise ValueError(f"{place} must be passed once in a forward, and was {len(notes)} times")
+        raise ValueError(f"{place} must run once per forward, ran {len(notes)} times")
     return logits, notes[0]
 
 
@@ -73,7 +74,7 @@ def _noted(result: tuple[Features, Note], notes: list[Note]) -> Features:
 
 
 class _Tap:
-    """An action at a place, as hooks see it."""
+    """An action at a place, in the form that hooks need."""
 
     def __init__(self, place: str, action: Action, maps: bool = True) -> None:
         self.place, self.action, self.maps, self.ran = place, action, maps, False
@@ -97,16 +98,14 @@ class _Tap:
     @contextmanager
     def until_removed(self, model: nn.Module, handle: RemovableHandle) -> Iterator[None]:
         try:
-            # A compiled network does not look for hooks again (dynamo leaves them out of its
-            # guards), so these forwards run as written; the compiled code stays for all others.
+            # A compiled network does not check for new hooks (dynamo leaves them out of its
+            # guards), so these forwards run uncompiled; all others keep the compiled code.
             with uncompiled(model, "passes with a change between two layers"):
                 yield
         finally:
             handle.remove()
         if not self.ran:
-            raise ValueError(
-                f"{self.place} must take part in the network's forward, and it did not"
-            )
+            raise ValueError(f"{self.place} must run in the network's forward, but it did not")
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
@@ -115,17 +114,17 @@ def _module(model: nn.Module, name: str) -> nn.Module:
     except AttributeError:
         outermost = ", ".join(child for child, _ in model.named_children())
         raise ValueError(
-            f"there must be a module {name} in the network (its outermost: {outermost})"
+            f"model must have a module {name}, got none (its outermost modules: {outermost})"
         ) from None
 
 
 def layer_names(model: nn.Module) -> tuple[str, ...]:
-    """The places that layers 0, 1, … stand for."""
+    """The names of layers 0, 1, …"""
     stages = getattr(model, "stages", None)
     if not isinstance(stages, tuple):
         raise ValueError(
-            f"model must name its stages, and {type(model).__name__} does not "
-            "(a tuple `stages` of module names in the order of the forward)"
+            f"model must name its stages, but {type(model).__name__} does not "
+            "(in a tuple `stages` of module names, in the order of the forward)"
         )
     return INPUT, *stages
 
@@ -137,12 +136,12 @@ def check_layers(model: nn.Module, layers: Sequence[int]) -> None:
         if not 0 <= layer < len(names):
             known = ", ".join(f"{i} {name}" for i, name in enumerate(names))
             raise ValueError(
-                f"method.layers must be among those of the network, got {layer} (it has: {known})"
+                f"method.layers must be layers of the network, got {layer} (it has: {known})"
             )
 
 
 def between_convolutions(model: nn.Module) -> list[str]:
-    """The second convolution of every block: what enters it is the ReLU between two."""
+    """The second convolution of every block, whose input is the ReLU between the two."""
     blocks = [
         name
         for name, module in model.named_modules()
@@ -151,7 +150,7 @@ def between_convolutions(model: nn.Module) -> list[str]:
     ]
     if not blocks:
         raise ValueError(
-            f"model must have blocks of convolutions conv1 and conv2, and {type(model).__name__} "
+            f"model must have blocks of convolutions conv1 and conv2, but {type(model).__name__} "
             "has none"
         )
     return [f"{block}.conv2".lstrip(".") for block in blocks]

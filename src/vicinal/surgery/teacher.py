@@ -1,7 +1,7 @@
-"""A second set of weights for a network: an average of those it has had.
+"""A second set of weights for a network: the average of its past weights.
 
-They are buffers, so that checkpoints hold them and no optimizer does, and they are run through the
-network itself, so that whatever is done to its modules is done to the teacher.
+They are buffers, so that checkpoints hold them and optimizers do not. They run through the network
+itself, so that every change to its modules reaches the teacher.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ NAME = "teacher"
 
 
 def add_teacher(model: nn.Module) -> nn.Module:
-    """With a teacher that is its copy."""
+    """Add a teacher, at first a copy of the weights."""
     teacher = nn.Module()
     for name, parameter in model.named_parameters():
         teacher.register_buffer(name.replace(".", "/"), parameter.detach().clone())
@@ -35,8 +35,8 @@ def update_teacher(model: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def taught(model: nn.Module, x: Inputs) -> Logits:
-    """The teacher's logits in the network's mode, recorded by no BatchNorm."""
+def teacher_logits(model: nn.Module, x: Inputs) -> Logits:
+    """The teacher's logits in the network's mode; no BatchNorm records the pass."""
     with frozen_statistics(model), uncompiled(model, "passes of the teacher"):
         return functional_call(model, dict(_weights(model)), (x,))
 

@@ -1,4 +1,4 @@
-"""Forward passes whose shapes, choices or hooks change every step, so that compiling never ends."""
+"""Run uncompiled the passes whose shapes, choices or hooks change in every step."""
 
 import logging
 import sys
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def uncompiled(model: nn.Module, why: str) -> Iterator[None]:
-    """Run what torch.compile has wrapped as it was written; free where nothing was compiled.
+    """Run compiled networks as they were written; free if nothing is compiled.
 
-    Where it is this network that was, the log says so, once for each reason.
+    If this network is compiled, the log says so, once per reason.
     """
     if "torch._dynamo" not in sys.modules:
         yield

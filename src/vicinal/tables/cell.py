@@ -2,6 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
+
+import yaml
+
+from vicinal.cli.configs import CONFIGS
 
 MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "error": ("top1", -1, 100),
@@ -14,24 +19,14 @@ EXACT = ("parameters", "multiply_adds")  # counted on the network, without train
 UNITS = {"M": 1e6, "G": 1e9}  # of the exact measures
 SPLITS = ("test", "valid", "kept", "redrawn")  # the last two: training labels, under label noise
 REPORTS = ("last", "median10", "best_test", "best_valid")  # the epoch that counts
-CAPABILITIES = (
-    "corrupted test sets",
-    "attacks on trained networks",
-    "deformed test sets",
-    "CIFAR-10.1",
-    "certification",
-    "language models",
-    "speech data",
-    "object detection",
-    "cost measurements",
-    "statistics of normalisation layers",
-    "a method of another paper",
-    "a recipe of another paper",
-    "weights of another paper",
-    "transfer to another task",
-)
 
 _PRINTED = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?")
+
+
+@cache
+def reasons() -> dict[str, str]:
+    """What a cell may wait for, and what it takes to fill it."""
+    return yaml.safe_load((CONFIGS / "waits.yaml").read_text())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +61,7 @@ class Cell:
             "better": ("lower", "higher", "none"),
             "report": REPORTS,
             "split": SPLITS,
-            "waits": (None, *CAPABILITIES),
+            "waits": (None, *reasons()),
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:

@@ -17,7 +17,8 @@ from typing import Any
 from hydra.utils import instantiate
 
 from vicinal.contracts import Method
-from vicinal.tables.networks import SIZES, Counts, Size, counts
+from vicinal.data.size import size_of
+from vicinal.tables.networks import Counts, counts
 
 ASSUMED = 1e14  # floating-point operations per second: a tenth of one H200's peak in bf16
 LAUNCH = 2e-5  # seconds to launch a layer, forwards or half a backward
@@ -25,7 +26,6 @@ MEMORY = 8e10  # bytes on a device
 ACTIVATION = 2  # bytes each, in bf16
 WEIGHT = 16  # bytes each, with gradient, momentum and a copy in bf16
 EVALUATED = 1000  # images per batch
-FOLD = 1_000  # training images in one fold of STL-10
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Costs:
         scale = self.scales.get(_network(name), 1.0)
         schedule = config["schedule"]
         seconds = schedule["epochs"] * epoch * (1.0 if measured else scale)
-        if (size := _size(name, config)) is None:
+        if (size := size_of(config["dataset"])) is None:
             return Cost(seconds / 3600, measured)
-        network = counts(config, size)
+        network = counts(config["model"], size)
         evaluations = ceil(schedule["epochs"] / schedule["measure_epochs"])
         seconds += evaluations * scale * _forwards(network, size.test, EVALUATED)
         return Cost(seconds / 3600, measured, _ranks(network, schedule["batch_size"]))
@@ -87,14 +87,14 @@ class Costs:
 
 def _epoch(name: str, config: dict[str, Any], steps: dict[tuple[str, int], float]) -> float | None:
     """Estimated seconds for one pass over a run's training images."""
-    if (size := _size(name, config)) is None:
+    if (size := size_of(config["dataset"])) is None:
         return None
     batch, model = config["schedule"]["batch_size"], name.split("/")[1]
     method: Method = instantiate(config["method"], _convert_="all")
     if size.shape == (3, 32, 32) and (model, batch) in steps:
         return method.work * ceil(size.train / batch) * steps[model, batch]
     # A backward pass takes as long as two forward passes.
-    return method.work * 3 * _forwards(counts(config, size), size.train, batch)
+    return method.work * 3 * _forwards(counts(config["model"], size), size.train, batch)
 
 
 def _forwards(network: Counts, images: int, batch: int) -> float:
@@ -113,19 +113,6 @@ def _ranks(network: Counts, batch: int) -> int:
     while batch % (2 * ranks) == 0 and needed(batch // ranks) > MEMORY:
         ranks *= 2
     return ranks
-
-
-def _size(name: str, config: dict[str, Any]) -> Size | None:
-    """The size of what a run trains on and is measured on; None if the data set is not listed."""
-    full, dataset = SIZES.get(name.split("/", maxsplit=1)[0]), config["dataset"]
-    if full is None:
-        return None
-    fold = (dataset.get("source") or {}).get("fold") is not None
-    held_out = full.classes * dataset.get("holdout_per_class", 0)
-    train = (FOLD if fold else full.train) - held_out
-    if (cap := dataset.get("train_per_class")) is not None:
-        train = min(train, full.classes * cap)
-    return full._replace(train=train, test=full.test + held_out)
 
 
 def _network(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from vicinal.tables.cell import Cell
+from vicinal.tables.cell import Cell, reasons
 from vicinal.tables.markdown import grid
 from vicinal.tables.plan import plan_run
 from vicinal.tables.results import TableResults
@@ -87,8 +87,9 @@ def coverage(tables: Iterable[Table]) -> str:
     rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, len(COVERAGE)))])
     cells = (cell for found in papers.values() for table in found for cell in table.cells)
     waiting = Counter(cell.waits for cell in cells if cell.waits)
-    reasons = [[why, number] for why, number in sorted(waiting.items(), key=lambda x: (-x[1], x))]
-    return f"{grid(COVERAGE, rows)}\n{grid(['waiting for', 'numbers'], reasons)}"
+    ordered = sorted(waiting.items(), key=lambda x: (-x[1], x))
+    lines = [[why, number, reasons()[why]] for why, number in ordered]
+    return f"{grid(COVERAGE, rows)}\n{grid(['waiting for', 'numbers', 'what is missing'], lines)}"
 
 
 def _authors(results: TableResults) -> Counter[str]:

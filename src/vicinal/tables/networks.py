@@ -15,27 +15,8 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vicinal.data.size import Size, size_of
 from vicinal.tables.cell import UNITS, Cell
-
-
-class Size(NamedTuple):
-    """The size of a data set, known before it is downloaded."""
-
-    train: int
-    test: int
-    shape: tuple[int, int, int]
-    classes: int
-
-
-SIZES = {
-    "cifar10": Size(50_000, 10_000, (3, 32, 32), 10),
-    "cifar100": Size(50_000, 10_000, (3, 32, 32), 100),
-    "svhn": Size(64_488, 26_032, (3, 32, 32), 10),  # PatchUp caps the larger of its classes
-    "stl10": Size(5_000, 8_000, (3, 96, 96), 10),
-    "tiny_imagenet": Size(100_000, 10_000, (3, 64, 64), 200),
-    "imagenet": Size(1_281_167, 50_000, (3, 224, 224), 1000),
-    "digits": Size(1_437, 360, (3, 16, 16), 10),
-}
 
 
 class Counts(NamedTuple):
@@ -49,16 +30,15 @@ class Counts(NamedTuple):
 
 def counted(cell: Cell, config: dict[str, Any]) -> float:
     """The parameters or multiply-adds of a cell's network, in its unit."""
-    network = counts(config, SIZES[config["dataset"]["name"]])
+    size = size_of(config["dataset"])
+    assert size is not None, f"{cell.table}, {cell.label}: the data set has no known_size"
+    network = counts(config["model"], size)
     return network._asdict()[cell.measures] / UNITS[cell.unit]
 
 
-def counts(config: dict[str, Any], size: Size) -> Counts:
-    """Count a run's network at the size of images that it is trained and tested on."""
-    channels, *sides = size.shape
-    side = config["dataset"].get("size")  # the crop
-    network = json.dumps(config["model"], sort_keys=True)
-    return _counts(network, (channels, *([side, side] if side else sides)), size.classes)
+def counts(model: dict[str, Any], size: Size) -> Counts:
+    """Count a network at the size of images that it is trained and tested on."""
+    return _counts(json.dumps(model, sort_keys=True), size.shape, size.classes)
 
 
 @cache

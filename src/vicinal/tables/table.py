@@ -10,7 +10,7 @@ one of the same key. Its other fields come from the nearest of cell, row, column
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
-    waits                    the capability that the run still needs
+    waits                    what the run still needs, one of the reasons in configs/waits.yaml
     definition               true if the number follows from a definition, and nothing is run
     resampled                the share of one small data set that each seed holds out for testing
 

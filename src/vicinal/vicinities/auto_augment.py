@@ -1,14 +1,14 @@
-"""AutoAugment: two operators a sample, of a pair drawn from 25 that were learnt; y' = y.
+"""AutoAugment: two operators per sample, a pair drawn from 25 learnt ones; y' = y.
 
 Each operator of the pair is applied with its probability, at its level of 0 to 9, in a direction
-drawn for each sample where it has two.
+drawn for each sample if it has two.
 
 Paper:    Cubuk, Zoph, Mané, Vasudevan, Le, AutoAugment, CVPR 2019, arXiv 1805.09501; §3 (the
           operators), Appendix A (the policies); a baseline of Gong et al., MaxUp,
           arXiv 2002.09024; Table 1
-Code:     torchvision transforms/autoaugment.py, whose policies these are
-Differs:  from torchvision in the draws, which come from `rng`, and by batches: samples that share
-          an operator pass through it together, and no device is waited for. On CIFAR the paper
+Code:     torchvision transforms/autoaugment.py; the policies are its own
+Differs:  from torchvision: draws come from `rng`, and samples that share an operator pass through
+          it together, without waiting for the device. On CIFAR the paper
           adds Cutout (vicinity@method.vicinity=compose) and fills with grey, torchvision with
           black.
 Cost:     nothing beyond its method
@@ -30,13 +30,13 @@ class AutoAugment(Vicinity):
     """Operators act on 8-bit images: others are rounded first."""
 
     policy: Literal["cifar10", "imagenet", "svhn"] = "cifar10"
-    fill: Sequence[float] | None = None  # a value a channel from 0 to 1; black where there is none
+    fill: Sequence[float] | None = None  # one value per channel from 0 to 1; null is black
 
     def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Images, Targets]:
         if x.shape[1] not in (1, 3):
             raise ValueError(
-                f"inputs must have 1 or 3 channels, got {x.shape[1]} (AutoAugment's operators are "
-                "of grey or colour images)"
+                f"inputs must have 1 or 3 channels, got {x.shape[1]} (AutoAugment's operators "
+                "take grey or colour images)"
             )
         if self.fill is not None and len(self.fill) not in (1, x.shape[1]):
             raise ValueError(

@@ -1,14 +1,16 @@
 """Colour jitter and PCA lighting: the base augmentation of CutMix's ImageNet networks.
 
-In an order of its own for each image, with factors a ~ U(-s, s) of its own:
+Each image has its own order of the three and its own factors a ~ U(-s, s):
 brightness x - a x, contrast x + a (mean(grey(x)) - x), saturation x + a (grey(x) - x); then
 lighting x + V (b * d), with V and d the eigenvectors and eigenvalues of ImageNet's colours and
-b ~ N(0, lighting²), three numbers an image.
+b ~ N(0, lighting²), three numbers per image.
 
 Paper:    Krizhevsky, Sutskever, Hinton, NeurIPS 2012, Sec. 4.1 (lighting); GradAug §4.1 and PatchUp
           Table 3 follow CutMix
 Code:     clovaai/CutMix-PyTorch utils.py, ColorJitter and Lighting, on images in [0, 1]
-Differs:  nothing known; like the code it does not clamp, so that values may leave [0, 1]
+Differs:  nothing known from this code; like it, ours does not clamp, so values may leave [0, 1].
+          GradAug's code, unlike its §4.1, jitters in Pillow, and its lighting moves bytes by at
+          most 1.
 Cost:     nothing beyond its method
 """
 
@@ -32,7 +34,7 @@ EIGENVECTORS = (
 
 @dataclass(frozen=True)
 class ColorJitter(Vicinity):
-    """`strength` is s of all three factors; 0 leaves a part out."""
+    """`strength` is s for all three factors; 0 leaves a part out."""
 
     strength: float = 0.4
     lighting: float = 0.1
@@ -52,7 +54,9 @@ class ColorJitter(Vicinity):
         return x, y
 
     def _jittered(self, x: Images, rng: Rng) -> Images:
-        order = torch.rand((3, len(x)), generator=rng.cpu).argsort(dim=0)  # what comes when
+        order = torch.rand((3, len(x)), generator=rng.cpu).argsort(
+            dim=0
+        )  # which operation comes when
         factors = (2 * torch.rand((3, len(x)), generator=rng.cpu) - 1) * self.strength
         for what, a in zip(order[..., None, None, None], factors, strict=True):
             grey = _grey(x)

@@ -15,7 +15,7 @@ from vicinal.draws import Rng
 
 @dataclass(frozen=True)
 class Compose(Vicinity):
-    """More than two are nested."""
+    """Nest it to compose more than two."""
 
     first: Vicinity
     then: Vicinity

@@ -3,8 +3,10 @@
 Paper:    every CIFAR experiment of the five papers; padding and its mode differ (see the fact
           sheets: zero-pad 4 in mixup, MaxUp, AugMax; zero-pad 2 in PatchUp; reflect-pad 4 in
           GradAug and in the original WRN)
-Code:     torchvision RandomCrop(padding) and RandomHorizontalFlip, which the authors call
-Differs:  nothing known; drawn for the whole batch at once instead of image by image
+Code:     torchvision RandomCrop(padding) and RandomHorizontalFlip, which the authors call. Compared
+          for given offsets and coins: images equal.
+Differs:  nothing known; drawn for the whole batch at once instead of image by image. PatchUp's
+          code flips first, which has the same distribution.
 Cost:     nothing beyond its method
 """
 
@@ -20,7 +22,7 @@ from vicinal.draws import Rng, coins
 
 @dataclass(frozen=True)
 class CropFlip(Vicinity):
-    """One offset and one coin an image; `zeros` pads black, in pixel space."""
+    """One offset and one coin per image; `zeros` pads with black, in pixel space."""
 
     padding: int = 4
     mode: Literal["zeros", "reflect"] = "zeros"

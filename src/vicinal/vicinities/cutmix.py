@@ -2,7 +2,8 @@
 
 Paper:    Yun et al., CutMix, ICCV 2019, arXiv 1905.04899; Eq. 1-2; as MaxUp §4.1 uses it
 Code:     clovaai/CutMix-PyTorch train.py: λ ~ Beta(α, α), box sides √(1 - λ), centre uniform,
-          box clipped at the border and λ recomputed from the area that is left
+          box clipped at the border and λ recomputed from the area that is left. Compared for given
+          draws with PatchUp's (chandar-lab/PatchUp, commit 31133f3): everything within 1e-15.
 Differs:  nothing known
 Cost:     nothing beyond its method
 """
@@ -15,7 +16,7 @@ from vicinal.draws import Rng, beta, box, coins, permutation
 
 @dataclass(frozen=True)
 class CutMix(Vicinity):
-    """One box, λ and permutation a batch, applied with probability `prob`."""
+    """One box, λ and permutation per batch, applied with probability `prob`."""
 
     alpha: float = 1.0
     prob: float = 1.0
@@ -34,6 +35,6 @@ class CutMix(Vicinity):
         partner = permutation(len(x), rng, x.device)
         mixed = x.clone()
         mixed[:, :, rows, columns] = x[:, :, rows, columns].index_select(0, partner)
-        # The label follows the pixels: what clipping and truncation left of the box, not λ.
+        # The label follows the pixels that clipping and truncation leave of the box, not λ.
         lam = 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
         return mixed, lam * y + (1 - lam) * y[partner]

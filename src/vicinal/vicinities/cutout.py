@@ -1,7 +1,8 @@
 """A square hole: x' = x with one patch replaced by a constant; y' = y.
 
 Paper:    DeVries & Taylor, Cutout, 2017, arXiv 1708.04552; §3; as MaxUp §4.2 uses it
-Code:     uoguelph-mlrg/Cutout util/cutout.py: centre uniform over all pixels, clipped at borders
+Code:     uoguelph-mlrg/Cutout util/cutout.py: centre uniform over all pixels, clipped at borders.
+          Compared for given draws, `per: batch`, with PatchUp's: images equal.
 Differs:  an odd length is kept whole (the code loses a pixel; every published length is even).
           The hole is `fill` in pixel space; at the data set's mean that is the code's 0 after
           normalisation. `per: batch` is PatchUp's variant, one hole for all images.
@@ -20,20 +21,20 @@ from vicinal.draws import Rng
 
 @dataclass(frozen=True)
 class Cutout(Vicinity):
-    """One hole of `length` pixels a side: 16 on CIFAR-10 and 8 on CIFAR-100 in its paper."""
+    """One hole of `length` pixels per side: 16 on CIFAR-10 and 8 on CIFAR-100 in its paper."""
 
     length: int = 16
     per: Literal["sample", "batch"] = "sample"
-    fill: Sequence[float] | None = None  # a value a channel; black where there is none
+    fill: Sequence[float] | None = None  # one value per channel; null is black
 
     def __post_init__(self) -> None:
         if self.length < 1:
-            raise ValueError(f"length must be at least 1, got {self.length} (pixels a side)")
+            raise ValueError(f"length must be at least 1, got {self.length} (pixels per side)")
 
     def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Images, Targets]:
         count = len(x) if self.per == "sample" else 1
         covers = [self._covered(count, size, rng) for size in x.shape[-2:]]
-        # Sent before they are combined, for the mask is as large as the images.
+        # Sent before they are combined, because the mask is as large as the images.
         rows, columns = (cover.to(x.device, non_blocking=True) for cover in covers)
         hole = rows[:, None, :, None] & columns[:, None, None, :]
         fill = torch.tensor(self.fill or (0.0,), dtype=x.dtype).to(x.device, non_blocking=True)

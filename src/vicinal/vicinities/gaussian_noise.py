@@ -21,7 +21,7 @@ class GaussianNoise(Vicinity):
     """Fresh noise for each sample and each draw."""
 
     sigma: float = 0.25
-    scale: Sequence[float] | None = None  # a factor a channel; 1 where there is none
+    scale: Sequence[float] | None = None  # one factor per channel; null is 1
 
     def __post_init__(self) -> None:
         if self.sigma < 0:

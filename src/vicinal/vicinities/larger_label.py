@@ -17,7 +17,7 @@ from vicinal.draws import Rng
 
 @dataclass(frozen=True)
 class LargerLabel(Vicinity):
-    """To be composed with what mixes, which it follows."""
+    """Use it in a composition, after the vicinity that mixes."""
 
     def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]:
         return x, F.one_hot(y.argmax(dim=1), y.shape[1]).to(y.dtype)

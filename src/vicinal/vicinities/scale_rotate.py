@@ -2,12 +2,13 @@
 
 Paper:    Yang, Zhu, Chen, GradAug, NeurIPS 2020, arXiv 2006.07989; §4.1-4.3 ("random scale",
           "random rotation", "Scale&Rot": rotated first), Table 5
-Code:     taoyang1122/GradAug train_cifar.py (bilinear, align_corners=True, no antialiasing; the
-          full size is among the sizes); none released for the rotation
-Differs:  one size and one angle a batch, equal on all ranks; the paper leaves the angle's sharing
-          open. Pixels are resized before the network normalises them: the weights of a bilinear
-          resize sum to 1, so the two commute. Sizes are shares of the image's side, so that one
-          config serves 32, 96 and 224 pixels.
+Code:     taoyang1122/GradAug (commit bae97ea) train_cifar.py (bilinear, align_corners=True, no
+          antialiasing; the full size is among the sizes); none released for the rotation. Compared
+          as part of GradAug's step.
+Differs:  one size and one angle per batch, equal on all ranks; the paper does not say whether
+          images share the angle. Pixels are resized before the network normalises them: the
+          weights of a bilinear resize sum to 1, so the two commute. Sizes are shares of the image's
+          side, so that one config serves 32, 96 and 224 pixels.
 Cost:     nothing beyond its method
 """
 
@@ -27,7 +28,7 @@ Resized = Float[Tensor, "n c h2 w2"]
 
 @dataclass(frozen=True)
 class ScaleRotate(Vicinity):
-    """By default the paper's 32, 28 or 24 pixels of 32, not rotated."""
+    """By default the paper's 32, 28 or 24 of 32 pixels, not rotated."""
 
     scales: Sequence[float] = (1.0, 0.875, 0.75)
     rotate: bool = False
@@ -36,7 +37,7 @@ class ScaleRotate(Vicinity):
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(
                 f"scales must be positive shares of the image's side, got {list(self.scales)} "
-                "([1] leaves the size alone)"
+                "([1] keeps the size)"
             )
 
     def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Resized, Targets]:

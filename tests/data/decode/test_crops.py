@@ -24,7 +24,7 @@ from wording import says
 from vicinal.data.decode import gpu
 from vicinal.data.decode.crops import CorruptError, Crop, render, rgb
 from vicinal.data.decode.gpu import GpuDecoder, cropped
-from vicinal.data.decode.pool import InProcessDecoder, Task
+from vicinal.data.decode.pool import DecodeTask, InProcessDecoder
 
 CROP = Crop(size=24, resize=28)
 SHAPES = [(40, 40), (75, 50), (50, 75), (37, 91), (91, 37), (28, 28), (20, 24), (400, 30)]
@@ -182,13 +182,13 @@ def test_a_device_that_fails_is_not_taken_for_a_damaged_file(
         raise error
 
     monkeypatch.setattr(gpu, "decode_jpeg", fail)
-    tasks = [Task(0, str(tmp_path / "plain.jpg"), 0)]
+    tasks = [DecodeTask(0, str(tmp_path / "plain.jpg"), 0)]
     with pytest.raises(error):
         next(GpuDecoder("cpu")(CROP, [tasks], lambda task, _: task))
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding .* of TorchVision are deprecated")
-def test_the_gpu_decoder_leaves_to_pillow_what_is_no_plain_jpeg(tmp_path: Path) -> None:
+def test_the_gpu_leaves_to_pillow_what_is_no_plain_jpeg(tmp_path: Path) -> None:
     """A batch with a PNG, a CMYK file and a damaged one, which is replaced."""
     whole = image(60, 45)
     contents = {
@@ -200,15 +200,15 @@ def test_the_gpu_decoder_leaves_to_pillow_what_is_no_plain_jpeg(tmp_path: Path) 
     }
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
-    tasks = [Task(row, str(tmp_path / name), row) for row, name in enumerate(contents)]
+    tasks = [DecodeTask(row, str(tmp_path / name), row) for row, name in enumerate(contents)]
 
-    def mend(task: Task, reason: str) -> Task:
+    def replace_corrupt(task: DecodeTask, reason: str) -> DecodeTask:
         assert task.path.endswith("cut.jpg")
         assert "truncated" in reason.lower()
         return task._replace(path=str(tmp_path / "plain.jpg"))
 
-    (ours,) = GpuDecoder("cpu")(CROP, [tasks], mend)
-    (theirs,) = InProcessDecoder()(CROP, [tasks], mend)
+    (ours,) = GpuDecoder("cpu")(CROP, [tasks], replace_corrupt)
+    (theirs,) = InProcessDecoder()(CROP, [tasks], replace_corrupt)
     assert (ours.int() - theirs.int()).abs().amax((1, 2, 3)).tolist()[1:3] == [0, 0]
     assert (ours.int() - theirs.int()).abs().max() <= 1
 

@@ -9,15 +9,15 @@ from wording import says
 from vicinal.draws import Rng
 from vicinal.errors import DivergedError
 from vicinal.loop import count_parameters
+from vicinal.tasks.gan.games import CodeMixup, Game, PaperMixup, Vanilla
 from vicinal.tasks.gan.loop import GanLoop, Setup
 from vicinal.tasks.gan.mixtures import grid, ring
-from vicinal.tasks.gan.readings import CodeMixup, PaperMixup, Reading, Vanilla
 
-READINGS: list[Reading] = [Vanilla(), CodeMixup(), PaperMixup()]
+GAMES: list[Game] = [Vanilla(), CodeMixup(), PaperMixup()]
 
 
-def small(reading: Reading, seed: int = 0) -> GanLoop:
-    setup = Setup(data=ring(), reading=reading, width=16, batch_size=8, discriminator_steps=2)
+def small(game: Game, seed: int = 0) -> GanLoop:
+    setup = Setup(data=ring(), game=game, width=16, batch_size=8, discriminator_steps=2)
     return GanLoop(setup, seed)
 
 
@@ -36,15 +36,15 @@ def equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def test_the_networks_are_the_papers() -> None:
-    loop = GanLoop(Setup(data=grid(), reading=Vanilla()), 0)
+    loop = GanLoop(Setup(data=grid(), game=Vanilla()), 0)
     hidden = 2 * (512 * 512 + 512)
     assert count_parameters(loop.generator) == 3 * 512 + hidden + 513 * 2
     assert count_parameters(loop.discriminator) == 3 * 512 + hidden + 513
 
 
-@pytest.mark.parametrize("reading", READINGS, ids=repr)
-def test_the_discriminator_takes_five_turns_then_the_generator_one(reading: Reading) -> None:
-    loop = GanLoop(Setup(data=ring(), reading=reading, width=8), 0)
+@pytest.mark.parametrize("game", GAMES, ids=repr)
+def test_the_discriminator_takes_five_turns_then_the_generator_one(game: Game) -> None:
+    loop = GanLoop(Setup(data=ring(), game=game, width=8), 0)
     turns: list[str] = []
     for name in ("discriminator", "generator"):
         adam = getattr(loop, f"{name}_adam")
@@ -53,13 +53,13 @@ def test_the_discriminator_takes_five_turns_then_the_generator_one(reading: Read
     assert turns == [*["discriminator"] * 5, "generator"] * 2
 
 
-@pytest.mark.parametrize("reading", READINGS, ids=repr)
-def test_resuming_equals_never_having_stopped(reading: Reading) -> None:
-    first = small(reading)
+@pytest.mark.parametrize("game", GAMES, ids=repr)
+def test_resuming_equals_never_having_stopped(game: Game) -> None:
+    first = small(game)
     kept = after(first, 3)
-    resumed = small(reading, seed=9)
+    resumed = small(game, seed=9)
     resumed.restore(kept)
-    assert equal(after(resumed, 3), after(small(reading), 6))
+    assert equal(after(resumed, 3), after(small(game), 6))
 
 
 def test_seeds_repeat_and_differ_whatever_else_is_random() -> None:
@@ -95,14 +95,14 @@ def test_points_that_are_not_finite_are_not_shown() -> None:
 
 def test_a_game_needs_turns() -> None:
     with pytest.raises(ValueError, match=says("^discriminator_steps ... 1 ... 0")):
-        Setup(data=ring(), reading=Vanilla(), discriminator_steps=0)
+        Setup(data=ring(), game=Vanilla(), discriminator_steps=0)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("reading", READINGS, ids=repr)
-def test_a_gpu_begins_where_a_cpu_does(reading: Reading) -> None:
-    setup = Setup(data=ring(), reading=reading, width=16)
+@pytest.mark.parametrize("game", GAMES, ids=repr)
+def test_a_gpu_begins_where_a_cpu_does(game: Game) -> None:
+    setup = Setup(data=ring(), game=game, width=16)
     on_cpu, on_gpu = GanLoop(setup, 0), GanLoop(setup, 0, "cuda")
     noise = on_cpu.noise(50, Rng.seeded(3))
     for _ in range(2):

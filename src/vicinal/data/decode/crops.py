@@ -1,11 +1,11 @@
-"""Image files to the pixels that a network sees, as torchvision's transforms make them from Pillow.
+"""Decode, crop and resize image files, as torchvision's transforms do on Pillow images.
 
-Free of torch, because the processes that decode import this and little else.
+Imports no torch, because the decoding workers import this module and little else.
 
 Code:     torchvision's RandomResizedCrop, Resize and CenterCrop on Pillow images, bilinear, which
-          the papers' ImageNet programs call; ours gives their pixels, bit for bit, for their boxes
-Differs:  boxes are drawn from a generator of each image's own, so that no number of processes
-          changes them; images of more than 8 bits a channel are refused, not clipped
+          the papers' ImageNet programs call; for the same boxes our pixels are theirs, bit for bit
+Differs:  boxes are drawn from one generator per image, so that they do not depend on the number of
+          processes; images of more than 8 bits per channel are refused, not clipped
 """
 
 import io
@@ -19,20 +19,20 @@ from PIL import Image
 
 from vicinal.errors import RunError
 
-DEEP_MODES = ("I", "F")  # more than 8 bits a channel; Pillow would clip them without a word
-ATTEMPTS = 10  # at a box that fits, before torchvision's RandomResizedCrop takes a central one
+DEEP_MODES = ("I", "F")  # more than 8 bits per channel; Pillow would clip them silently
+ATTEMPTS = 10  # to draw a box that fits; then RandomResizedCrop takes a central one
 
 
 class CorruptError(Exception):
-    """A file that was read is no image, or not a whole one; the message is Pillow's reason."""
+    """A file's content is not an image, or not a whole one; the message is Pillow's reason."""
 
 
 def rgb(data: bytes) -> Image.Image:
-    """The decoded image of a file's content, in three channels of 8 bits."""
+    """Decode a file's content to three channels of 8 bits."""
     try:
         image = Image.open(io.BytesIO(data))
         if image.mode.split(";")[0] in DEEP_MODES:
-            raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+            raise ValueError(f"it has more than 8 bits per channel (mode {image.mode})")
         if image.mode != "RGB":
             return image.convert("RGB")
         image.load()
@@ -51,13 +51,13 @@ class Box(NamedTuple):
 
     @property
     def corners(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom: as Pillow wants it."""
+        """Left, top, right, bottom, as Pillow expects."""
         return self.left, self.top, self.left + self.width, self.top + self.height
 
 
 @dataclass(frozen=True)
 class Crop:
-    """What the network sees of an image: a random part of it in training, else the centre."""
+    """The part of an image that the network sees: random in training, else the centre."""
 
     size: int
     resize: int  # of the shorter side, before the central crop
@@ -78,7 +78,7 @@ class Crop:
             raise ValueError(f"ratio must be positive, smaller first, got {list(self.ratio)}")
 
     def __call__(self, image: Image.Image, seed: int | None) -> Image.Image:
-        """size x size; with a seed the random part that it draws."""
+        """Crop to size x size: a random part where there is a seed, else the centre."""
         square = (self.size, self.size)
         if seed is None:
             whole = image.resize(self.resized(*image.size), Image.Resampling.BILINEAR)
@@ -87,9 +87,9 @@ class Crop:
         return part.resize(square, Image.Resampling.BILINEAR)
 
     def box(self, width: int, height: int, draws: Random) -> Box:
-        """RandomResizedCrop's: area and log ratio uniform; of ten that do not fit, a central one.
+        """RandomResizedCrop's box: uniform area and log ratio; a central one if ten do not fit.
 
-        Only `random()` is called on the generator, whose numbers Python will never change.
+        Only `random()` is called on the generator: Python guarantees its numbers across versions.
         """
         low, high = map(math.log, self.ratio)
         for _ in range(ATTEMPTS):
@@ -105,23 +105,23 @@ class Crop:
         return Box((width - across) // 2, (height - down) // 2, across, down)
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
-        """Resize's: the shorter side as wanted, the longer cut to a whole number."""
+        """Resize's size: the shorter side is `resize`, the longer is rounded down."""
         short = min(width, height)
         return self.resize * width // short, self.resize * height // short
 
     def centre(self, width: int, height: int) -> Box:
-        """CenterCrop's, which rounds half pixels to the even side."""
+        """CenterCrop's box, which rounds half pixels to even."""
         left, top = (round((side - self.size) / 2) for side in (width, height))
         return Box(left, top, self.size, self.size)
 
 
 def render(crop: Crop, path: str, seed: int | None) -> bytes:
-    """A file's pixels, row by row, three bytes each."""
+    """The pixels of a file's crop, row by row, three bytes each."""
     return crop(rgb(content(path)), seed).tobytes()
 
 
 def content(path: str) -> bytes:
-    """What the system does not hand out is no corrupt image: nothing may take its place."""
+    """Read a file. One that cannot be read is not a corrupt image, and nothing may replace it."""
     try:
         return Path(path).read_bytes()
     except OSError as error:

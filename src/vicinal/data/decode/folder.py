@@ -1,4 +1,4 @@
-"""Compressed images to one uint8 array, with a few threads; the order is that of the names."""
+"""Decode many compressed images into one uint8 array, in the order of their names."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from vicinal.errors import RunError
 def decoded(
     names: Sequence[str], read: Callable[[str], bytes], size: int | None
 ) -> UInt8[Tensor, "n 3 h w"]:
-    """RGB images; with a `size` the shorter side is resized to it and the centre cropped.
+    """Decode to RGB; with a `size`, resize the shorter side to it and crop the centre.
 
-    Without a size all must have the same. A file that cannot be decoded is named.
+    Without a size, all images must have the same one. An error names the file.
     """
     first = _decode(names[0], read(names[0]), size)
     images = np.empty((len(names), *first.shape), np.uint8)

@@ -1,8 +1,8 @@
-"""JPEGs decoded, cropped and resized on the GPU, the files read by a few threads.
+"""Decode, crop and resize JPEGs on the GPU, while a few threads read the files.
 
 Code:     torchvision.io.decode_jpeg(..., device="cuda"), that is nvJPEG; deprecated since 0.29
 Differs:  nvJPEG's pixels and torch's bilinear filter are not Pillow's, by a level or two; the boxes
-          are the same. Files that are no ordinary JPEG are left to Pillow.
+          are the same. Pillow decodes files that are not ordinary JPEGs.
 """
 
 import io
@@ -21,21 +21,21 @@ from torch.nn import functional as F
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from vicinal.data.decode.crops import Crop, content
-from vicinal.data.decode.pool import InProcessDecoder, Mend, Task
+from vicinal.data.decode.pool import DecodeTask, InProcessDecoder, ReplaceCorrupt
 
 READERS = 8
-Plan = tuple[tuple[int, int], int, int]  # the size to resize to, and the corner to crop from there
-MODES = ("RGB", "L")  # of JPEGs that nvJPEG turns to RGB
+Plan = tuple[tuple[int, int], int, int]  # the size to resize to, and the top left corner to crop
+MODES = ("RGB", "L")  # of JPEGs that nvJPEG converts to RGB
 
 
 @dataclass(frozen=True)
 class GpuDecoder:
-    """A batch is decoded when it is asked for; the next one's files are read meanwhile."""
+    """Decodes a batch when it is asked for; the next batch's files are read meanwhile."""
 
     device: str = "cuda"
 
     def __call__(
-        self, crop: Crop, batches: Iterable[Sequence[Task]], mend: Mend
+        self, crop: Crop, batches: Iterable[Sequence[DecodeTask]], replace_corrupt: ReplaceCorrupt
     ) -> Iterator[UInt8[Tensor, "n 3 h w"]]:
         with ThreadPoolExecutor(READERS) as readers:
             begun = ((tasks, [readers.submit(_jpeg, t.path) for t in tasks]) for tasks in batches)
@@ -43,10 +43,14 @@ class GpuDecoder:
             while waiting:
                 tasks, files = waiting.popleft()
                 waiting.extend(islice(begun, 1))
-                yield self._batch(crop, tasks, [file.result() for file in files], mend)
+                yield self._batch(crop, tasks, [file.result() for file in files], replace_corrupt)
 
     def _batch(
-        self, crop: Crop, tasks: Sequence[Task], files: Sequence[Tensor | None], mend: Mend
+        self,
+        crop: Crop,
+        tasks: Sequence[DecodeTask],
+        files: Sequence[Tensor | None],
+        replace_corrupt: ReplaceCorrupt,
     ) -> UInt8[Tensor, "n 3 h w"]:
         jpegs = {place: file for place, file in enumerate(files) if file is not None}
         decoded = zip(jpegs, self._decoded(list(jpegs.values())), strict=True)
@@ -55,15 +59,17 @@ class GpuDecoder:
         parts = []
         if images:
             parts.append(cropped(crop, [*images.values()], [tasks[p].seed for p in images]))
-        if left:  # to Pillow, which says what is wrong where something is
-            (others,) = InProcessDecoder()(crop, [[tasks[place] for place in left]], mend)
+        if left:  # for Pillow, which reports what is wrong with a corrupt file
+            (others,) = InProcessDecoder()(
+                crop, [[tasks[place] for place in left]], replace_corrupt
+            )
             parts.append(others.to(self.device, non_blocking=True))
         order = torch.tensor([*images, *left]).argsort().to(self.device, non_blocking=True)
         out = torch.cat(parts).index_select(0, order)
         return out.contiguous(memory_format=torch.channels_last)
 
     def _decoded(self, files: list[Tensor]) -> list[Tensor | None]:
-        """One damaged file spoils the whole list: then each is tried by itself."""
+        """One damaged file fails the whole list; then each file is decoded by itself."""
         if not files:
             return []
         try:
@@ -79,7 +85,7 @@ class GpuDecoder:
 def cropped(
     crop: Crop, images: Sequence[UInt8[Tensor, "3 _ _"]], seeds: Sequence[int | None]
 ) -> UInt8[Tensor, "n 3 h w"]:
-    """What Crop makes of images of Pillow's, by torch; those of one shape are resized together."""
+    """Do in torch what Crop does in Pillow; images of one shape are resized together."""
     alike: dict[tuple[torch.Size, Plan], list[int]] = defaultdict(list)
     parts = []
     for place, (image, seed) in enumerate(zip(images, seeds, strict=True)):
@@ -102,7 +108,7 @@ def cropped(
 def _planned(
     crop: Crop, image: UInt8[Tensor, "3 h w"], seed: int | None
 ) -> tuple[UInt8[Tensor, "3 y x"], Plan]:
-    """The part of an image that is resized, and to what."""
+    """The part of an image to resize, and the size to resize it to."""
     height, width = image.shape[1:]
     if seed is None:
         across, down = crop.resized(width, height)
@@ -113,12 +119,12 @@ def _planned(
 
 
 def _jpeg(path: str) -> UInt8[Tensor, " n"] | None:
-    """A file's content, where nvJPEG can be asked."""
+    """Read a file; None where nvJPEG cannot decode it."""
     data = content(path)
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.format != "JPEG" or image.mode not in MODES:
                 return None
-    except Exception:  # Pillow says what is wrong when it is its turn
+    except Exception:  # Pillow, which decodes it next, says what is wrong
         return None
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Who decodes image files for a run: this process, or several others, ahead of the training."""
+"""Decoders of image files: this process, or a pool of workers that decode ahead of training."""
 
 import os
 import signal
@@ -21,15 +21,15 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vicinal.data.decode.crops import CorruptError, Crop, render
-from vicinal.data.decode.worker import Faults, fill, receive, send
+from vicinal.data.decode.worker import Faults, receive, receive_into, send
 from vicinal.errors import RunError
 
 AHEAD = 3  # batches that are decoded while one is trained on
-CHUNK = 16  # images a request, where a batch has more than enough for all workers
+CHUNK = 16  # images per request, where a batch has more than enough for all workers
 START = "import sys; from vicinal.data.decode.worker import serve; serve(int(sys.argv[1]))"
 
 
-class Task(NamedTuple):
+class DecodeTask(NamedTuple):
     """An image to decode: its place in the split, its file, and the seed of its random crop."""
 
     row: int
@@ -37,51 +37,53 @@ class Task(NamedTuple):
     seed: int | None
 
 
-Mend = Callable[[Task, str], Task]  # what to decode in a corrupt file's place, or an error
+# (the task of a corrupt file, the reason) -> the task to decode in its place, or an error
+ReplaceCorrupt = Callable[[DecodeTask, str], DecodeTask]
 Pixels = UInt8[Tensor, "n h w 3"]
-Render = Callable[[Crop, Sequence[Task], Pixels], Faults]
+DecodeChunk = Callable[[Crop, Sequence[DecodeTask], Pixels], Faults]
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Batches of files to batches of images, in order, uint8."""
+    """Turns batches of files into uint8 batches of images, in order."""
 
     def __call__(
-        self, crop: Crop, batches: Iterable[Sequence[Task]], mend: Mend
+        self, crop: Crop, batches: Iterable[Sequence[DecodeTask]], replace_corrupt: ReplaceCorrupt
     ) -> Iterator[UInt8[Tensor, "n 3 h w"]]: ...
 
 
 @dataclass(frozen=True)
 class InProcessDecoder:
-    """This process, when a batch is asked for: nothing runs beside it."""
+    """Decodes in this process, when a batch is asked for."""
 
     def __call__(
-        self, crop: Crop, batches: Iterable[Sequence[Task]], mend: Mend
+        self, crop: Crop, batches: Iterable[Sequence[DecodeTask]], replace_corrupt: ReplaceCorrupt
     ) -> Iterator[UInt8[Tensor, "n 3 h w"]]:
         for tasks in batches:
             out = torch.empty((len(tasks), crop.size, crop.size, 3), dtype=torch.uint8)
-            fill_whole(render_here, crop, tasks, out, mend)
+            decode_all(decode_in_process, crop, tasks, out, replace_corrupt)
             yield out.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """Processes that decode up to AHEAD batches before they are asked for, until the run ends.
+    """Worker processes that decode up to AHEAD batches before they are asked for.
 
-    All work on one batch at a time, each on a chunk of it, so that the first is there soon.
+    All of them work on one batch at a time, each on a chunk of it, so that the first batch is ready
+    soon. They live until the run ends.
     """
 
     count: int
-    pinned: bool = False  # in memory that a GPU copies from by itself
+    pinned: bool = False  # whether batches lie in pinned memory, for asynchronous copies to a GPU
 
     @cached_property
-    def _team(self) -> "Team":
-        return Team(self.count)
+    def _processes(self) -> "WorkerProcesses":
+        return WorkerProcesses(self.count)
 
     def __call__(
-        self, crop: Crop, batches: Iterable[Sequence[Task]], mend: Mend
+        self, crop: Crop, batches: Iterable[Sequence[DecodeTask]], replace_corrupt: ReplaceCorrupt
     ) -> Iterator[UInt8[Tensor, "n 3 h w"]]:
-        begun = (self._begin(crop, tasks, mend) for tasks in batches)
+        begun = (self._begin(crop, tasks, replace_corrupt) for tasks in batches)
         waiting = deque(islice(begun, AHEAD))
         try:
             while waiting:
@@ -91,24 +93,26 @@ class WorkerPool:
                 waiting.popleft()
                 waiting.extend(islice(begun, 1))
                 yield out.permute(0, 3, 1, 2)
-        finally:  # whoever asked has had enough
+        finally:  # the caller wants no more batches
             for _, parts in waiting:
                 for part in parts:
                     part.cancel()
 
     def _begin(
-        self, crop: Crop, tasks: Sequence[Task], mend: Mend
+        self, crop: Crop, tasks: Sequence[DecodeTask], replace_corrupt: ReplaceCorrupt
     ) -> tuple[Pixels, list[Future[None]]]:
         shape = (len(tasks), crop.size, crop.size, 3)
         out = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
         size = max(1, min(CHUNK, ceil(len(tasks) / self.count)))
         chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
         parts = zip(chunks, out.split(size), strict=True)
-        return out, [self._team.submit(crop, chunk, part, mend) for chunk, part in parts]
+        return out, [
+            self._processes.submit(crop, chunk, part, replace_corrupt) for chunk, part in parts
+        ]
 
 
-class Team:
-    """The processes, and a thread for each that waits for its answers."""
+class WorkerProcesses:
+    """The processes, and one thread per process that waits for its answers."""
 
     def __init__(self, count: int) -> None:
         workers = [Worker() for _ in range(count)]
@@ -118,13 +122,17 @@ class Team:
         self.threads = ThreadPoolExecutor(count, thread_name_prefix="decoding")
         self.close = weakref.finalize(self, _close, self.threads, workers)  # at exit, too
 
-    def submit(self, crop: Crop, tasks: Sequence[Task], out: Pixels, mend: Mend) -> Future[None]:
-        """Have a chunk decoded by whoever is free next."""
-        return self.threads.submit(_fill_by_one, self.idle, crop, tasks, out, mend)
+    def submit(
+        self, crop: Crop, tasks: Sequence[DecodeTask], out: Pixels, replace_corrupt: ReplaceCorrupt
+    ) -> Future[None]:
+        """Have a chunk decoded by the next idle worker."""
+        return self.threads.submit(
+            _decode_on_idle_worker, self.idle, crop, tasks, out, replace_corrupt
+        )
 
 
 class Worker:
-    """One process, asked by one thread at a time."""
+    """One worker process; one thread at a time sends it requests."""
 
     def __init__(self) -> None:
         self.channel, theirs = socket.socketpair()
@@ -137,22 +145,22 @@ class Worker:
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
 
-    def __call__(self, crop: Crop, tasks: Sequence[Task], out: Pixels) -> Faults:
-        """Fill `out`, but for the files at fault."""
+    def __call__(self, crop: Crop, tasks: Sequence[DecodeTask], out: Pixels) -> Faults:
+        """Fill `out`, except for the corrupt files, and return those."""
         try:
             send(self.channel, [asdict(crop), [(task.path, task.seed) for task in tasks]])
-            fill(self.channel, out.numpy().data.cast("B"))
+            receive_into(self.channel, out.numpy().data.cast("B"))
             faults, refused = receive(self.channel)
         except (EOFError, OSError) as error:
-            raise RunError(self._obituary()) from error
+            raise RunError(self._death_message()) from error
         if refused is not None:
             raise RunError(refused)
         return dict(faults)
 
-    def _obituary(self) -> str:
+    def _death_message(self) -> str:
         code = self.process.wait()
         how = f"with exit code {code}" if code >= 0 else f"of {signal.Signals(-code).name}"
-        hint = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
+        hint = ", which the system sends when memory runs out" if -code == signal.SIGKILL else ""
         return (
             f"decoding worker {self.process.pid} died {how}{hint}; the same line again resumes "
             "from the last checkpoint (runtime.workers=N for fewer)"
@@ -168,26 +176,36 @@ def _close(threads: ThreadPoolExecutor, workers: Sequence[Worker]) -> None:
         worker.channel.close()
 
 
-def _fill_by_one(
-    idle: "SimpleQueue[Worker]", crop: Crop, tasks: Sequence[Task], out: Pixels, mend: Mend
+def _decode_on_idle_worker(
+    idle: "SimpleQueue[Worker]",
+    crop: Crop,
+    tasks: Sequence[DecodeTask],
+    out: Pixels,
+    replace_corrupt: ReplaceCorrupt,
 ) -> None:
     worker = idle.get()
     try:
-        fill_whole(worker, crop, tasks, out, mend)
+        decode_all(worker, crop, tasks, out, replace_corrupt)
     finally:
         idle.put(worker)
 
 
-def fill_whole(render: Render, crop: Crop, tasks: Sequence[Task], out: Pixels, mend: Mend) -> None:
-    """Decode all tasks, others in place of those at fault, and of those again."""
-    for place, reason in render(crop, tasks, out).items():
+def decode_all(
+    decode: DecodeChunk,
+    crop: Crop,
+    tasks: Sequence[DecodeTask],
+    out: Pixels,
+    replace_corrupt: ReplaceCorrupt,
+) -> None:
+    """Decode all tasks; replace corrupt files until every place has an image."""
+    for place, reason in decode(crop, tasks, out).items():
         task, fault = tasks[place], reason
         while fault is not None:
-            task = mend(task, fault)
-            fault = render(crop, [task], out[place : place + 1]).get(0)
+            task = replace_corrupt(task, fault)
+            fault = decode(crop, [task], out[place : place + 1]).get(0)
 
 
-def render_here(crop: Crop, tasks: Sequence[Task], out: Pixels) -> Faults:
+def decode_in_process(crop: Crop, tasks: Sequence[DecodeTask], out: Pixels) -> Faults:
     """Decode in this process."""
     faults: Faults = {}
     for place, task in enumerate(tasks):

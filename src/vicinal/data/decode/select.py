@@ -1,4 +1,4 @@
-"""Which decoder a run's images go through."""
+"""Choose the decoder of a run's images."""
 
 from vicinal.data.decode.pool import Decoder, InProcessDecoder, WorkerPool
 from vicinal.machine.runtime import Runtime

@@ -1,8 +1,8 @@
-"""A process that decodes images for another, over a socket, until that one is gone.
+"""A process that decodes images for another one, over a socket, until that one ends.
 
-A request is a crop and a list of (path, seed). The answer is the pixels of all of them, each as it
-is ready; then what was wrong, by place in the list, or why nothing can go on. Free of torch, so
-that it starts at once.
+A request is a crop and a list of (path, seed). The answer is the pixels of each image as soon as
+it is ready, then the corrupt files by their place in the list, or the error that ends the run.
+Imports no torch, so that it starts at once.
 """
 
 import json
@@ -18,12 +18,12 @@ from vicinal.errors import RunError
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # meant for the run
 LENGTH = struct.Struct("!Q")
 
-Asked = Sequence[tuple[str, int | None]]  # path, seed
+Requested = Sequence[tuple[str, int | None]]  # path, seed
 Faults = dict[int, str]  # Pillow's reasons, by place in the list
 
 
 def serve(descriptor: int) -> None:
-    """Answer requests until there is nobody to ask."""
+    """Answer requests until the other end of the socket is closed."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as channel:
@@ -35,7 +35,7 @@ def serve(descriptor: int) -> None:
             return
 
 
-def _answer(channel: socket.socket, crop: Crop, tasks: Asked) -> None:
+def _answer(channel: socket.socket, crop: Crop, tasks: Requested) -> None:
     faults: Faults = {}
     refused: str | None = None
     blank = bytes(3 * crop.size**2)
@@ -53,22 +53,22 @@ def _answer(channel: socket.socket, crop: Crop, tasks: Asked) -> None:
 
 
 def send(channel: socket.socket, value: Any) -> None:
-    """A message of whatever length."""
+    """Send a value as one message: its length, then JSON."""
     content = json.dumps(value).encode()
     channel.sendall(LENGTH.pack(len(content)) + content)
 
 
 def receive(channel: socket.socket) -> Any:
-    """The next message."""
+    """Receive the next message."""
     length = bytearray(LENGTH.size)
-    fill(channel, memoryview(length))
+    receive_into(channel, memoryview(length))
     content = bytearray(LENGTH.unpack(length)[0])
-    fill(channel, memoryview(content))
+    receive_into(channel, memoryview(content))
     return json.loads(content)
 
 
-def fill(channel: socket.socket, buffer: memoryview) -> None:
-    """As many bytes as the buffer holds, in one call to the system where that is possible."""
+def receive_into(channel: socket.socket, buffer: memoryview) -> None:
+    """Receive until the buffer is full, in one system call where possible."""
     got = 0
     while got < len(buffer):
         count = channel.recv_into(buffer[got:], len(buffer) - got, socket.MSG_WAITALL)

@@ -1,11 +1,11 @@
-"""How well generated points cover a mixture, in numbers; the paper shows pictures only.
+"""Measures of how well generated points cover a mixture; the paper shows only pictures.
 
 A point is *good* within three standard deviations of the nearest mode's centre. The share of good
-points, and the modes with at least one, are VEEGAN's measures (Srivastava et al., NIPS 2017, on the
-same two sets, with 2,500 points: from memory, we have not read it again). One point is a weak
-claim: 2,500 spread evenly over the grid's square hit about 20 of its 25 modes. So a mode is *held*
-when a tenth of its fair share of all points is good there; that threshold is ours. The energy
-distance to real points tells apart what has no good point yet.
+points and the number of modes with at least one are VEEGAN's measures (Srivastava et al., NIPS
+2017, on the same two sets with 2,500 points; cited from memory). One point says little: 2,500
+points spread evenly over the grid's square hit about 20 of its 25 modes. So a mode is *held* when a
+tenth of its fair share of all points is good there; that threshold is ours. The energy distance to
+real points still tells generators apart that have no good point yet.
 """
 
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ Points = Float[Tensor, "n 2"]
 Real = Float[Tensor, "m 2"]
 WITHIN = 3.0  # standard deviations
 HELD = 0.1  # of a mode's fair share
-GOOD_OF_REAL = 1 - exp(-(WITHIN**2) / 2)  # what the mixture itself would score
+GOOD_OF_REAL = 1 - exp(-(WITHIN**2) / 2)  # of real points
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Coverage:
 
 
 def coverage(points: Points, real: Real, data: Mixture) -> Coverage:
-    """Measure generated points; the real ones serve the energy distance alone."""
+    """Measure generated points; the real ones are for the energy distance alone."""
     distance, nearest = torch.cdist(points.double(), data.centres.double()).min(dim=1)
     good = nearest[distance <= WITHIN * data.std]
     counts = torch.bincount(good, minlength=len(data.centres))
@@ -61,6 +61,6 @@ def divergence_from_uniform(counts: Int64[Tensor, " k"]) -> float:
 
 
 def energy_distance(a: Points, b: Real) -> float:
-    """Of two samples, over all pairs, each point with itself included: never negative."""
+    """The energy distance of two samples, over all pairs with self-pairs: never negative."""
     across, within_a, within_b = torch.cdist(a, b), torch.cdist(a, a), torch.cdist(b, b)
     return float(2 * across.mean() - within_a.mean() - within_b.mean())

@@ -1,7 +1,7 @@
-"""Training a GAN on toy data: a game of two networks, for which the loop of one cannot serve.
+"""Training a GAN on toy data: a game of two networks, which the loop of a classifier cannot train.
 
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §3.7 (3 hidden layers of 512 ReLU units,
-          2-D Gaussian noise, batches of 128, 5 discriminator steps a generator step, Adam)
+          2-D Gaussian noise, batches of 128, 5 discriminator steps per generator step, Adam)
 Code:     hongyi-zhang/mixup gan/example_gan.py at 80000ce
 Differs:  nothing known
 Cost:     a step is 6 forward and backward passes of the discriminator, 6 or (CodeMixup) 11 forward
@@ -19,21 +19,21 @@ from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError
 from vicinal.models.mlp import MLP
 from vicinal.optim import Adam
+from vicinal.tasks.gan.games import Game, loss
 from vicinal.tasks.gan.mixtures import Mixture, Points
-from vicinal.tasks.gan.readings import Reading, loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What is trained, seed aside; by default as the paper has it."""
+    """What is trained, except for the seed; by default as the paper has it."""
 
     data: Mixture
-    reading: Reading
+    game: Game
     noise: int = 2  # entries of z
     width: int = 512
     hidden_layers: int = 3
-    batch_size: int = 128  # of real points, and of fake ones
-    discriminator_steps: int = 5  # for one of the generator
+    batch_size: int = 128  # of real points, and as many fake ones
+    discriminator_steps: int = 5  # per step of the generator
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -43,7 +43,9 @@ class Setup:
 
 
 class GanLoop:
-    """Both networks, their optimizers, every draw; what continues a run is in `state()`."""
+    """Trains both networks. Owns every draw; what a resumed run needs is in `state()`."""
+
+    epoch = 0  # the points are drawn without end
 
     def __init__(self, setup: Setup, seed: int, device: str = "cpu") -> None:
         self.setup = setup
@@ -57,23 +59,28 @@ class GanLoop:
         self.generator_adam = adam(self.generator)
         self.discriminator_adam = adam(self.discriminator)
         self.steps_done = 0  # of the generator
+        self.snapshots: dict[int, Points] = {}  # generated from the same noise, by step
 
     def step(self) -> None:
         """One update of the generator, after those of the discriminator."""
         for _ in range(self.setup.discriminator_steps):
             with torch.no_grad():
-                batch = self.setup.reading.for_discriminator(self._draw, self.rng)
+                batch = self.setup.game.for_discriminator(self._draw, self.rng)
             self.discriminator_adam.zero_grad()
             loss(self.discriminator, batch).backward()
             self.discriminator_adam.step()
-        batch = self.setup.reading.for_generator(self._draw, self.rng)
+        batch = self.setup.game.for_generator(self._draw, self.rng)
         self.generator_adam.zero_grad()
         (-loss(self.discriminator, batch)).backward(inputs=list(self.generator.parameters()))
         self.generator_adam.step()
         self.steps_done += 1
 
+    def snapshot(self, noise: Float[Tensor, "n d"]) -> None:
+        """Keep what the generator makes of some noise now."""
+        self.snapshots[self.steps_done] = self.generated(noise)
+
     def generated(self, noise: Float[Tensor, "n d"]) -> Points:
-        """The points of some noise, on the CPU."""
+        """Generate points from noise; on the CPU."""
         device = self.rng.device.device
         with torch.no_grad():
             points = self.generator(noise.to(device)).cpu()
@@ -82,20 +89,28 @@ class GanLoop:
         return points
 
     def noise(self, count: int, rng: Rng) -> Float[Tensor, "n d"]:
-        """Standard normal; drawn on the CPU, so that it is equal on every device."""
+        """Draw standard normal noise on the CPU, equal for every device."""
         return torch.randn((count, self.setup.noise), generator=rng.cpu)
 
     def state(self) -> dict[str, Any]:
-        """All that continues this run, bit for bit on a CPU."""
+        """Everything that continues this run, bit for bit on a CPU."""
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
-        return state | {"rng": self.rng.state(), "steps_done": self.steps_done}
+        counters = {"steps_done": self.steps_done, "snapshots": dict(self.snapshots)}
+        return state | {"rng": self.rng.state()} | counters
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.rng.restore(state["rng"])
-        self.steps_done = state["steps_done"]
+        self.steps_done, self.snapshots = state["steps_done"], state["snapshots"]
+
+    def check_weights(self) -> None:
+        """Stop a training whose weights are not finite."""
+        for name in ("generator", "discriminator"):
+            for weights in getattr(self, name).parameters():
+                if not weights.isfinite().all():
+                    raise DivergedError(f"the {name} is not finite at step {self.steps_done}")
 
     def _draw(self) -> tuple[Points, Points]:
         count = self.setup.batch_size

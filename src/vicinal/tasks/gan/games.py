@@ -1,16 +1,17 @@
-"""On which labelled points a GAN's two networks play: plain, and mixup's in two readings.
+"""The games that a GAN's two networks play: the plain one, and mixup's in two versions.
 
-In all of them the discriminator D minimises, and the generator g maximises, the binary
-cross-entropy l(D(x'), y') averaged over a batch of points x' with labels y' (1: real, 0: fake).
+A game says on which labelled points they train. In all of them the discriminator D minimises, and
+the generator g maximises, the binary cross-entropy l(D(x'), y') averaged over a batch of points x'
+with labels y' (1: real, 0: fake).
 
 Paper:    Zhang et al., mixup, ICLR 2018, arXiv 1710.09412; §3.7
             plain   max_g min_D E l(D(x), 1) + l(D(g(z)), 0)
             mixup   max_g min_D E l(D(λ x + (1 - λ) g(z)), λ)
-Code:     hongyi-zhang/mixup gan/example_gan.py at 80000ce, whose mixup is another one
+Code:     hongyi-zhang/mixup gan/example_gan.py at 80000ce, whose mixup is a different one
 Differs:  the plain sum over pairs is a mean over twice as many points, as in the code: half the
           loss, to which Adam is indifferent. The paper's minimum over λ has no meaning that we
-          know; λ is drawn, one a sample, from Beta(α, α). The code shuffles both of the batches it
-          mixes; shuffling one pairs them alike.
+          know; λ is drawn from Beta(α, α), once per sample. The code shuffles both batches that it
+          mixes; shuffling one pairs them equally well.
 """
 
 from collections.abc import Callable
@@ -32,8 +33,8 @@ Draw = Callable[[], tuple[Points, Points]]  # fresh points, as many real as fake
 
 
 @runtime_checkable
-class Reading(Protocol):
-    """What D is trained on, and what the generator is; each may draw as often as it needs."""
+class Game(Protocol):
+    """The batch that trains each network; building it may draw as often as it needs."""
 
     def for_discriminator(self, draw: Draw, rng: Rng) -> Batch: ...
     def for_generator(self, draw: Draw, rng: Rng) -> Batch: ...
@@ -46,7 +47,7 @@ def loss(discriminator: nn.Module, batch: Batch) -> Loss:
 
 
 @dataclass(frozen=True)
-class Vanilla(Reading):
+class Vanilla(Game):
     """No mixing."""
 
     def for_discriminator(self, draw: Draw, rng: Rng) -> Batch:
@@ -57,7 +58,7 @@ class Vanilla(Reading):
 
 
 @dataclass(frozen=True)
-class PaperMixup(Reading):
+class PaperMixup(Game):
     """Each real point is mixed with a fake one; the label is the real one's weight."""
 
     alpha: float = 0.2
@@ -76,8 +77,8 @@ class PaperMixup(Reading):
 
 
 @dataclass(frozen=True)
-class CodeMixup(Reading):
-    """Two pooled batches are mixed, λ ~ U(0, c) a sample, so two real points may meet; D only.
+class CodeMixup(Game):
+    """For D alone, two pooled batches are mixed, λ ~ U(0, c) per sample; two real points may meet.
 
     A c of 0 is Vanilla, draw for draw.
     """

@@ -1,4 +1,4 @@
-"""Each reading's loss against its equation, and who descends and who ascends it."""
+"""Each game's loss against its equation, and who descends and who ascends it."""
 
 import pytest
 import torch
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from wording import says
 
 from vicinal.draws import Rng, beta, permutation
+from vicinal.tasks.gan.games import CodeMixup, Draw, Game, PaperMixup, Vanilla, loss
 from vicinal.tasks.gan.mixtures import ring
-from vicinal.tasks.gan.readings import CodeMixup, Draw, PaperMixup, Reading, Vanilla, loss
 
-READINGS: list[Reading] = [Vanilla(), CodeMixup(c=1.0), PaperMixup(alpha=1.0)]
+GAMES: list[Game] = [Vanilla(), CodeMixup(c=1.0), PaperMixup(alpha=1.0)]
 COUNT = 12
 
 
@@ -46,9 +46,9 @@ def test_vanilla_is_half_of_the_gans_equation() -> None:
 @pytest.mark.parametrize("batch", ["for_discriminator", "for_generator"])
 def test_the_papers_mixup_equals_its_equation(batch: str, alpha: float) -> None:
     real, fake = points(0)
-    d, reading = network(), PaperMixup(alpha)
+    d, game = network(), PaperMixup(alpha)
     lams = beta(alpha, COUNT, Rng.seeded(3)).tolist()
-    ours = loss(d, getattr(reading, batch)(drawing((real, fake)), Rng.seeded(3)))
+    ours = loss(d, getattr(game, batch)(drawing((real, fake)), Rng.seeded(3)))
     found = logits(d, oracle.paper_points(real, fake, lams))
     terms = [oracle.cross_entropy(z, lam) for z, lam in zip(found, lams, strict=True)]
     assert ours.item() == pytest.approx(sum(terms) / COUNT, rel=1e-12)
@@ -80,14 +80,14 @@ def test_a_weaker_mixup_tends_to_no_mixing() -> None:
     torch.testing.assert_close(mixed.sum(dim=0), torch.cat(pairs[1]).sum(dim=0))
 
 
-@pytest.mark.parametrize("reading", READINGS, ids=repr)
-def test_the_generator_ascends_what_the_discriminator_descends(reading: Reading) -> None:
+@pytest.mark.parametrize("game", GAMES, ids=repr)
+def test_the_generator_ascends_what_the_discriminator_descends(game: Game) -> None:
     g, d = network(2), network()
     noise, real = points(5)[0], ring().sample(COUNT, Rng.seeded(0)).double()
 
     def played(batch: str) -> Tensor:
         draw = lambda: (real, g(noise))  # noqa: E731
-        return loss(d, getattr(reading, batch)(draw, Rng.seeded(1)))
+        return loss(d, getattr(game, batch)(draw, Rng.seeded(1)))
 
     for batch, module, sign in (("for_discriminator", d, -1), ("for_generator", g, 1)):
         before = played(batch)

@@ -1,0 +1,43 @@
+"""How large a data set is, as far as its config tells before anything of it is read."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from vicinal.data.split import WithKnownSize
+
+
+class Size(NamedTuple):
+    """What is left to train on and to be measured on, and the shape that a network sees."""
+
+    train: int
+    test: int  # hold-out included: it is measured as often
+    shape: tuple[int, ...]
+    classes: int
+
+
+def size_of(dataset: Mapping[str, Any]) -> Size | None:
+    """Of a data set's config as a record has it; None where nothing of it is known."""
+    seeded = OmegaConf.create({"seed": 0, "source": dataset.get("source")})  # a fold may be ${seed}
+    source = instantiate(seeded, _convert_="all")["source"]
+    known = source.known_size if isinstance(source, WithKnownSize) else dataset.get("known_size")
+    if known is None:
+        return None
+    classes, train = known["classes"], known["train"]
+    holdout, cap = dataset.get("holdout_per_class", 0), dataset.get("train_per_class")
+
+    def left(images: int, of_classes: int) -> int:
+        rest = images - of_classes * holdout
+        return rest if cap is None else min(rest, of_classes * cap)
+
+    each = [(train, classes)] if isinstance(train, int) else [(count, 1) for count in train]
+    side = dataset.get("size")
+    shape = known.get("shape", (3, side, side))
+    return Size(
+        train=sum(left(*part) for part in each),
+        test=known["test"] + classes * holdout,
+        shape=(shape[0], side, side) if side else tuple(shape),
+        classes=classes,
+    )
