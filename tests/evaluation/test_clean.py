@@ -125,13 +125,13 @@ def test_every_sample_is_seen_exactly_once(batch_size: int):
 
 @pytest.mark.parametrize("k", [2, 10])
 def test_a_constant_network_is_right_as_often_as_its_first_classes_occur(k: int):
-    # All logits tie: neither every class is a hit, nor does the device decide which.
-    y = torch.arange(10 * k) % k
-    found = measure(torch.zeros(10 * k, k), y)
-    assert found["top1"] == pytest.approx(100 / k)
-    assert found.get("top5") == (pytest.approx(500 / k) if k > 5 else None)
+    """All logits tie: neither is every class a hit, nor does the device decide which one is."""
+    y = torch.arange(k).repeat_interleave(torch.arange(1, k + 1))  # once, twice, ..., k times
+    found = measure(torch.zeros(len(y), k), y)
+    assert found["top1"] == pytest.approx(100 / len(y))
+    assert found.get("top5") == (pytest.approx(100 * 15 / len(y)) if k > 5 else None)
     assert found["nll"] == pytest.approx(math.log(k))
-    assert found["ece"] == pytest.approx(0.0, abs=1e-9)
+    assert found["ece"] == pytest.approx(100 * (1 / k - 1 / len(y)))
 
 
 @pytest.mark.parametrize(("k", "has_top5"), [(5, False), (6, True)])
