@@ -51,7 +51,7 @@ def test_its_source_is_there_to_be_called(name, tmp_path):
     assert callable(dataset.source)
     if isinstance(dataset, Images):
         assert (dataset.mean is None) == (name in NO_CONSTANTS)
-    else:  # whoever reads files in several forms must know the values
+    else:  # a reader of several file formats must know the values
         assert re.fullmatch("[0-9a-f]{32}", (dataset.canonical or {})["table"])
 
 

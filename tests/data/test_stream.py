@@ -1,4 +1,4 @@
-"""A streamed split: the same pixels from whoever decodes them, and what becomes of bad files."""
+"""A streamed split: every decoder gives the same pixels, and bad files are handled."""
 
 import os
 import re

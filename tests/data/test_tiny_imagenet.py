@@ -19,7 +19,7 @@ def jpeg(value: int, mode: str = "RGB") -> bytes:
     return buffer.getvalue()
 
 
-def archive(path, spoilt: bytes | None = None) -> RemoteFile:
+def archive(path, damaged: bytes | None = None) -> RemoteFile:
     folder = "tiny-imagenet-200"
     annotations = "".join(f"val_{k}.JPEG\t{WNIDS[k % 3]}\t0\t0\t9\t9\n" for k in range(6))
     with zipfile.ZipFile(path, "w") as file:
@@ -31,7 +31,7 @@ def archive(path, spoilt: bytes | None = None) -> RemoteFile:
                 file.writestr(name, jpeg(40 * number + 20 * k, "L" if k else "RGB"))
             file.writestr(f"{folder}/train/{wnid}/{wnid}_boxes.txt", "not an image")
         for k in range(6):
-            file.writestr(f"{folder}/val/images/val_{k}.JPEG", spoilt or jpeg(100 + k))
+            file.writestr(f"{folder}/val/images/val_{k}.JPEG", damaged or jpeg(100 + k))
         file.writestr(f"{folder}/val/val_annotations.txt", annotations)
         file.writestr(f"{folder}/test/images/test_0.JPEG", jpeg(0))
     data = path.read_bytes()

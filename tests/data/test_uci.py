@@ -86,7 +86,7 @@ def test_abalones_sex_is_three_columns_and_its_rings_are_the_class(tmp_path, mon
         k = round(1000 * x[3].item())
         assert x[:3].tolist() == [float(word == "MFI"[k % 3]) for word in "FIM"]
         assert [7, 9, 15, 29][y] == rings[k]
-    # Whoever is alone in a class is trained on.
+    # A sample that is alone in its class is trained on.
     assert data.train.y.bincount().tolist()[3] == 1
     assert data.test.y.unique().tolist() == [0, 1, 2]
 

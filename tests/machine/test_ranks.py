@@ -108,8 +108,8 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_both(tmp_path: Path) -> Non
 
     def stopped() -> str:
         samples = data(16)
-        spoilt = replace(samples.train, x=samples.train.x / ranks.rank())  # of rank 0
-        samples = replace(samples, train=spoilt)
+        damaged = replace(samples.train, x=samples.train.x / ranks.rank())  # of rank 0
+        samples = replace(samples, train=damaged)
         with pytest.raises(Exception, match=says("loss ... finite ... step 1")) as found:
             trained(loop(method, samples, norms=False))
         return str(found.value)

@@ -98,12 +98,12 @@ def test_a_spoilt_network_is_not_saved_because_a_signal_came(
 ) -> None:
     original = Loop.step
 
-    def spoilt(self: Loop, *batch: object) -> None:
+    def damaged(self: Loop, *batch: object) -> None:
         original(self, *batch)
         next(self.model.parameters()).data.fill_(float("nan"))
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Loop, "step", spoilt)
+    monkeypatch.setattr(Loop, "step", damaged)
     with pytest.raises(Exception, match=says("weights ... finite ... step 1 ... none")):
         execute(tmp_path, "runtime.checkpoint_seconds=1e9")
     assert not list(tmp_path.rglob("*.pt"))

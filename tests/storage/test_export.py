@@ -1,4 +1,4 @@
-"""An exported network is the one that the run measured, for whoever loads it."""
+"""An exported network is the one that the run measured, and loads elsewhere."""
 
 import ast
 import json
