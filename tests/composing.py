@@ -15,6 +15,12 @@ def methods_by_class() -> tuple[list[str], list[str]]:
     """The first method of each class, and the others, which differ in what they hold."""
     kinds: dict[str, list[str]] = {}
     for path in sorted((CONFIGS / "method").glob("*.yaml")):
-        kinds.setdefault(OmegaConf.load(path)["_target_"], []).append(path.stem)
+        kinds.setdefault(class_of(path.stem), []).append(path.stem)
     others = [method for _, *others in kinds.values() for method in others]
     return [first for first, *_ in kinds.values()], others
+
+
+def class_of(method: str) -> str:
+    """The class of a method's file, or else of the file that it inherits from."""
+    config = OmegaConf.load(CONFIGS / "method" / f"{method}.yaml")
+    return config["_target_"] if "_target_" in config else class_of(config["defaults"][0])

@@ -20,6 +20,8 @@ def pairs() -> list[tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for path in sorted((CONFIGS / "method").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())
+        if "_target_" not in config:
+            continue  # it inherits from another
         held = {key: value for part in config.get("defaults", ()) for key, value in part.items()}
         if own := held.get("/vicinity@vicinity"):
             other = "gauss" if own == "mixup" else "mixup"
