@@ -4,18 +4,19 @@ from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
+import hydra
 import numpy as np
 import photos
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from vicinal.cli.configs import build, check, compose
+from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.cli.overrides import merge
 from vicinal.run import Run
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
-from vicinal.tables.plan import compose_cached, plan_run
+from vicinal.tables.plan import compose_cached, plan_run, split_hydra
 
 CELLS = [cell for name in table.names() for cell in table.load(name).cells if cell.overrides]
 SHAPES = {  # of what the papers train on, and how many classes it has
@@ -112,8 +113,12 @@ def test_one_step_of_each_method_on_each_data_set(family: str, tmp_path: Path) -
 def test_the_quick_way_of_composing_makes_what_hydra_makes(name: str) -> None:
     runs = dict.fromkeys(cell.overrides for cell in table.load(name).cells if cell.overrides)
     for overrides in list(runs)[::7]:
-        quick, _ = compose_cached(overrides)
-        assert OmegaConf.to_container(quick) == OmegaConf.to_container(compose(*overrides))
+        quick, choices = compose_cached(overrides)
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            whole = hydra.compose("train", list(overrides), return_hydra_config=True)
+        config, expected = split_hydra(whole)
+        assert OmegaConf.to_container(quick) == OmegaConf.to_container(config)
+        assert choices == expected
 
 
 def test_a_split_that_follows_the_seed_does_not_name_the_run() -> None:
