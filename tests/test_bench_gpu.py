@@ -46,6 +46,7 @@ def test_each_paper_with_tables_has_a_method_among_the_first() -> None:
     assert sorted(paper for name in first for paper in papers if name.startswith(paper)) == papers
 
 
+@pytest.mark.slow
 def test_every_contender_has_a_number_or_a_reason(rehearsed: dict[str, Any]) -> None:
     everywhere = {"erm", f"erm {VARIANT}", "bare loop", "timm's loop", "mixup", WRONG}
     for name, more in (("wrn10_2", set()), ("timm_test_resnet", {"timm's loop and loader"})):
@@ -62,6 +63,7 @@ def test_every_contender_has_a_number_or_a_reason(rehearsed: dict[str, Any]) -> 
     assert {row["met"] for row in rehearsed["targets"]} <= {True, False}
 
 
+@pytest.mark.slow
 def test_ratios_and_shares_follow_from_the_windows(rehearsed: dict[str, Any]) -> None:
     for network in rehearsed["networks"].values():
         rows, counted = network["contenders"], Work(**network["work"])

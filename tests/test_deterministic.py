@@ -1,12 +1,11 @@
 """What runtime.deterministic refuses on CUDA, found without: of all methods one asks for it."""
 
-import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from composing import compose
+from composing import compose, written
 from test_contract import METHODS, network, terms
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -65,8 +64,7 @@ def test_steps_ask_for_nothing_that_is_refused(name: str) -> None:
 
 
 FILES = sorted((CONFIGS / "model").glob("*.yaml"), reverse=True)
-FOUND = [(re.search(r"_target_: (\S+)", path.read_text()), path.stem) for path in FILES]
-FAMILIES = {target[1]: name for target, name in FOUND if target}  # others inherit theirs
+FAMILIES = {written("model", path.stem)["_target_"]: path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("name", sorted({*FAMILIES.values()} - {"mlp", "timm"}))

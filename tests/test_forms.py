@@ -110,15 +110,12 @@ def test_an_evaluation_is_in_the_runs_precision_and_layout() -> None:
     form = "runtime=cpu", "runtime.channels_last=true", "runtime.precision=bf16"
     run: Run = build(compose(*SETTINGS, *form))
     data, last = run.dataset.load(), torch.channels_last
-    model, layouts, types = run.build(data), set[bool](), set[torch.dtype]()
-    model.register_forward_pre_hook(
-        lambda _, x: layouts.add(x[0].is_contiguous(memory_format=last))
+    model, seen = run.build(data), list[tuple[bool, torch.dtype]]()
+    model.get_submodule("body").register_forward_hook(  # logits leave the network in float32
+        lambda _, x, y: seen.append((x[0].is_contiguous(memory_format=last), y.dtype))
     )
-    classifier = model.get_submodule("body.fc")
-    classifier.register_forward_hook(lambda _, x, y: types.add(y.dtype))
     run.measure(model, data)
-    assert layouts == {True}
-    assert types == {torch.bfloat16}
+    assert set(seen) == {(True, torch.bfloat16)}
 
 
 def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,7 @@
 """Pairs that no paper lists: they work because methods hold vicinities."""
 
 import pytest
-import yaml
-from composing import compose
+from composing import compose, written
 
 from vicinal.cli.configs import CONFIGS, build, resolved
 from vicinal.run import Run
@@ -19,11 +18,8 @@ def pairs() -> list[tuple[str, str]]:
     """One method of each class that holds a vicinity, and a vicinity that it does not come with."""
     found: dict[str, tuple[str, str]] = {}
     for path in sorted((CONFIGS / "method").glob("*.yaml")):
-        config = yaml.safe_load(path.read_text())
-        if "_target_" not in config:
-            continue  # it inherits from another
-        held = {key: value for part in config.get("defaults", ()) for key, value in part.items()}
-        if own := held.get("/vicinity@vicinity"):
+        config = written("method", path.stem)
+        if own := config.get("/vicinity@vicinity"):
             other = "gauss" if own == "mixup" else "mixup"
             found.setdefault(config["_target_"], (path.stem, other))
     return list(found.values())

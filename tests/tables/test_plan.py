@@ -1,5 +1,6 @@
 """The runs behind the papers' numbers: that they can be made, and what they are called."""
 
+import re
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 from vicinal.cli.configs import CONFIGS, build, check, compose
 from vicinal.cli.overrides import merge
 from vicinal.run import Run
+from vicinal.storage import records
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
 from vicinal.tables.plan import compose_cached, plan_run, split_hydra
@@ -32,6 +34,12 @@ SHAPES = {  # of what the papers train on, and how many classes it has
     "uci_iris": ((4,), 3),
     "uci_phishing": ((30,), 2),
 }
+RESULTS = Path(__file__).parents[2] / "results"
+RENAMED = (RESULTS / "tables" / "renamed.md").read_text()  # runs whose name has changed
+PINNED = "b37913e29b40"  # of all cells' runs
+ROWS = [
+    line.strip("| ").split(" | ") for line in RENAMED.splitlines() if re.match(r"\| \w+/", line)
+]
 
 
 def option(overrides: Iterable[str], group: str) -> str:
@@ -180,3 +188,36 @@ def test_wide_networks_are_trained_by_patchups_released_code() -> None:
 def _is_wide(cell: Cell) -> bool:
     kinds = {"method=patchup_soft", "method=patchup_hard"}
     return "model=wrn28_10_meliketoy" in cell.overrides and bool(kinds & set(cell.overrides))
+
+
+def test_each_cell_that_is_listed_has_the_run_that_is_named() -> None:
+    for name, labels, before, after, _ in ROWS:
+        cells = {cell.label.replace(" | ", ", "): cell for cell in table.load(name).cells}
+        for label in labels.split("; "):
+            assert plan_run(cells[label].overrides).name == after != before, (name, label)
+
+
+def test_every_cell_is_listed_or_counted() -> None:
+    found = re.search(r"^(\d+) of (\d+) cells kept theirs", RENAMED, re.MULTILINE)
+    assert found is not None
+    listed = sum(len(labels.split("; ")) for _, labels, *_ in ROWS)
+    assert int(found[2]) == len(CELLS)
+    assert int(found[1]) == len(CELLS) - listed
+
+
+def test_no_run_is_renamed_in_passing() -> None:
+    """To rename runs on purpose, list the cells in renamed.md and pin the new digest."""
+    names = [f"{cell.table}, {cell.label}: {plan_run(cell.overrides).name}" for cell in CELLS]
+    assert records.digest(names) == PINNED
+
+
+def test_no_finished_run_was_renamed() -> None:
+    """Every record of UCI data is still that of a cell."""
+    finished = {record["name"] for record in records.load(RESULTS / "runs")}
+    assert not finished & {before for _, _, before, *_ in ROWS}
+    own = {
+        plan_run(cell.overrides).name
+        for name in ("mixup/table4", "mixup/table4_raw")
+        for cell in table.load(name).cells
+    }
+    assert {name for name in finished if name.startswith("uci_")} == own
