@@ -27,7 +27,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "tests" / "mutants.toml"
-COPIED = ("src", "configs", "tests", "scripts", "train.py", "pyproject.toml")
+COPIED = ("src", "configs", "tests", "scripts", "results", "train.py", "pyproject.toml")
 TIMEOUT = 900  # seconds; a fault that makes its tests hang is caught
 VERDICTS = {1: "caught", 0: "SURVIVED", -signal.SIGALRM: "hangs"}
 PRELOADED = (
