@@ -22,7 +22,7 @@ class Fork:
     """`train.py WORDS`, started in a folder; what it prints goes to files in a folder of logs."""
 
     def __init__(self, words: list[str], folder: Path, environment: Mapping[str, str]) -> None:
-        _warm_up()
+        warm_up()
         self.returncode: int | None = None
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ def _code(words: list[str], folder: Path, paths: list[Path], environment: Mappin
 
 
 @cache
-def _warm_up() -> None:
+def warm_up() -> None:
     """Import what every run needs, and compose once; no backward, after which no fork can."""
     words = "dataset=digits", "dataset.size=8", "model=mlp", "runtime=cpu"
     run: Run = build(compose(*words))

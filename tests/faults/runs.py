@@ -9,17 +9,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from faults.keeping import keep
+from forks import warm_up
 
 import vicinal.run
-from vicinal.cli.configs import build, compose
-from vicinal.run import Run
 from vicinal.storage.checkpoints import Checkpoints
 from vicinal.train import main
 
@@ -58,18 +55,6 @@ def start(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-@cache
-def warm_up() -> None:
-    """Import and compose once, before forking, what every child needs."""
-    run: Run = build(compose(*TINY))
-    run.loop(run.dataset.load())
-    with (
-        patch.object(sys, "argv", ["train.py", *TINY]),
-        patch.object(Run, "execute", lambda *_: 0.0),
-    ):
-        main()
 
 
 def log(out: Path, name: str = "") -> str:

@@ -1,4 +1,4 @@
-"""How large a data set is, as far as its config tells before anything of it is read."""
+"""The size of a dataset, as far as its config tells before any of it is read."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,16 +10,16 @@ from vicinal.data.split import WithKnownSize
 
 
 class Size(NamedTuple):
-    """What is left to train on and to be measured on, and the shape that a network sees."""
+    """The samples left for training and for evaluation, and the shape that a network sees."""
 
     train: int
-    test: int  # hold-out included: it is measured as often
+    test: int  # with the hold-out, which is evaluated as often
     shape: tuple[int, ...]
     classes: int
 
 
 def size_of(dataset: Mapping[str, Any]) -> Size | None:
-    """Of a data set's config as a record has it; None where nothing of it is known."""
+    """The size by a dataset's config, as a record has it; None if it is not known."""
     seeded = OmegaConf.create({"seed": 0, "source": dataset.get("source")})  # a fold may be ${seed}
     source = instantiate(seeded, _convert_="all")["source"]
     known = source.known_size if isinstance(source, WithKnownSize) else dataset.get("known_size")
