@@ -8,6 +8,7 @@ import torch
 from benches.drawn import CIFAR, composed, drawn_data
 from benches.floors import Work, work
 from vicinal.data.split import Data
+from vicinal.models.init import without_weights
 from vicinal.run import Run
 
 SAFE = "optimizer.lr=1e-3"  # labels are random; a larger rate could make the loss infinite
@@ -52,7 +53,7 @@ class Network:
 
     def work(self, run: Run) -> Work:
         """What a plain training step must compute."""
-        with torch.device("meta"):
+        with without_weights():
             network = run.model(num_classes=self.classes, shape=self.shape)
         return work(network, self.shape)
 

@@ -26,6 +26,7 @@ from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.machine.signals import Stop, stopping
 from vicinal.machine.synced_norms import sync_norms
+from vicinal.models.init import without_weights
 from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
 from vicinal.schedules import Schedule
@@ -75,7 +76,7 @@ class Run:
                 raise ValueError(f"{name} must be a {kind.__name__}, got {type(part).__name__}")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
-        with torch.device("meta"):  # the network's own checks, before any data is read
+        with without_weights():  # the network's own checks, before any data is read
             self.model(num_classes=2, shape=(3, 32, 32))
 
     def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:

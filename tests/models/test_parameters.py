@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vicinal.models.densenet import DenseNetBC
+from vicinal.models.init import without_weights
 from vicinal.models.mlp import MLP
 from vicinal.models.preact_resnet import CifarPreActResNet, PreActResNet
 from vicinal.models.pyramidnet import PyramidNet
@@ -22,7 +23,7 @@ Build = Callable[..., nn.Module]
 
 
 def built(build: Build, num_classes: int, size: int = 32) -> nn.Module:
-    with torch.device("meta"):
+    with without_weights():
         return build(num_classes=num_classes, shape=(3, size, size))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from wording import says
 
 from vicinal.models.densenet import DenseNetBC
+from vicinal.models.init import without_weights
 from vicinal.models.mlp import MLP
 from vicinal.models.normalized import Normalized
 from vicinal.models.pyramidnet import PyramidNet
@@ -54,7 +55,7 @@ def test_counts_are_those_of_the_sheet(
     build: Build, halves: int, rest: int, parameters: dict[int, int]
 ) -> None:
     for num_classes, expected in parameters.items():
-        with torch.device("meta"):
+        with without_weights():
             model = with_norm(normalized(build, num_classes), "dubin")
         assert sum(p.numel() for p in model.parameters()) == expected
         assert count(model, HalfInstance) == halves
@@ -63,7 +64,7 @@ def test_counts_are_those_of_the_sheet(
 
 
 def test_places_are_the_first_norms_of_all_stages_but_the_last() -> None:
-    with torch.device("meta"):
+    with without_weights():
         wide = first_norms(normalized(partial(WideResNet, 40, 2)))
         timm = first_norms(normalized(partial(Timm, "resnet18")))
     assert wide == [f"body.stage{s}.{b}.bn1" for s in (1, 2) for b in range(6)]

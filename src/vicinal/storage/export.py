@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from vicinal.cli.configs import build
 from vicinal.errors import RunError
+from vicinal.models.init import without_weights
 from vicinal.models.timm import Timm
 from vicinal.storage import weights
 from vicinal.storage.files import atomic
@@ -85,5 +86,5 @@ def plain_network(record: dict[str, Any]) -> torch.nn.Module:
     if "pretrained" in config:
         config.pretrained = False
     data = record["data"]
-    with torch.device("meta"):
+    with without_weights():
         return build(config)(num_classes=data["num_classes"], shape=tuple(data["shape"]))

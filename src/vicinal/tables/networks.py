@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicinal.data.size import Size, size_of
+from vicinal.models.init import without_weights
 from vicinal.tables.cell import UNITS, Cell
 
 
@@ -50,8 +51,9 @@ def _counts(model: str, shape: tuple[int, ...], classes: int) -> Counts:
         layers += 1
         activations += prod(output.shape[1:])
 
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with without_weights():
         network = instantiate(json.loads(model), _convert_="all")(num_classes=classes, shape=shape)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         for module in network.modules():
             if not any(module.children()):
                 module.register_forward_hook(count)

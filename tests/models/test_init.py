@@ -1,0 +1,27 @@
+"""Networks are built without weights where only their shapes are asked for."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from vicinal.models.init import without_weights
+from vicinal.models.preact_resnet import PreActResNet
+from vicinal.models.timm import Timm
+from vicinal.models.wide_resnet import WideResNet, oliver
+
+BUILDS = [partial(PreActResNet, 18), partial(WideResNet, 10, 2), partial(Timm, "resnet18")]
+
+
+@pytest.mark.parametrize("build", [*BUILDS, partial(oliver, 10, 2)], ids=str)
+def test_a_network_without_weights_has_all_their_shapes(build: partial) -> None:
+    before = torch.get_rng_state()
+    with without_weights():
+        bare = build(num_classes=7, shape=(3, 16, 16))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(value.is_meta for value in bare.state_dict().values())
+    whole = build(num_classes=7, shape=(3, 16, 16)).state_dict()  # draws again
+    assert not torch.equal(torch.get_rng_state(), before)
+    assert {key: value.shape for key, value in bare.state_dict().items()} == {
+        key: value.shape for key, value in whole.items()
+    }
