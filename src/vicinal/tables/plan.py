@@ -41,7 +41,7 @@ def name_run(overrides: Sequence[str], config: DictConfig, choices: dict[str, st
 
 def replaces_part(line: str) -> bool:
     """Whether an override chooses another dataset, model or method instead of setting a value."""
-    return "." not in parse(line).key_or_group
+    return _is_group(parse(line))
 
 
 def split_hydra(config: DictConfig) -> tuple[DictConfig, dict[str, str]]:
@@ -83,7 +83,7 @@ def _compose_node(groups: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
 
 
 def _is_group(override: Override) -> bool:
-    return override.package is not None or "." not in override.key_or_group
+    return (CONFIGS / override.key_or_group).is_dir()
 
 
 def _root(override: Override) -> str:
