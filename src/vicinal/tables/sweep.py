@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -19,6 +20,8 @@ from vicinal.tables.costs import Cost, Costs
 from vicinal.tables.plan import PlannedRun, name_run, split_hydra
 from vicinal.tables.request import SweepRequest
 from vicinal.tables.table import Table
+
+Checked = tuple[PlannedRun, Path, Path]  # its folders for runs and for results, too
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,9 @@ class Sweep:
     def __post_init__(self) -> None:
         """Compose and check every run before the first one starts; sort them by seed."""
         jobs: dict[tuple[str, int], Job] = {}
+        check_run = cache(self._check_run)
         for cell in self.cells:
-            for job in self._jobs_of(cell):
+            for job in self._jobs_of(cell, check_run):
                 jobs.setdefault((job.run.name, job.seed), job)
         self.jobs = sorted(jobs.values(), key=lambda job: job.seed)
 
@@ -101,17 +105,17 @@ class Sweep:
             lines += [f"  {line}" for line in self.busy]
         return "\n".join(lines)
 
-    def _jobs_of(self, cell: Cell) -> Iterator[Job]:
+    def _jobs_of(self, cell: Cell, check_run: Callable[..., Checked]) -> Iterator[Job]:
         for reduction in self.request.reductions if cell.trainable else ():
             overrides = merge(cell.overrides, reduction, self.request.shared)
             if reduction:
                 overrides = (*overrides, join("reduced", reduction))
-            run, out, results = self._check_run(overrides)
+            run, out, results = check_run(overrides)
             for seed in self.request.seeds or cell.seeds:
                 state = _state(run.name, seed, out, results)
                 yield Job(run, seed, (*overrides, f"seed={seed}"), state)
 
-    def _check_run(self, overrides: tuple[str, ...]) -> tuple[PlannedRun, Path, Path]:
+    def _check_run(self, overrides: tuple[str, ...]) -> Checked:
         config, choices = split_hydra(self.compose(overrides))
         check(config, choices)
         built = build(config)
