@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_configs
-from test_configs import write_configs
+import standins
+from standins import write_configs
 from wording import says
 
 from vicinal.cli.configs import CONFIGS
@@ -58,7 +58,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict
         calls.append((config, choices))
         return 0.0
 
-    monkeypatch.setattr(test_configs.Run, "execute", execute)
+    monkeypatch.setattr(standins.Run, "execute", execute)
     return calls
 
 
@@ -107,7 +107,7 @@ def test_a_setting_of_all_methods_swept_is_one_choice(command: Command, executed
         ("seed=abc", "seed ... integer ... 'abc'"),
         ("method.copies=0", "method.copies must be at least 1, got 0 (it keeps the worst)"),
         ("method=maxup_mxiup", "method=maxup_mxiup ... maxup_mixup? ... erm, maxup_cutout"),
-        ("method.copeis=3", "method.copeis ... test_configs.MaxUp ... method.copies? ... chunk"),
+        ("method.copeis=3", "method.copeis ... standins.MaxUp ... method.copies? ... chunk"),
         ("seed", "seed ... key=value"),
         ("--seed 1", "--seed ... key=value ... --help"),
         ("--cfg jbo", "--cfg/-c ... 'jbo' ... 'job', 'hydra', 'all'"),
@@ -186,7 +186,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def execute(run: object, config: dict[str, Any], choices: dict[str, str]) -> float:
         raise error
 
-    monkeypatch.setattr(test_configs.Run, "execute", execute)
+    monkeypatch.setattr(standins.Run, "execute", execute)
 
 
 def test_a_failed_job_fails_the_sweep_after_the_others_ran(
@@ -207,7 +207,7 @@ def test_a_method_in_a_folder_of_ones_own_is_found(
 ) -> None:
     mine = tmp_path / "mine" / "method" / "mine.yaml"
     mine.parent.mkdir(parents=True)
-    mine.write_text("defaults: [/vicinity@vicinity: cutout]\n_target_: test_configs.Erm\n")
+    mine.write_text("defaults: [/vicinity@vicinity: cutout]\n_target_: standins.Erm\n")
     assert command("--config-dir", str(tmp_path / "mine"), "method=mine") == 0
     assert executed[0][1]["method"] == "mine"
     assert command("--config-dir", str(tmp_path / "mine"), "method=mnie") == 1

@@ -62,7 +62,7 @@ def too_late(number: int, frame: FrameType | None) -> None:
     raise TimeoutError(f"no answer within {SECONDS} seconds")
 
 
-@pytest.mark.slow  # cli/test_configs.py mistypes a small config
+@pytest.mark.slow  # cli/test_typist.py mistypes a small config
 @pytest.mark.trials(600)
 def test_typos(
     trial: int,
