@@ -9,18 +9,18 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
-from composing import compose
+from composing import compose, methods_by_class
 from torch import nn
 from wording import says
 
-from vicinal.cli.configs import CONFIGS, build, resolved
+from vicinal.cli.configs import build, resolved
 from vicinal.loop import Loop
 from vicinal.machine import runtime
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
 from vicinal.surgery import uncompiled
 
-METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+FIRST, SAME = methods_by_class()
 PARTLY = {  # what is said not to be compiled, and whether something is
     "patchup_soft": ("between two layers", False),
     "stochastic_depth": ("gates", False),
@@ -30,7 +30,7 @@ PARTLY = {  # what is said not to be compiled, and whether something is
 # One for each way of asking the network: plainly, without gradients, for those of the images in
 # eval mode, with two kinds of BatchNorm.
 WHOLLY = ("erm", "maxup_cutmix", "pgdat", "augmix_pgdat")
-OTHERS = [method for method in METHODS if method not in {*PARTLY, *WHOLLY}]
+OTHERS = [method for method in [*FIRST, *SAME] if method not in {*PARTLY, *WHOLLY}]
 SETTINGS = "dataset=digits", "dataset.size=8", "model=wrn10_2", "schedule.batch_size=8"
 
 
@@ -98,7 +98,9 @@ def test_what_is_not_compiled_is_said(method: str, caplog: pytest.LogCaptureFixt
     assert_trained_as_uncompiled(loop, method)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [*FIRST, *(pytest.param(method, marks=pytest.mark.slow) for method in SAME)]
+)
 def test_bf16_and_channels_last_lose_what_fp32_loses(method: str) -> None:
     found = trained(method, "runtime.precision=bf16", "runtime.channels_last=true").close_epoch()
     expected = trained(method).close_epoch()
