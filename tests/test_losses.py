@@ -4,11 +4,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from oracles import augmax as augmax_oracle
 from oracles import features as oracle
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.losses import LOSSES, binary_cross_entropy, clamped_binary_cross_entropy
+from vicinal.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    clamped_binary_cross_entropy,
+    jensen_shannon,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +91,24 @@ def test_the_clamped_loss_is_taken_in_float32_under_autocast() -> None:
     alone = clamped_binary_cross_entropy(logits, targets)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(clamped_binary_cross_entropy(logits, targets), alone)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_jensen_shannon_equals_its_definition_and_its_bounds(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(9, 5, generator=generator).double() * 3 for _ in range(count)]
+    ours = jensen_shannon(views)
+    for i in range(9):
+        expected = augmax_oracle.jensen_shannon([view[i].tolist() for view in views])
+        torch.testing.assert_close(ours[i].item(), expected)
+    assert jensen_shannon(views[:1] * count).abs().max() < 1e-12
+    apart = [torch.eye(5)[k : k + 1].double() * 1e4 for k in range(count)]
+    most = jensen_shannon(apart)  # disjoint, and one-hot to machine precision
+    torch.testing.assert_close(most.exp(), torch.full_like(most, count))
+    assert (ours < torch.tensor(count).log()).all()
+
+
+def test_jensen_shannons_gradient_is_finite_where_a_probability_underflows() -> None:
+    views = [torch.tensor([[0.0, 300.0]], requires_grad=True), torch.tensor([[0.0, 400.0]])]
+    (gradient,) = torch.autograd.grad(jensen_shannon(views).sum(), views[0])
+    assert gradient.isfinite().all()
