@@ -1,8 +1,9 @@
-"""A small table, what runs of its cells would leave, and deviations that papers print."""
+"""A small table, what runs of its cells would leave, and what papers print."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from vicinal.tables.cell import Cell
 from vicinal.tables.plan import plan_run
 from vicinal.tables.spreads import Spreads
 from vicinal.tables.table import Table
@@ -48,3 +49,9 @@ def spread_of(measure: str, *spreads: str, runs: int = 5, **more: Any) -> Spread
     rows = [{"label": str(i), "printed": [f"90.00±{each}"]} for i, each in enumerate(spreads)]
     tree = {**TABLE.tree, "columns": TABLE.tree["columns"][:1], "rows": rows, "claims": []}
     return Spreads([Table("other/table1", tree | {"measures": measure, "paper_runs": runs} | more)])
+
+
+def printed(text: str, **more: Any) -> Cell:
+    """A cell of an error unless said otherwise."""
+    fixed = {"table": "paper/small", "row": ("r",), "column": ("c",), "place": (0, 0)}
+    return Cell(**fixed, printed=text, overrides=("method=erm",), **more)
