@@ -1,4 +1,4 @@
-"""The losses of samples whose targets are distributions."""
+"""Losses and divergences of distributions against their definitions, at extremes too."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,9 @@ from vicinal.losses import (
     LOSSES,
     binary_cross_entropy,
     clamped_binary_cross_entropy,
+    cross_entropy,
     jensen_shannon,
+    kl_divergence,
 )
 
 
@@ -91,6 +93,18 @@ def test_the_clamped_loss_is_taken_in_float32_under_autocast() -> None:
     alone = clamped_binary_cross_entropy(logits, targets)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(clamped_binary_cross_entropy(logits, targets), alone)
+
+
+def test_kl_and_the_soft_cross_entropy_have_one_gradient() -> None:
+    z = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
+    q = torch.randn(6, 5, dtype=torch.float64).softmax(1)
+    q[0] = torch.tensor([1.0, 0, 0, 0, 0])  # zeros are no trouble
+    kl, ce = kl_divergence(z, q), cross_entropy(z, q)
+    torch.testing.assert_close(ce - kl, -torch.special.xlogy(q, q).sum(1))
+    torch.testing.assert_close(
+        torch.autograd.grad(kl.sum(), z)[0], torch.autograd.grad(ce.sum(), z)[0]
+    )
+    torch.testing.assert_close(kl_divergence(q.log(), q)[1:], torch.zeros(5, dtype=q.dtype))
 
 
 @pytest.mark.parametrize("count", [2, 3])
