@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from vicinal.contracts import Method
 from vicinal.draws import Rng
+from vicinal.models.resnet import CifarResNet
 from vicinal.models.wide_resnet import WideResNet
 from vicinal.vicinities.scale_rotate import ScaleRotate
 
@@ -16,6 +17,11 @@ FIXED = ScaleRotate([1.0])
 def network(width: int = 1, side: int = 8) -> WideResNet:
     torch.manual_seed(0)
     return WideResNet(10, width, num_classes=4, shape=(3, side, side)).double()
+
+
+def resnet() -> nn.Module:
+    torch.manual_seed(0)
+    return CifarResNet(20, num_classes=4, shape=(3, 8, 8)).double()
 
 
 def batch(count: int = 5, side: int = 8) -> tuple[Tensor, Tensor]:
