@@ -105,15 +105,6 @@ def test_terms_add_up_to_one_step() -> None:
     assert whole.steps_done == parts.steps_done == 16
 
 
-def test_every_sample_comes_once_an_epoch_in_an_order_of_seed_and_epoch() -> None:
-    batches = Batches(Split(torch.arange(50.0).view(50, 1), split().y), 3, 16, Identity(), seed=4)
-    orders = [torch.cat([x for x, *_ in batches.epoch(e, 0, Rng.seeded(0))]) for e in (0, 1)]
-    assert all(torch.equal(order.sort(0).values.flatten(), torch.arange(50.0)) for order in orders)
-    assert not torch.equal(*orders)
-    rest = torch.cat([x for x, *_ in batches.epoch(1, 2, Rng.seeded(0))])
-    assert torch.equal(rest, orders[1][32:])
-
-
 def test_the_average_is_exponential_and_is_what_is_evaluated() -> None:
     trained = loop(optimizer=Sgd(lr=0.1, ema_decay=0.8))
     average = None
@@ -148,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
         finish(loop(Breaks(6, [])))
 
 
-def test_spoilt_weights_do_not_become_a_checkpoint() -> None:
+def test_weights_that_are_not_finite_do_not_become_a_checkpoint() -> None:
     trained = loop()
     next(trained.steps())
     trained.check_weights()

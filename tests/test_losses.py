@@ -1,14 +1,22 @@
-"""The losses of samples whose targets are distributions."""
+"""Losses and divergences of distributions against their definitions, at extremes too."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
+from oracles import augmax as augmax_oracle
 from oracles import features as oracle
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.losses import LOSSES, binary_cross_entropy, clamped_binary_cross_entropy
+from vicinal.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    clamped_binary_cross_entropy,
+    cross_entropy,
+    jensen_shannon,
+    kl_divergence,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +93,36 @@ def test_the_clamped_loss_is_taken_in_float32_under_autocast() -> None:
     alone = clamped_binary_cross_entropy(logits, targets)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(clamped_binary_cross_entropy(logits, targets), alone)
+
+
+def test_kl_and_the_soft_cross_entropy_have_one_gradient() -> None:
+    z = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
+    q = torch.randn(6, 5, dtype=torch.float64).softmax(1)
+    q[0] = torch.tensor([1.0, 0, 0, 0, 0])  # zeros are no trouble
+    kl, ce = kl_divergence(z, q), cross_entropy(z, q)
+    torch.testing.assert_close(ce - kl, -torch.special.xlogy(q, q).sum(1))
+    torch.testing.assert_close(
+        torch.autograd.grad(kl.sum(), z)[0], torch.autograd.grad(ce.sum(), z)[0]
+    )
+    torch.testing.assert_close(kl_divergence(q.log(), q)[1:], torch.zeros(5, dtype=q.dtype))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_jensen_shannon_equals_its_definition_and_its_bounds(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(9, 5, generator=generator).double() * 3 for _ in range(count)]
+    ours = jensen_shannon(views)
+    for i in range(9):
+        expected = augmax_oracle.jensen_shannon([view[i].tolist() for view in views])
+        torch.testing.assert_close(ours[i].item(), expected)
+    assert jensen_shannon(views[:1] * count).abs().max() < 1e-12
+    apart = [torch.eye(5)[k : k + 1].double() * 1e4 for k in range(count)]
+    most = jensen_shannon(apart)  # disjoint, and one-hot to machine precision
+    torch.testing.assert_close(most.exp(), torch.full_like(most, count))
+    assert (ours < torch.tensor(count).log()).all()
+
+
+def test_jensen_shannons_gradient_is_finite_where_a_probability_underflows() -> None:
+    views = [torch.tensor([[0.0, 300.0]], requires_grad=True), torch.tensor([[0.0, 400.0]])]
+    (gradient,) = torch.autograd.grad(jensen_shannon(views).sum(), views[0])
+    assert gradient.isfinite().all()

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +13,9 @@ import standins
 from standins import write_configs
 from wording import says
 
-from vicinal.cli.configs import CONFIGS
 from vicinal.errors import RunError
 from vicinal.train import main
 
-REPO = Path(__file__).parents[2]
 Command = Callable[..., int]
 
 
@@ -135,7 +132,7 @@ def test_a_mistake_ends_in_one_line(
 
 
 @pytest.mark.parametrize("words", ["seed=abc", "method=ermm", "method.copies=0", "method.x=1"])
-def test_tracebacks_are_for_who_asks(
+def test_tracebacks_are_shown_on_request(
     command: Command,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -202,7 +199,7 @@ def test_a_failed_job_fails_the_sweep_after_the_others_ran(
     assert not any(line.startswith("Traceback") for line in lines)
 
 
-def test_a_method_in_a_folder_of_ones_own_is_found(
+def test_a_method_in_the_users_own_folder_is_found(
     command: Command, executed: Executed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = tmp_path / "mine" / "method" / "mine.yaml"
@@ -242,49 +239,3 @@ def test_tab_is_silent_where_nothing_can_be_completed(
     monkeypatch.setenv("COMP_LINE", "python train.py seed=[1 me")
     assert command("-sc", "query=bash") == 1
     assert capsys.readouterr() == ("", "")
-
-
-def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A real process, in a folder that is not the repository."""
-    return subprocess.run(
-        words,
-        cwd="/",
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def test_the_script_the_module_and_the_console_script_are_one() -> None:
-    installed = str(Path(sys.executable).with_name("vicinal-train"))
-    python = sys.executable
-    for start in ([python, f"{REPO}/train.py"], [python, "-m", "vicinal.train"], [installed]):
-        told = shell(*start, "method=maxup_cutmx")
-        assert told.returncode == 1
-        said = says("^vicinal: ... method=maxup_cutmx ... maxup_cutmix?")
-        assert re.search(said, told.stderr), told.stderr
-
-
-def test_help_is_ours_and_needs_no_torch() -> None:
-    told = shell(sys.executable, "-X", "importtime", f"{REPO}/train.py", "--help")
-    assert told.returncode == 0
-    assert "python train.py method=maxup_cutmix model=wrn28_10" in told.stdout
-    assert 'eval "$(python train.py -sc install=bash)"' in told.stdout
-    for group in CONFIGS.iterdir():
-        if group.is_dir() and any(group.glob("*.yaml")):
-            assert f"\n{group.name}: " in told.stdout
-    assert "| torch\n" not in told.stderr
-
-
-def test_tab_completes_in_bash() -> None:
-    script = f"""
-        cd {REPO}
-        eval "$({sys.executable} train.py -sc install=bash)"
-        COMP_LINE='python train.py method=maxup_cutm' COMP_CWORD=2 hydra_bash_completion
-        echo "${{COMPREPLY[@]}}"
-    """
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    told = shell("bash", "-c", script, PATH=path)
-    assert told.stdout.split()[-1:] == ["method=maxup_cutmix"], told.stderr

@@ -1,12 +1,13 @@
 """ShakeDrop, stochastic depth and drop-path against their equations, on a linear residual block."""
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import product
 from math import prod
 
 import pytest
 import torch
+from residual_samples import batch as pictures
+from residual_samples import resnet
 from torch import Tensor, nn
 from torch.nn import functional as F
 from wording import says
@@ -15,15 +16,12 @@ from vicinal.contracts import Method
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.methods.drop_path import DropPath
-from vicinal.methods.gradaug_depth import GradAugDepth
 from vicinal.methods.shakedrop import Shake, ShakeDrop
 from vicinal.methods.stochastic_depth import StochasticDepth
-from vicinal.models.resnet import CifarResNet
 from vicinal.surgery.gates import Act, closed, gating, passing
 from vicinal.vicinities.cutmix import CutMix
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
-from vicinal.vicinities.scale_rotate import ScaleRotate
 
 
 class Block(nn.Module):
@@ -190,52 +188,6 @@ def test_a_survival_of_one_is_the_network_over_its_vicinity(method: type) -> Non
     mixed_x, mixed_y = CutMix()(x, y, Rng.seeded(0))
     torch.testing.assert_close(ours, cross_entropy(network(3)(mixed_x), mixed_y).mean())
     torch.testing.assert_close(model.eval()(x), network(3)(x))
-
-
-def resnet() -> nn.Module:
-    torch.manual_seed(0)
-    return CifarResNet(20, num_classes=4, shape=(3, 8, 8)).double()
-
-
-def pictures() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand(5, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return x, F.one_hot(torch.arange(5) % 4, 4).double()
-
-
-def test_gradaug_on_depth_is_the_full_network_and_three_draws() -> None:
-    (x, y), transform = pictures(), ScaleRotate([1.0, 0.5])
-    method = GradAugDepth(Identity(), transform)
-    model, twin = method.prepare(resnet()), method.prepare(resnet())
-    terms = list(method(model, x, y, Rng.seeded(0)))
-    logits, rng = twin(x), Rng.seeded(0)
-    expected = [cross_entropy(logits, y).mean()]
-    statistics = [buffer.clone() for buffer in twin.buffers()]
-    q = logits.detach().softmax(1)
-    for _ in range(3):
-        small, _ = transform(x, q, rng)
-        draws = torch.cat([torch.rand(1, generator=rng.shared) for _ in range(9)])
-        kept = (draws < 1 - torch.arange(1, 10) / 9 * 0.5).double()
-        factors = [partial(torch.mul, keep) for keep in kept]
-        queue = iter(factors)
-        with gating(twin, lambda _, queue=queue: next(queue)):
-            z = twin(small)
-        expected.append((q * (q.log() - z.log_softmax(1))).sum(1).mean())
-    torch.testing.assert_close(torch.stack(terms), torch.stack(expected), rtol=1e-9, atol=1e-9)
-    ours = torch.autograd.grad(sum(terms), list(model.parameters()))
-    theirs = torch.autograd.grad(sum(expected), list(twin.parameters()))
-    for mine, reference in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, reference, rtol=1e-7, atol=1e-8)
-    for mine, reference in zip(model.buffers(), statistics, strict=True):
-        assert torch.equal(mine, reference)
-
-
-def test_gradaug_on_depth_is_tested_as_its_full_network_was_trained() -> None:
-    (x, _), plain = pictures(), resnet().eval()
-    method = GradAugDepth(Identity(), ScaleRotate())
-    torch.testing.assert_close(method.prepare(resnet()).eval()(x), plain(x))
-    scaled = GradAugDepth(Identity(), ScaleRotate(), scaled=True).prepare(resnet()).eval()
-    assert not torch.allclose(scaled(x), plain(x))
 
 
 @pytest.mark.parametrize(
