@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 from apart import NAME, Anywhere, Apart, Device, WaitsError, unwaited
-from composing import compose, methods_by_class
+from composing import brief, compose, methods_by_class
 
 import vicinal.draws
 from vicinal import vicinities
@@ -110,6 +110,7 @@ def trained(method: str, target: str) -> tuple[Loop, dict[str, float]]:
     """Two steps, of which the second waits for nothing, and an evaluation."""
     settings = *SMALL, f"method={method}"
     run: Run = build(compose(*settings, "optimizer.ema_decay=0.9"))
+    run = replace(run, method=brief(run.method))
     with patch.object(Runtime, "target", target):
         data = run.dataset.load()
         few = data.test[torch.arange(20)]

@@ -1,17 +1,25 @@
 """Configs as `vicinal.cli.configs.compose` makes them, some fifteen times as fast."""
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig
 
 from vicinal.cli.configs import CONFIGS
+from vicinal.contracts import Method
 from vicinal.tables.plan import compose_cached
 
 
 def compose(*overrides: str) -> DictConfig:
     """What is chosen of a group is composed once per process; a test of the plan compares both."""
     return compose_cached(overrides)[0]
+
+
+def brief(method: Method) -> Method:
+    """The method with two steps or draws in every search, which otherwise take most of a test."""
+    searches = [name for name in ("steps", "draws") if hasattr(method, name)]
+    return replace(method, **dict.fromkeys(searches, 2))  # pyright: ignore
 
 
 def written(group: str, name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -22,7 +22,6 @@ class Fork:
     """`train.py WORDS`, started in a folder; what it prints goes to files in a folder of logs."""
 
     def __init__(self, words: list[str], folder: Path, environment: Mapping[str, str]) -> None:
-        warm_up()
         self.returncode: int | None = None
         logs = folder / "logs"
         logs.mkdir(exist_ok=True)
@@ -30,9 +29,7 @@ class Fork:
         self.paths = [logs / f"{number}.out", logs / f"{number}.err"]
         for path in self.paths:
             path.touch()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os._exit(_code(words, folder, self.paths, environment))
+        self.pid = fork(words, *self.paths, lambda: _move(folder, environment))
 
     def communicate(self, timeout: float = 300) -> tuple[str, str]:
         """What it printed on stdout and stderr, once it ended; it is killed after that long."""
@@ -55,19 +52,32 @@ class Fork:
         os.kill(self.pid, number)
 
 
-def _code(words: list[str], folder: Path, paths: list[Path], environment: Mapping[str, str]) -> int:
-    """What a process of its own would exit with; nothing of the test's is run at its end."""
-    for number, path in enumerate(paths, start=1):
-        with path.open("wb") as file:
-            os.dup2(file.fileno(), number)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
-    atexit._clear()
+def _move(folder: Path, environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+
+
+def fork(words: list[str], out: Path, err: Path, prepare: Callable[[], None]) -> int:
+    """Fork a child that runs `train.py WORDS` once it is prepared; what it prints goes to files."""
+    warm_up()
+    child = os.fork()
+    if child == 0:
+        os._exit(_code(words, out, err, prepare))
+    return child
+
+
+def _code(words: list[str], out: Path, err: Path, prepare: Callable[[], None]) -> int:
+    """What a process of its own would exit with; nothing of the test's is run at its end."""
+    for number, path in ((1, out), (2, err)):
+        with path.open("ab") as file:  # which may be one
+            os.dup2(file.fileno(), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
+    atexit._clear()
     sys.argv = ["train.py", *words]
     code = 0
     try:
+        prepare()
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else bool(end.code)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
-from composing import compose, methods_by_class
+from composing import brief, compose, methods_by_class
 from torch import nn
 from wording import says
 
@@ -48,6 +48,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def trained(method: str, *settings: str) -> Loop:
     run: Run = build(compose(*SETTINGS, f"method={method}", "runtime=cpu", *settings))
+    run = replace(run, method=brief(run.method))
     data = run.dataset.load()
     loop = run.loop(replace(data, unlabelled=data.test))
     for _ in islice(loop.steps(), 2):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # optimizers do when they are first made: once, not in each fork
 from torch import nn
 
 from vicinal.contracts import Method

@@ -5,20 +5,17 @@ import itertools
 import json
 import os
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from faults.keeping import keep
-from forks import warm_up
+from forks import fork
 
 import vicinal.run
 from vicinal.storage.checkpoints import Checkpoints
-from vicinal.train import main
 
 RUNTIME = "runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 runtime.progress=false"
 # Has 15 steps, each of which takes less time than its checkpoint.
@@ -32,29 +29,14 @@ def start(
     lines: list[str], out: Path, prepare: Callable[[], None] = lambda: None, name: str = ""
 ) -> int:
     """Fork a child that runs `train.py LINES out=OUT`; its output goes to OUT.NAMElog."""
-    warm_up()
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return child
-    code = 0
-    with Path(f"{out}.{name}log").open("wb", buffering=0) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.stdout, sys.stderr = (open(n, "w", 1, closefd=False) for n in (1, 2))  # noqa: SIM115
-    try:
+
+    def kept() -> None:
         vicinal.run.forget_checkpoints = keep
         prepare()
-        sys.argv = ["train.py", *lines, f"out={out}", f"results={out}/results"]
-        main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-        code = 99
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+
+    path = Path(f"{out}.{name}log")
+    path.unlink(missing_ok=True)
+    return fork([*lines, f"out={out}", f"results={out}/results"], path, path, kept)
 
 
 def log(out: Path, name: str = "") -> str:

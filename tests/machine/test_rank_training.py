@@ -2,14 +2,13 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from composing import compose, methods_by_class
+from composing import brief, compose, methods_by_class
 from torch import Tensor, nn
 from two_ranks import BATCH, data, loop, network, on_two, trained
 from wording import says
@@ -64,8 +63,7 @@ def method_of(name: str, *overrides: str) -> Method:
     run: Run = build(compose(*lines))
     if getattr(run.method, "norm", "bn") != "bn":
         run = build(compose(*lines, "method.norm=bn"))
-    attacks = [name for name in ("steps", "draws") if hasattr(run.method, name)]
-    return replace(run.method, **dict.fromkeys(attacks, 2))  # pyright: ignore
+    return brief(run.method)
 
 
 def shares_in_turn(method: Method, samples: Data) -> dict[str, Tensor]:

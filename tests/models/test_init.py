@@ -10,10 +10,15 @@ from vicinal.models.preact_resnet import PreActResNet
 from vicinal.models.timm import Timm
 from vicinal.models.wide_resnet import WideResNet, oliver
 
-BUILDS = [partial(PreActResNet, 18), partial(WideResNet, 10, 2), partial(Timm, "resnet18")]
+BUILDS = {
+    "preact_resnet": partial(PreActResNet, 18),
+    "wide_resnet": partial(WideResNet, 10, 2),
+    "oliver": partial(oliver, 10, 2),
+    "timm": partial(Timm, "resnet18"),
+}
 
 
-@pytest.mark.parametrize("build", [*BUILDS, partial(oliver, 10, 2)], ids=str)
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
 def test_a_network_without_weights_has_all_their_shapes(build: partial) -> None:
     before = torch.get_rng_state()
     with without_weights():

@@ -7,14 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import hydra
 import pytest
 from forks import Fork
+from hydra import initialize_config_dir
+from omegaconf import DictConfig
 from wording import says
 
+from vicinal.cli.configs import CONFIGS
 from vicinal.errors import RunError
 from vicinal.tables.request import SweepRequest, parse_request
+from vicinal.tables.sweep import Sweep
+from vicinal.tables.table import load
 from vicinal.train import main
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +114,20 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path: Path) -> None:
     assert re.search(rf"\b12 cells\b.*\b12 can\b.*\n{RUNS} runs\b.*\b{RUNS} missing", out)
     assert "GPU-hours" in out
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_run_is_composed_once_however_many_cells_print_it() -> None:
+    composed: list[tuple[str, ...]] = []
+
+    def compose(overrides: Sequence[str]) -> DictConfig:
+        composed.append(tuple(overrides))
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra.compose("train", list(overrides), return_hydra_config=True)
+
+    sweep = Sweep([load("mixup/figure3a")], parse_request([*REDUCED, "seed=0,1"]), compose)
+    assert len(sweep.cells) == 3 * RUNS
+    assert len(composed) == len(set(composed)) == RUNS
+    assert len(sweep.jobs) == 2 * RUNS
 
 
 def test_what_is_typed_beside_the_table_is_sorted() -> None:
