@@ -1,11 +1,16 @@
 """Shapes are checked while tests run; networks this small are fastest on one thread."""
 
 import gc
+from pathlib import Path
 
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("vicinal", "typecheck.check")
+import vicinal
+
+PLAIN = {"cli", "loggers", "report", "storage", "tables"}  # have no tensors; pyright knows the rest
+ROOMS = {path.stem for path in Path(vicinal.__path__[0]).iterdir()} - PLAIN
+install_import_hook([f"vicinal.{room}" for room in sorted(ROOMS)], "typecheck.check")
 torch.set_num_threads(1)
 # The first backward of a process starts a thread for each device, after which it cannot be forked.
 # Here there is none yet; once something was compiled, torch pretends that there is a GPU.
