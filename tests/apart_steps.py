@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 from apart import NAME, Anywhere, Apart, Device, WaitsError, unwaited
-from composing import brief, compose, methods_by_class
+from composing import brief, compose
 
 import vicinal.draws
 from vicinal import vicinities
@@ -24,7 +24,6 @@ from vicinal.loop import Loop
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
 
-METHODS, OTHERS = methods_by_class()
 VICINITIES = [m.name for m in iter_modules(vicinities.__path__) if m.name != "compose"]
 SMALL = "dataset=digits dataset.size=8 model=wrn10_2 schedule.batch_size=4".split()
 WAIT = [

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import yaml
 from omegaconf import DictConfig
 
@@ -44,3 +45,8 @@ def methods_by_class() -> tuple[list[str], list[str]]:
         kinds.setdefault(written("method", path.stem)["_target_"], []).append(path.stem)
     others = [method for _, *others in kinds.values() for method in others]
     return [first for first, *_ in kinds.values()], others
+
+
+FIRST, OTHERS = methods_by_class()
+# The methods of a class differ in what they hold: `make test-all` tries the others, too.
+ONE_OF_EACH_CLASS = [*FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]

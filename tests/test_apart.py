@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apart_steps import DO_NOT_WAIT, METHODS, OTHERS, VICINITIES, WAIT
+from apart_steps import DO_NOT_WAIT, VICINITIES, WAIT
+from composing import FIRST, OTHERS
 
 STEPS = Path(__file__).with_name("apart_steps.py")
 
@@ -22,10 +23,10 @@ def findings(methods: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    return findings(METHODS)
+    return findings(FIRST)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FIRST)
 def test_steps_wait_for_nothing_and_are_those_of_the_cpu(
     method: str, found: dict[str, Any]
 ) -> None:

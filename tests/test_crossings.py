@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).with_name("crossings.py")
 ROUNDING = {"fp32": 1e-5, "bf16": 0.2}
 
 
-@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("kind", ["devices", pytest.param("ranks", marks=pytest.mark.slow)])
 def test_runs_go_on_in_every_other_form(kind: str) -> None:
     """As they would have in one: on devices, in layouts and precisions, on more and fewer ranks."""
     command = [sys.executable, str(SCRIPT), kind]

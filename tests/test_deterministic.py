@@ -1,12 +1,11 @@
 """What runtime.deterministic refuses on CUDA, found without: of all methods one asks for it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from composing import compose, written
-from test_contract import METHODS, network, terms
+from composing import ONE_OF_EACH_CLASS, brief, compose, written
+from test_contract import network, terms
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vicinal.cli.configs import CONFIGS, build
@@ -51,11 +50,10 @@ class Asked(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONE_OF_EACH_CLASS)
 def test_steps_ask_for_nothing_that_is_refused(name: str) -> None:
     run: Run = build(compose(f"method={name}", "dataset=digits", "model=wrn10_2"))
-    searches = [each for each in ("steps", "draws") if hasattr(run.method, each)]
-    method = replace(run.method, **dict.fromkeys(searches, 1))  # pyright: ignore
+    method = brief(run.method)
     model = method.prepare(network())
     with Asked() as asked:
         for term in terms(method, model, Rng.seeded(0)):

@@ -9,7 +9,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
-from composing import brief, compose, methods_by_class
+from composing import FIRST, ONE_OF_EACH_CLASS, OTHERS, brief, compose
 from torch import nn
 from wording import says
 
@@ -20,7 +20,6 @@ from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
 from vicinal.surgery import uncompiled
 
-FIRST, SAME = methods_by_class()
 PARTLY = {  # what is said not to be compiled, and whether something is
     "patchup_soft": ("between two layers", False),
     "stochastic_depth": ("gates", False),
@@ -30,7 +29,7 @@ PARTLY = {  # what is said not to be compiled, and whether something is
 # One for each way of asking the network: plainly, without gradients, for those of the images in
 # eval mode, with two kinds of BatchNorm.
 WHOLLY = ("erm", "maxup_cutmix", "pgdat", "augmix_pgdat")
-OTHERS = [method for method in [*FIRST, *SAME] if method not in {*PARTLY, *WHOLLY}]
+REST = [method for method in [*FIRST, *OTHERS] if method not in {*PARTLY, *WHOLLY}]
 SETTINGS = "dataset=digits", "dataset.size=8", "model=wrn10_2", "schedule.batch_size=8"
 
 
@@ -75,7 +74,7 @@ def test_the_average_is_compiled_too() -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's
 @pytest.mark.parametrize(
-    "method", [*WHOLLY, *(pytest.param(method, marks=pytest.mark.slow) for method in OTHERS)]
+    "method", [*WHOLLY, *(pytest.param(method, marks=pytest.mark.slow) for method in REST)]
 )
 def test_compiled_steps_are_the_uncompiled(method: str, caplog: pytest.LogCaptureFixture) -> None:
     loop, graphs, said = compiled(method, caplog)
@@ -99,9 +98,7 @@ def test_what_is_not_compiled_is_said(method: str, caplog: pytest.LogCaptureFixt
     assert_trained_as_uncompiled(loop, method)
 
 
-@pytest.mark.parametrize(
-    "method", [*FIRST, *(pytest.param(method, marks=pytest.mark.slow) for method in SAME)]
-)
+@pytest.mark.parametrize("method", ONE_OF_EACH_CLASS)
 def test_bf16_and_channels_last_lose_what_fp32_loses(method: str) -> None:
     found = trained(method, "runtime.precision=bf16", "runtime.channels_last=true").close_epoch()
     expected = trained(method).close_epoch()

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from composing import brief, compose, methods_by_class
+from composing import ONE_OF_EACH_CLASS, brief, compose
 from torch import Tensor, nn
 from two_ranks import BATCH, data, loop, network, on_two, trained
 from wording import says
 
-from vicinal.cli.configs import CONFIGS, build
+from vicinal.cli.configs import build
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
 from vicinal.data.split import Data
@@ -25,8 +25,6 @@ from vicinal.run import Run
 from vicinal.vicinities.identity import Identity
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-FIRST, OTHERS = methods_by_class()
 # Settings with which a method draws nothing for itself and mixes no images, so that a batch's
 # gradient is the mean of its halves'. Without an entry a method is held to its shares alone.
 PLAIN = {
@@ -93,9 +91,7 @@ def shares_in_turn(method: Method, samples: Data) -> dict[str, Tensor]:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize(
-    "name", [*FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
-)
+@pytest.mark.parametrize("name", ONE_OF_EACH_CLASS)
 def test_two_ranks_train_as_one_process_on_their_two_shares(name: str, tmp_path: Path) -> None:
     """With the draws of each; 13 samples in batches of 8, so that the last shares are 3 and 2."""
     method, samples = method_of(name), data(13)
@@ -131,7 +127,7 @@ def test_two_ranks_train_as_one_process_on_the_whole_batch(
         assert each["losses"] == pytest.approx(expected["losses"], rel=1e-9)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONE_OF_EACH_CLASS)
 def test_what_draws_nothing_is_held_to_the_whole_batch(name: str) -> None:
     """Ranks draw alike exactly where PLAIN has an entry."""
     smaller = ["method.vicinity.length=3"] if name == "maxup_cutout" else []  # than the images
