@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_run import execute, without_time
+from whole_runs import execute, without_time
 from wording import says
 
 from vicinal.errors import PreemptedError

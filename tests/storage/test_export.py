@@ -11,9 +11,9 @@ import pytest
 import torch
 from composing import compose
 from safetensors import safe_open
-from test_run import execute
 from torch import nn
 from torch.nn import functional as F
+from whole_runs import execute
 from wording import says
 
 from vicinal.cli.configs import build
