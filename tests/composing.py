@@ -38,7 +38,7 @@ def written(group: str, name: str) -> dict[str, Any]:
     return found | own
 
 
-def methods_by_class() -> tuple[list[str], list[str]]:
+def _methods_by_class() -> tuple[list[str], list[str]]:
     """The first method of each class, and the others, which differ in what they hold."""
     kinds: dict[str, list[str]] = {}
     for path in sorted((CONFIGS / "method").glob("*.yaml")):
@@ -47,6 +47,6 @@ def methods_by_class() -> tuple[list[str], list[str]]:
     return [first for first, *_ in kinds.values()], others
 
 
-FIRST, OTHERS = methods_by_class()
+FIRST, OTHERS = _methods_by_class()
 # The methods of a class differ in what they hold: `make test-all` tries the others, too.
 ONE_OF_EACH_CLASS = [*FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]

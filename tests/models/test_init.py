@@ -1,5 +1,7 @@
 """Networks are built without weights where only their shapes are asked for."""
 
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -30,3 +32,16 @@ def test_a_network_without_weights_has_all_their_shapes(build: partial) -> None:
     assert {key: value.shape for key, value in bare.state_dict().items()} == {
         key: value.shape for key, value in whole.items()
     }
+
+
+def test_building_one_does_not_import_dynamo() -> None:
+    """Drawing from a normal distribution does, on the meta device; it takes two seconds."""
+    lines = [
+        "import sys",
+        "from vicinal.models.init import without_weights",
+        "from vicinal.models.wide_resnet import WideResNet",
+        "with without_weights():",
+        "    WideResNet(10, 2, num_classes=2, shape=(3, 32, 32))",
+        "sys.exit('torch._dynamo' in sys.modules)",
+    ]
+    assert subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False).returncode == 0

@@ -40,6 +40,7 @@ class _Undrawn(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        kwargs = kwargs or {}
         if func.__name__ in self.DRAWS:
-            return args[0] if args else None
-        return func(*args, **(kwargs or {}))
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
