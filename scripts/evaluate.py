@@ -1,7 +1,9 @@
 """Evaluate finished runs from the weights they kept, and add the results to their records.
 
-python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* --evaluation clean bins=30
-python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* --reading best_test
+python scripts/evaluate.py runs/cifar10/wrn40_2/*/*/seed* evaluation=[cifar10_c,deformed]
+python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* evaluation=clean reports=[best_test]
+
+The settings are those of train.py: evaluation, evaluation.NAME.KEY, reports and runtime.
 """
 
 import argparse
@@ -9,66 +11,74 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.cli.configs import CONFIGS, build, check, compose
+from vicinal.cli.configs import build, check, compose, resolved
+from vicinal.cli.explain import explain
+from vicinal.cli.failures import user_message
+from vicinal.cli.overrides import key_of
 from vicinal.errors import RunError
 from vicinal.run import Run
-from vicinal.storage import records
-from vicinal.storage.run_folder import locked, read_record, write_record
-from vicinal.storage.weights import REPORTS
+from vicinal.storage.run_folder import locked, read_record
+
+NODES = ("evaluation", "reports", "runtime")  # what may be set; a record says the rest
 
 
 def main() -> None:
     """Evaluate one folder after the other."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    given = "folders of finished runs, and settings of the evaluation"
-    parser.add_argument("folders", nargs="+", type=Path, help=given)
-    known = sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml"))
-    parser.add_argument("--evaluation", default="clean", choices=known)
-    parser.add_argument("--reading", default="last", choices=REPORTS, help="which weights")
-    parser.add_argument("--runtime", default="auto")
-    arguments, settings = parser.parse_known_intermixed_args()
-    folders = [path for path in arguments.folders if "=" not in str(path)]
-    settings += [str(path) for path in arguments.folders if "=" in str(path)]
+    parser.add_argument("folders", nargs="+", help="folders of finished runs, and settings")
+    arguments = parser.parse_intermixed_args().folders
+    folders = [Path(each) for each in arguments if "=" not in each or Path(each).is_dir()]
+    settings = [each for each in arguments if Path(each) not in folders]
     try:
+        chosen = composed(settings)
         for folder in folders:
-            evaluate(folder, arguments, settings)
-    except (RunError, ValueError, OSError) as error:
-        sys.exit(f"evaluate.py: {error}")
+            evaluate(folder, chosen)
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        sys.exit(f"evaluate.py: {message}")
 
 
-def evaluate(folder: Path, arguments: argparse.Namespace, settings: list[str]) -> None:
-    """Add one evaluation to one record; repeating it replaces the earlier result."""
-    name, reading = arguments.evaluation, arguments.reading
+def composed(settings: list[str]) -> DictConfig:
+    """The config that these settings make; of it only NODES count."""
+    for line in settings:
+        if key_of(line).split(".")[0] not in NODES:
+            raise RunError(f"{line} is not a setting of evaluations (those: {', '.join(NODES)})")
+    try:
+        config = compose(*settings)
+    except HydraException as error:
+        raise RunError(explain(error, settings, _with_hydra)) from error
+    if not config.evaluation:
+        raise RunError("evaluation must be given: evaluation=NAME or evaluation=[NAME,NAME]")
+    return config
+
+
+def _with_hydra(settings: list[str]) -> DictConfig:
+    return compose(*settings, with_hydra=True)
+
+
+def evaluate(folder: Path, chosen: DictConfig) -> None:
+    """Add the evaluations that its record lacks."""
     with locked(folder):
         record = read_record(folder)
         if record is None:
             raise RunError(f"{folder} holds no finished run")
         config = OmegaConf.create(record["config"])
         assert isinstance(config, DictConfig)
-        config.evaluation = group("evaluation", name, settings)
-        config.runtime = group("runtime", arguments.runtime, [])
+        config.update({node: chosen[node] for node in NODES})
         check(config)
         run: Run = build(config)
-        chosen: Any = OmegaConf.to_container(config.evaluation)
-        found = run.measure(*run.trained(folder, reading))
-        epoch = record["weights"][reading]["epoch"]
-        measured = {"config": chosen, "reading": reading, "epoch": epoch, "metrics": found}
-        key = f"{name}-{reading}-{records.digest(chosen)}"
-        record["evaluations"][key] = measured
-        write_record(folder, record)
-        copy = records.published(record["config"]["results"], record["name"], record["seed"])
-        records.publish(copy, record)
-    print(f"{folder}, {reading}: {', '.join(f'{key} {value:.4g}' for key, value in found.items())}")
-
-
-def group(name: str, option: str, settings: list[str]) -> Any:
-    """The config of one option of a group, with some settings changed."""
-    node = compose(f"{name}={option}")[name]
-    OmegaConf.set_struct(node, False)  # `check` refuses what is not a setting
-    return OmegaConf.merge(node, OmegaConf.from_dotlist(settings))
+        evaluations: Any = resolved(config)["evaluation"]
+        finished = run.finished(folder)
+        lacking = finished.lacking(evaluations, run.reports)
+        finished.measure(lacking, run.evaluation, evaluations)
+        if not lacking:
+            print(f"{folder} has these evaluations already")
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def test_a_finished_run_is_measured_again_from_the_weights_it_keeps(
     record = execute(tmp_path, "optimizer.ema_decay=0.5", "optimizer.lr=0.3")
     (path,) = tmp_path.rglob("record.json")
     assert record["weights"]["best_valid"]["epoch"] == record["metrics"]["best_valid"]["epoch"]
-    line = f"evaluate.py {path.parent} --runtime cpu bins=7 --reading best_valid"
-    monkeypatch.setattr(sys, "argv", line.split())
+    line = "runtime=cpu evaluation=clean evaluation.clean.bins=7 reports=[best_valid]"
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(path.parent), *line.split()])
     evaluate.main()
     again = json.loads(path.read_text())
     ((name, found),) = again.pop("evaluations").items()
@@ -92,7 +92,7 @@ def test_every_reading_keeps_the_weights_of_its_epoch(
     (path,) = tmp_path.rglob("record.json")
     run: Run = build(compose(*SMALL, "optimizer.ema_decay=0.5"))
     for reading, epoch in epochs.items():
-        network, _ = run.trained(path.parent, reading)
+        network = run.finished(path.parent).network(reading)
         for name, value in network.state_dict().items():
             assert torch.equal(value, seen[epoch][name]), (reading, name)
     assert not list(path.parent.glob("checkpoints/*"))

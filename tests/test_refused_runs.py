@@ -65,9 +65,9 @@ def test_a_finished_run_is_not_taken_for_one_on_other_data(tmp_path: Path) -> No
 
 def test_a_finished_run_is_not_taken_for_one_that_was_measured_otherwise(tmp_path: Path) -> None:
     record = execute(tmp_path)
-    with pytest.raises(RunError, match=says("^evaluation.bins ... 15 ... 3 ... scripts/evaluate")):
-        execute(tmp_path, "evaluation.bins=3")
-    assert execute(tmp_path, "evaluation.batch_size=100") == record
+    with pytest.raises(RunError, match=says("^clean.bins ... 15 ... 3 ... evaluation=clean")):
+        execute(tmp_path, "clean.bins=3")
+    assert execute(tmp_path, "clean.batch_size=100") == record
 
 
 def test_a_run_does_not_continue_on_other_data(

@@ -26,7 +26,7 @@ TRAIN = Path(__file__).parents[1] / "train.py"
 SMALL = (
     "dataset=image_stream dataset.size=16 dataset.resize=20 dataset.holdout_per_class=1 "
     "model=wrn10_2 method=mixup runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
-    "runtime.progress=false schedule.epochs=2 schedule.batch_size=5 evaluation.batch_size=4"
+    "runtime.progress=false schedule.epochs=2 schedule.batch_size=5 clean.batch_size=4"
 ).split()
 
 

@@ -28,7 +28,7 @@ from vicinal.vicinities.identity import Identity
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
     "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
-    "runtime.progress=false schedule.epochs=2 schedule.batch_size=24 evaluation.batch_size=100"
+    "runtime.progress=false schedule.epochs=2 schedule.batch_size=24 clean.batch_size=100"
 ).split()
 
 

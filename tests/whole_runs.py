@@ -14,7 +14,7 @@ SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
     "dataset.unlabelled=true "
     "model=wrn10_2 runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 "
-    "schedule.epochs=2 schedule.batch_size=24 evaluation.batch_size=200"
+    "schedule.epochs=2 schedule.batch_size=24 clean.batch_size=200"
 ).split()
 
 

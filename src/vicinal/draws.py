@@ -36,6 +36,14 @@ class Rng:
             shared=generator("cpu", "shared"),
         )
 
+    def fork(self, *key: int | str) -> "Rng":
+        """Generators for one part of the work, the same on every rank and in any order of parts.
+
+        They depend on the seed of this one and on the key, not on what was drawn before.
+        """
+        seed = derived_seed(self.shared.initial_seed(), "fork", *key)
+        return Rng.seeded(seed, device=self.device.device.type)
+
     def state(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must keep."""
         return {name: getattr(self, name).get_state() for name in ("cpu", "device", "shared")}
@@ -75,7 +83,7 @@ def restore_all(rng: Rng, own: dict[str, Any] | None, shared: Tensor, seed: int,
         torch.cuda.set_rng_state(own["cuda_rng"])
 
 
-def derived_seed(seed: int, purpose: str, *key: int) -> int:
+def derived_seed(seed: int, purpose: str, *key: int | str) -> int:
     """A seed for one purpose of a run; hashed, because CPU generators use only the low 32 bits."""
     digest = hashlib.sha256(repr((seed, purpose, *key)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,6 +1,6 @@
 """One run: build the network, train it, measure it, record it. No method or dataset is named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,9 @@ from vicinal.data.decode.select import decoder_for
 from vicinal.data.split import Data, Dataset
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
+from vicinal.evaluation.clean import Clean
 from vicinal.evaluation.evaluation import Evaluation
+from vicinal.evaluation.finished import Finished
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
 from vicinal.loggers.progress import Progress
@@ -47,7 +49,7 @@ PARTS = {
     "method": Method,
     "optimizer": Optimizer,
     "schedule": Schedule,
-    "evaluation": Evaluation,
+    "clean": Clean,
     "runtime": Runtime,
     "logger": Logger,
 }
@@ -62,18 +64,28 @@ class Run:
     method: Method
     optimizer: Optimizer
     schedule: Schedule
-    evaluation: Evaluation
+    clean: Clean
+    evaluation: Mapping[str, Evaluation]  # measured after training, by name
     runtime: Runtime
     logger: Logger
     seed: int = 0
     out: str = "runs"
     results: str = "results"
+    reports: Sequence[str] = ("last",)  # on whose weights evaluations are measured
     reduced: Sequence[str] = ()  # the overrides that cut a table's run down
 
     def __post_init__(self) -> None:
         for name, kind in PARTS.items():
             if not isinstance(part := getattr(self, name), kind):
                 raise ValueError(f"{name} must be a {kind.__name__}, got {type(part).__name__}")
+        for name, evaluation in self.evaluation.items():
+            if not isinstance(evaluation, Evaluation):
+                kind = type(evaluation).__name__
+                raise ValueError(f"evaluation.{name} must be an Evaluation, got {kind}")
+        for report in self.reports:
+            if report not in weights.REPORTS:
+                known = ", ".join(weights.REPORTS)
+                raise ValueError(f"reports must be some of {known}, got {report}")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         with without_weights():  # the network's own checks, before any data is read
@@ -97,13 +109,17 @@ class Run:
             data = self._data()
             for known in (record, other):
                 records.check_data(known, data.fingerprint)
+            if self.evaluation and "best_valid" in self.reports and data.valid is None:
+                raise ValueError("reports must not name best_valid without a hold-out")
+            logger = self.logger if ranks.is_main() else Silent()
+            trained = record is None
             if record is None:
                 ranks.broadcast_object(lambda: prepare_folder(copy.parent))
                 origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
-                record = self._attempt(folder, origin, data, copy)
+                record = self._attempt(folder, origin, data, copy, logger)
             else:
-                records.check_evaluation(record, config)
+                records.check_clean(record, config)
                 if ranks.is_main():
                     print(f"finished already: {folder / 'record.json'}")
             if ranks.is_main():
@@ -111,6 +127,13 @@ class Run:
                     forget_checkpoints(folder)
                 if not copy.exists():  # an attempt may have died before writing it
                     records.publish(copy, record)
+            finished = self._finished(folder, record, data)
+            lacking = finished.lacking(config["evaluation"], self.reports)
+            if lacking and not trained:
+                logger.start(_identity(record, folder, resumed=True))
+            finished.measure(lacking, self.evaluation, config["evaluation"])
+            if lacking or trained:
+                logger.finish(record)
         return record["metrics"]["last"]["top1"]
 
     def build(self, data: Data) -> nn.Module:
@@ -152,25 +175,26 @@ class Run:
             rng=Rng.seeded(self.seed, ranks.rank(), self.runtime.target),
         )
 
-    def trained(self, folder: Path, reading: str = "last") -> tuple[nn.Module, Data]:
-        """The network as it was at an epoch that papers report, and its data."""
+    def finished(self, folder: Path) -> Finished:
+        """A finished run in its folder, for evaluations."""
         if (record := read_record(folder)) is None:
             raise RunError(f"{folder} holds no finished run")
-        kept = weights.read(folder, record, reading)
         data = self._data()
         records.check_data(record, data.fingerprint)
-        model = self.build(data)
-        model.load_state_dict(kept)
-        return model, data
+        return self._finished(folder, record, data)
+
+    def _finished(self, folder: Path, record: dict[str, Any], data: Data) -> Finished:
+        copy = records.published(self.results, record["name"], record["seed"])
+        return Finished(folder, copy, record, data, self.runtime, partial(self.build, data))
 
     def measure(self, model: nn.Module, data: Data, last: bool = True) -> dict[str, float]:
-        """The evaluation of every split that is measured at this point."""
-        splits = data.measured(last)
+        """`clean` of every split that is measured at this point."""
+        splits, network = data.measured(last), self.runtime.evaluated(model)
         with self.runtime.autocast():
             measured = {
                 f"{split}_{key}": value
                 for split, samples in splits.items()
-                for key, value in self.evaluation(model, samples, self.runtime.begin_step).items()
+                for key, value in self.clean(network, samples).items()
             }
         failed = [key for key, value in measured.items() if not isfinite(value)]
         if failed:
@@ -185,11 +209,11 @@ class Run:
             return self.dataset.load().to(self.runtime.target, decoder_for(self.runtime))
 
     def _attempt(
-        self, folder: Path, origin: dict[str, Any], data: Data, copy: Path
+        self, folder: Path, origin: dict[str, Any], data: Data, copy: Path, logger: Logger
     ) -> dict[str, Any]:
         """Train and return the record; a training that diverges publishes one that says so."""
         try:
-            record = self._train(folder, origin, data)
+            record = self._train(folder, origin, data, logger)
         except DivergedError as error:
             if ranks.is_main():
                 records.publish(copy, origin | {"failed": str(error)})
@@ -199,7 +223,9 @@ class Run:
             copy.unlink(missing_ok=True)
         return record
 
-    def _train(self, path: Path, origin: dict[str, Any], data: Data) -> dict[str, Any]:
+    def _train(
+        self, path: Path, origin: dict[str, Any], data: Data, logger: Logger
+    ) -> dict[str, Any]:
         loop = self.loop(data)
         rehearse(loop)
         seconds = self.runtime.checkpoint_seconds
@@ -207,16 +233,7 @@ class Run:
         session = {"ranks": ranks.world_size(), **provenance(self.runtime.target)}
         session["runtime"] = self.runtime.summary()
         resumed = folder.resume(loop, session)
-        identity = RunIdentity(
-            id=f"{origin['id']}-{self.seed}",
-            name=f"{origin['name']}/seed{self.seed}",
-            group=origin["id"],
-            config=origin["config"],
-            folder=path,
-            resumed=resumed,
-        )
-        logger = self.logger if ranks.is_main() else Silent()
-        logger.start(identity)
+        logger.start(_identity(origin, path, resumed))
         try:
             self._fit(loop, data, folder, logger)
         except LossNotFiniteError as error:
@@ -235,7 +252,6 @@ class Run:
             words = {key: origin[key] for key in ("name", "seed")}
             record["weights"] = folder.keep_weights(loop.network, words)
             write_record(path, record)  # before the logger, which may wait for a network
-        logger.finish(record)
         return record
 
     def _fit(self, loop: Loop, data: Data, folder: RunFolder, logger: Logger) -> None:
@@ -262,6 +278,17 @@ class Run:
                     folder.save(loop)
                 else:
                     folder.save_if_due(loop)
+
+
+def _identity(record: dict[str, Any], folder: Path, resumed: bool) -> RunIdentity:
+    return RunIdentity(
+        id=f"{record['id']}-{record['seed']}",
+        name=f"{record['name']}/seed{record['seed']}",
+        group=record["id"],
+        config=record["config"],
+        folder=folder,
+        resumed=resumed,
+    )
 
 
 def _train_epoch(loop: Loop, folder: RunFolder, stop: Stop, progress: Progress) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from vicinal.cli.configs import CONFIGS, check, settings
+from vicinal.cli.configs import CONFIGS, SEVERAL, check, settings
 from vicinal.tables.plan import compose_cached
 
 
@@ -35,6 +35,7 @@ def test_every_config_that_we_ship_passes_and_writes_out_its_settings(
     for key in OmegaConf.missing_keys(config[group]) if group in config else ():
         OmegaConf.update(config, key, "given")
     node = OmegaConf.select(config, place.rpartition("@")[2])
+    node = node[option] if group in SEVERAL else node
     unwritten = UNWRITTEN.get(group) or UNWRITTEN.get(f"{group}/{option}", set())
     assert set(settings(node["_target_"]) or ()) - set(node) == unwritten
     check(config, choices)

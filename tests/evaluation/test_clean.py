@@ -81,7 +81,7 @@ def test_every_batch_of_a_run_is_begun_in_the_networks_layout(
         lambda _, x: events.append((len(x[0]), x[0].is_contiguous(memory_format=last)))
     )
     x = torch.zeros(5, 3, 2, 2, dtype=torch.uint8)
-    Clean(batch_size=2)(model, Split(x, torch.zeros(5).long()), runtime.begin_step)
+    Clean(batch_size=2)(runtime.evaluated(model), Split(x, torch.zeros(5).long()))
     assert events == ["begun", (2, True), "begun", (2, True), "begun", (1, True)]
 
 

@@ -8,7 +8,7 @@ from vicinal.report.grids import grid
 from vicinal.report.render import render
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import page
-from vicinal.tables.results import RecordIndex, TableResults, reported_value
+from vicinal.tables.results import RecordIndex, TableResults, reported_values
 from vicinal.tables.table import Table
 
 
@@ -40,6 +40,7 @@ def test_accuracy_on_training_labels_is_that_of_the_last_epoch(
         overrides=("method=erm",),
         split="kept",
     )
-    assert reported_value({"curves": {"epoch": [1.0, 2.0, 3.0], "kept_top1": kept}}, cell) == 60.0
+    record = {"curves": {"epoch": [1.0, 2.0, 3.0], "kept_top1": kept}}
+    assert reported_values(record, cell) == {(): 60.0}
     with pytest.raises(ValueError, match="report of kept data must be last"):
         replace(cell, report="best_valid")

@@ -25,13 +25,14 @@ from vicinal.cli.signatures import locate, parameters, settings
 _SHIPPED = Path(__file__).parents[1] / "configs"  # in a wheel; a checkout has them at its root
 CONFIGS = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[3] / "configs"
 
+SEVERAL = ("evaluation",)  # groups of which a run takes any number: evaluation=[NAME,NAME]
 _HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # of a call
 
 
-def compose(*overrides: str) -> DictConfig:
+def compose(*overrides: str, with_hydra: bool = False) -> DictConfig:
     """Compose the config that a command line with these overrides would make."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return hydra.compose("train", list(overrides))
+        return hydra.compose("train", list(overrides), return_hydra_config=with_hydra)
 
 
 def check(
@@ -47,7 +48,8 @@ def check(
     assert isinstance(typed, dict)
     for line in overrides:
         key, several = key_of(line), isinstance(parse(line).value(), list)
-        if several and key not in choices and ("@" in key or isinstance(typed.get(key), dict)):
+        one = key not in (*choices, *SEVERAL) and ("@" in key or isinstance(typed.get(key), dict))
+        if several and one:
             value = value_of(line)
             raise ValueError(f"{key} must be one option, got {value}; -m {key}=A,B runs one each")
     for key, call in _calls("", typed):

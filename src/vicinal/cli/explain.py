@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.cli.annotations import dotted, shown
-from vicinal.cli.configs import CONFIGS
+from vicinal.cli.configs import CONFIGS, SEVERAL
 from vicinal.cli.messages import did_you_mean, keys, listed, one_line
 from vicinal.cli.overrides import alternatives, key_of, parse, value_of
 from vicinal.cli.signatures import settings
@@ -69,7 +69,7 @@ def _explain_job(error: Exception, job: list[str], compose: Compose) -> str:
         config = compose([])
     except Exception as reason:  # the user's own config files
         return one_line(reason)
-    groups = {choice.partition("@")[0] for choice in config.hydra.runtime.choices}
+    groups = {*SEVERAL, *(choice.partition("@")[0] for choice in config.hydra.runtime.choices)}
     chosen = [line for line in job if parse(line).package or parse(line).key_or_group in groups]
     for line in job:
         if message := _wrong_form(line, line in chosen):
@@ -93,6 +93,8 @@ def _wrong_form(line: str, is_group: bool) -> str | None:
         key = key_of(line)
         or_list = "" if is_group else f", or write {key}=[...] for a list"
         return f"{line} gives several values; add -m to run one after another{or_list}"
+    if key_of(line) in SEVERAL and isinstance(override.value(), list):
+        return None
     if is_group and not override.is_delete() and not isinstance(override.value(), str):
         return f"{key_of(line)} must be one of its options, got {value_of(line)}"
     return None
@@ -101,17 +103,19 @@ def _wrong_form(line: str, is_group: bool) -> str | None:
 def _unknown_option(error: MissingConfigException, job: list[str]) -> str | None:
     path = error.missing_cfg_file or ""
     for line in job:
-        group, option = parse(line).key_or_group, parse(line).value()
-        options = {*(error.options or ()), *_nested_options(group)}
-        if path == f"{group}/{option}" and options:
-            near = did_you_mean(str(option), options)
-            return f"{line} is not known{near} (known: {listed(str(option), options)})"
+        group, value = parse(line).key_or_group, parse(line).value()
+        options = {*(error.options or _options(group, "*")), *_options(group, "*/*")}
+        for option in map(str, value if isinstance(value, list) else [value]):
+            if path == f"{group}/{option}" and options:
+                near = did_you_mean(option, options)
+                unknown = f"{key_of(line)}={option}"
+                return f"{unknown} is not known{near} (known: {listed(option, options)})"
     return None
 
 
-def _nested_options(group: str) -> set[str]:
-    """A group's options in folders of their own: table=PAPER/TABLE."""
-    files = (CONFIGS / group).glob("*/*.yaml")
+def _options(group: str, depth: str) -> set[str]:
+    """A group's options; one deeper are those in folders of their own: table=PAPER/TABLE."""
+    files = (CONFIGS / group).glob(f"{depth}.yaml")
     return {path.relative_to(CONFIGS / group).with_suffix("").as_posix() for path in files}
 
 
@@ -146,10 +150,8 @@ def _unknown_key(line: str, error: Exception, config: DictConfig) -> str | None:
     if not isinstance(node, DictConfig):
         return f"{key} is not a setting: {path} is {shown(node)}"
     wrong = dotted(path, rest[0])
-    places = [choice for choice in config.hydra.runtime.choices if choice.endswith(f"@{wrong}")]
-    if places:
-        option = value_of(line) if len(rest) == 1 and value_of(line).isidentifier() else "NAME"
-        return f"{wrong} is not in this config; choose one with {places[0]}={option}"
+    if choice := _choice(line, path, rest, config):
+        return f"{wrong} is not in this config; choose {choice}"
     target = str(node.get("_target_", "")) if path else ""
     names = _names(node, target)
     add = f"; add it with {shlex.quote('+' + line.lstrip('+'))}"
@@ -161,6 +163,16 @@ def _unknown_key(line: str, error: Exception, config: DictConfig) -> str | None:
         return f"{wrong} is not in this config{near}{add}"
     of = f" of {target}" if target else ""
     return f"{wrong} is not a setting{of}{near} (settings: {listed(rest[0], names)})"
+
+
+def _choice(line: str, path: str, rest: list[str], config: DictConfig) -> str | None:
+    """How to choose the part whose setting a config lacks; None if no group has it."""
+    if path in SEVERAL and rest[0] in _options(path, "*"):
+        return f"it with {path}={rest[0]}"
+    wrong = dotted(path, rest[0])
+    places = [choice for choice in config.hydra.runtime.choices if choice.endswith(f"@{wrong}")]
+    option = value_of(line) if len(rest) == 1 and value_of(line).isidentifier() else "NAME"
+    return f"one with {places[0]}={option}" if places else None
 
 
 def _descend(config: DictConfig, rest: list[str]) -> tuple[str, Any, list[str]]:

@@ -1,4 +1,4 @@
-"""Accuracy, likelihood and calibration on clean data."""
+"""Accuracy, likelihood and calibration on one split of the data."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
 from vicinal.data.split import Part
-from vicinal.evaluation.evaluation import Begin, as_it_is
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
@@ -32,7 +31,7 @@ class Clean:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
-    def __call__(self, model: nn.Module, split: Part, begin: Begin = as_it_is) -> dict[str, float]:
+    def __call__(self, model: nn.Module, split: Part) -> dict[str, float]:
         """Measure `model` on every sample of `split`; waits for the device once, at the end.
 
         Each rank measures its shard; all ranks must call this, and get the same numbers.
@@ -46,7 +45,7 @@ class Clean:
             # the number of ranks.
             whole = torch.arange(len(split)).split(self.batch_size)
             for x, y, rows in split.batches(whole[ranks.rank() :: ranks.world_size()]):
-                logits = model(begin(as_inputs(x.to(device, non_blocking=True))))
+                logits = model(as_inputs(x.to(device, non_blocking=True)))
                 found[rows.to(device)] = _per_sample(logits, y.to(device, non_blocking=True))
                 classes = logits.shape[1]
         classes = max(ranks.all_gather_object(classes))

@@ -1,25 +1,29 @@
 """The contract of evaluations, which measure a trained network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from vicinal.contracts import Inputs
-from vicinal.data.split import Part
+from vicinal.data.split import Data
+from vicinal.draws import Rng
 
-Begin = Callable[[Inputs], Inputs]
+Numbers = dict[str, float]
+# (names, measure) -> the numbers of each part; parts that an earlier attempt measured are kept
+Parts = Callable[[Sequence[str], Callable[[str], Numbers]], dict[str, Numbers]]
 
 
-def as_it_is(x: Inputs) -> Inputs:
-    """Leave a batch as it is."""
-    return x
+def each(names: Sequence[str], measure: Callable[[str], Numbers]) -> dict[str, Numbers]:
+    """Measure every part."""
+    return {name: measure(name) for name in names}
 
 
 @runtime_checkable
 class Evaluation(Protocol):
-    """Returns numbers by name; leaves the network as it was. Training needs `top1`."""
+    """Returns numbers by name, the same on every rank; leaves the network as it was.
 
-    def __call__(self, model: nn.Module, split: Part, begin: Begin = as_it_is) -> dict[str, float]:
-        """Measure `model` on `split`; each batch goes through `begin` before the network."""
-        ...
+    A long evaluation hands its parts to `parts`, which may know some of them already, so each part
+    draws from `rng.fork(name)` alone. The caller chooses the precision: autocast around the call.
+    """
+
+    def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers: ...

@@ -4,12 +4,13 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 REFRESH_SECONDS = 0.5
@@ -147,6 +148,18 @@ class Progress:
         step = done - (epoch - 1) * self.steps_per_epoch
         where = [f"epoch {epoch}/{self.epochs}", f"step {step}/{self.steps_per_epoch}"]
         return "  ".join([*where, *self._shown(), self._speed(), self._left()])
+
+
+@contextmanager
+def counting(title: str, done: int, total: int, enabled: bool) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, on stderr, which each call moves by one; elsewhere nothing is shown."""
+    console = Console(stderr=True)
+    if not (enabled and console.is_terminal and not console.is_dumb_terminal and total > 1):
+        yield lambda: None
+        return
+    with Bar(*Bar.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
+        task = bar.add_task(title, total=total, completed=done)
+        yield lambda: bar.advance(task)
 
 
 def duration(seconds: float) -> str:

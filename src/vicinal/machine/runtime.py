@@ -4,9 +4,10 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -121,6 +122,10 @@ class Runtime:
             model.compile(mode="reduce-overhead" if self.cuda_graphs else None)
         return model
 
+    def evaluated(self, model: nn.Module) -> nn.Module:
+        """The network as evaluations call it: every batch begins a step."""
+        return Begun(model, self.begin_step)
+
     def begin_step(self, x: torch.Tensor) -> torch.Tensor:
         """The batch of a training or evaluation step, in the network's memory layout.
 
@@ -168,6 +173,20 @@ class Runtime:
         if self.compile is None:
             return self.target == "cuda" and not self.sync_batchnorm
         return self.compile
+
+
+class Begun(nn.Module):
+    """`network` behind `begin`, which each batch goes through first."""
+
+    def __init__(self, network: nn.Module, begin: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.network, self.begin = network, begin
+        stages = cast(tuple[str, ...], getattr(network, "stages", ()))
+        self.stages = tuple(f"network.{stage}" for stage in stages)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The network's logits."""
+        return self.network(self.begin(x))
 
 
 def allow_tf32(allowed: bool) -> None:

@@ -39,8 +39,8 @@ def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
     default never renames a finished run. A setting that follows the seed is `${seed}` here.
     """
     first_names = {new: old for old, new in MOVED.items()}
-    found = {group: _renamed(_canonical(config[group]), first_names) for group in SCIENCE}
-    found["dataset"] = _without(NOT_SCIENCE, found["dataset"]) | {"name": dataset}
+    found = {group: _renamed(canonical(config[group]), first_names) for group in SCIENCE}
+    found["dataset"] = without(NOT_SCIENCE, found["dataset"]) | {"name": dataset}
     return found
 
 
@@ -49,18 +49,19 @@ def digest(node: Any) -> str:
     return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _canonical(node: Any) -> Any:
+def canonical(node: Any) -> Any:
+    """A config without the arguments that equal their constructor's default."""
     if isinstance(node, list | tuple):
-        return [_canonical(item) for item in node]
+        return [canonical(item) for item in node]
     if isinstance(node, float) and node.is_integer():
         return int(node)  # alpha=1 and alpha=1.0 are one run
     if not isinstance(node, dict):
         return node
-    kept = {key: _canonical(value) for key, value in node.items()}
+    kept = {key: canonical(value) for key, value in node.items()}
     if "_target_" in node:
         parameters = inspect.signature(get_object(node["_target_"])).parameters
         for key, parameter in parameters.items():
-            if key in kept and kept[key] == _canonical(parameter.default):
+            if key in kept and kept[key] == canonical(parameter.default):
                 del kept[key]
     return kept
 
@@ -77,10 +78,11 @@ def _renamed(node: Any, names: Mapping[str, str]) -> Any:
     return renamed
 
 
-def _without(keys: Sequence[str], node: Any) -> Any:
+def without(keys: Sequence[str], node: Any) -> Any:
+    """A config without these settings, at any depth."""
     if not isinstance(node, dict):
         return node
-    return {key: _without(keys, value) for key, value in node.items() if key not in keys}
+    return {key: without(keys, value) for key, value in node.items() if key not in keys}
 
 
 def check_data(record: dict[str, Any] | None, fingerprint: dict[str, str]) -> None:
@@ -93,16 +95,16 @@ def check_data(record: dict[str, Any] | None, fingerprint: dict[str, str]) -> No
     )
 
 
-def check_evaluation(record: dict[str, Any], config: dict[str, Any]) -> None:
-    """Refuse a finished run whose evaluation had other settings than this one."""
-    evaluations = [each["evaluation"] for each in (record["config"], config)]
-    then, now = (_without(("batch_size",), _canonical(each)) for each in evaluations)
+def check_clean(record: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse a finished run that was measured with other settings than these while it trained."""
+    settings = [each["clean"] for each in (record["config"], config)]
+    then, now = (without(("batch_size",), canonical(each)) for each in settings)
     for key in sorted(then.keys() | now.keys()):
         if then.get(key) != now.get(key):
-            was, got = (each.get(key) for each in evaluations)
+            was, got = (each.get(key) for each in settings)
             raise RunError(
-                f"evaluation.{key} was {was} when {record['name']} finished, got {got}; "
-                "scripts/evaluate.py measures a finished run again"
+                f"clean.{key} was {was} when {record['name']} finished, got {got}; "
+                f"evaluation=clean evaluation.clean.{key}=... measures a finished run again"
             )
 
 
@@ -197,5 +199,13 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not {"name", "seed"} <= record.keys():
         raise RunError(f"{path} is not the record of a run: it has no name or no seed")
     if "config" in record:
-        record["config"] = _renamed(record["config"], MOVED)
+        record["config"] = _current(record["config"])
     return record
+
+
+def _current(config: dict[str, Any]) -> dict[str, Any]:
+    """A config with the keys and classes of today; earlier runs had one evaluation, `clean`."""
+    renamed = _renamed(config, MOVED)
+    if "clean" in renamed:
+        return renamed
+    return renamed | {"clean": renamed["evaluation"], "evaluation": {}, "reports": ["last"]}

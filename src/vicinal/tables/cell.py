@@ -7,6 +7,7 @@ from functools import cache
 import yaml
 
 from vicinal.cli.configs import CONFIGS
+from vicinal.storage.weights import REPORTS as WEIGHTS
 
 MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "error": ("top1", -1, 100),
@@ -14,11 +15,20 @@ MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "top5_error": ("top5", -1, 100),
     "top5_accuracy": ("top5", 1, 0),
     "nll": ("nll", 1, 0),
+    # Of evaluations:
+    "robust_accuracy": ("robust_accuracy", 1, 0),
+    "robust_accuracy_without_noise": ("robust_accuracy_without_noise", 1, 0),
+    "mce": ("mce", 1, 0),
+    "mce_without_noise": ("mce_without_noise", 1, 0),
+    "corruption_error": ("ce", 1, 0),
+    "accuracy_of_batches": ("batch_mean_top1", 1, 0),
+    "bn_variance": ("variance", 1, 0),
 }
 EXACT = ("parameters", "multiply_adds")  # counted on the network, without training it
 UNITS = {"M": 1e6, "G": 1e9}  # of the exact measures
 SPLITS = ("test", "valid", "kept", "redrawn")  # the last two: training labels, under label noise
 REPORTS = ("last", "median10", "best_test", "best_valid")  # the epoch that counts
+EVALUATIONS = tuple(sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml")))
 
 _PRINTED = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?")
 
@@ -44,6 +54,8 @@ class Cell:
     better: str = "lower"
     report: str = "last"
     split: str = "test"
+    evaluation: str | None = None  # what is measured on the trained network
+    part: str | None = None  # of the evaluation: its numbers are called PART_MEASURE
     paper_runs: int = 1
     gpus: int = 1  # in the paper; each GPU normalised its own share of a batch
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -62,6 +74,7 @@ class Cell:
             "report": REPORTS,
             "split": SPLITS,
             "waits": (None, *reasons()),
+            "evaluation": (None, *EVALUATIONS),
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:
@@ -85,6 +98,10 @@ class Cell:
         if self.report not in reports:
             listed = " or ".join(reports)
             raise ValueError(f"{where}: report of {self.split} data must be {listed}")
+        if self.evaluation is not None and self.report not in WEIGHTS:
+            raise ValueError(f"{where}: report of an evaluation must be {' or '.join(WEIGHTS)}")
+        if self.part is not None and self.evaluation is None:
+            raise ValueError(f"{where}: part needs an evaluation")
         if self.runnable and not self.overrides:
             raise ValueError(f"{where}: run must be given, unless the cell waits for something")
 
@@ -92,6 +109,12 @@ class Cell:
     def runnable(self) -> bool:
         """Whether our code can produce this number."""
         return self.waits is None and not self.definition
+
+    @property
+    def metric(self) -> str:
+        """The name of the recorded number."""
+        key = MEASURES[self.measures][0]
+        return key if self.part is None else f"{self.part}_{key}"
 
     @property
     def exact(self) -> bool:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import hydra
-from hydra import initialize_config_dir
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.cli.configs import CONFIGS, recorded
+from vicinal.cli.configs import CONFIGS, compose, recorded
 from vicinal.cli.overrides import parse
 from vicinal.storage import records
 
@@ -37,6 +35,12 @@ def name_run(overrides: Sequence[str], config: DictConfig, choices: dict[str, st
     tree = recorded(config)
     name = records.name(tree, tree["dataset"]["name"], choices)
     return PlannedRun(tuple(overrides), tree, name)
+
+
+@cache
+def plan_evaluation(name: str) -> Any:
+    """The config of an evaluation as the tables use it."""
+    return recorded(compose_cached((f"evaluation={name}",))[0])["evaluation"][name]
 
 
 def replaces_part(line: str) -> bool:
@@ -75,9 +79,7 @@ def compose_cached(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]
 
 @cache
 def _compose_node(groups: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = hydra.compose("train", list(groups), return_hydra_config=True)
-    plain, choices = split_hydra(config)
+    plain, choices = split_hydra(compose(*groups, with_hydra=True))
     OmegaConf.set_struct(plain, True)
     return plain, choices
 

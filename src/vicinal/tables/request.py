@@ -15,7 +15,7 @@ from vicinal.tables.table import names
 
 PLAN_KEYS = ("table", "seed", "only", "dry_run")
 # Not part of the experiment, so changing it does not make a run reduced.
-FREE_NODES = ("runtime", "logger", "evaluation", "out", "results", "hydra")
+FREE_NODES = ("runtime", "logger", "clean", "evaluation", "out", "results", "hydra")
 FREE_KEYS = tuple(f"dataset.{key}" for key in records.NOT_SCIENCE)
 
 
@@ -29,27 +29,31 @@ class SweepRequest:
     reductions: tuple[tuple[str, ...], ...]  # alternatives, each a set of overrides
     only: tuple[str, ...] = ()  # labels that a cell's row and column must have
     dry_run: bool = False
+    evaluation: tuple[str, ...] = ()  # overrides about evaluations
 
 
 def parse_request(arguments: Iterable[str]) -> SweepRequest:
     """Sort the overrides: the plan's own keys, settings of the machine, reductions."""
     plan: dict[str, str] = {}
-    shared, axes = list[str](), list[list[str]]()
+    shared, evaluation, axes = list[str](), list[str](), list[list[str]]()
     for line in arguments:
         override = parse(line)
-        key = override.key_or_group
+        key = override.package or override.key_or_group
         if key in PLAN_KEYS:
             plan[key] = line
+        elif key == "reports":
+            raise RunError(f"reports must not be given beside table= (its cells say them): {line}")
         elif key not in FREE_KEYS and re.split(r"[./]", key)[0] not in FREE_NODES:
             axes.append(alternatives(line))
         elif override.is_sweep_override():
             raise RunError(f"{key} must have one value beside table=, got {value_of(line)}")
         else:
-            shared.append(line)
+            (evaluation if key.split(".")[0] == "evaluation" else shared).append(line)
     return SweepRequest(
         tables=_tables(plan["table"]) if "table" in plan else (),
         seeds=_seeds(plan["seed"]) if "seed" in plan else None,
         shared=tuple(shared),
+        evaluation=tuple(evaluation),
         reductions=tuple(product(*axes)),
         only=_labels(plan["only"]) if "only" in plan else (),
         dry_run="dry_run" in plan and bool(parse(plan["dry_run"]).value()),

@@ -9,10 +9,11 @@ from typing import Any
 from omegaconf.errors import ConfigAttributeError
 
 from vicinal.cli.overrides import merge
+from vicinal.storage.evaluations import settings
 from vicinal.tables import networks
 from vicinal.tables.cell import MEASURES, Cell
 from vicinal.tables.outcome import Ordering, Outcome
-from vicinal.tables.plan import PlannedRun, plan_run, replaces_part
+from vicinal.tables.plan import PlannedRun, plan_evaluation, plan_run, replaces_part
 from vicinal.tables.spreads import Spreads
 from vicinal.tables.table import Table
 
@@ -41,13 +42,16 @@ class RecordIndex:
         run = plan_run(cell.overrides)
         if cell.exact:
             return Outcome(cell, run, {}, counted=networks.counted(cell, run.config))
+        whole = Outcome(cell, run, {})
         if run.name in self._by_name:
-            return self._outcome_of(cell, run, self._by_name[run.name], ())
+            whole = self._outcome_of(cell, run, self._by_name[run.name], ())
+            if whole.values or cell.evaluation is None:
+                return whole
         reduced = [
             self._outcome_of(cell, run, self._by_name[name], reduction)
             for reduction, name in self._reduced_names(run)
         ]
-        return max(reduced, key=_nearness, default=Outcome(cell, run, {}))
+        return max((each for each in reduced if each.values), key=_nearness, default=whole)
 
     def _reduced_names(self, run: PlannedRun) -> Iterator[tuple[tuple[str, ...], str]]:
         """Each recorded reduction of a run, and the name it has there.
@@ -67,8 +71,8 @@ class RecordIndex:
         finished = [record for record in records if "failed" not in record]
         failed = tuple(record["seed"] for record in records if "failed" in record)
         copies = any(record["data"]["canonical"] is False for record in finished)
-        reduced = (*reduction, NOT_ORIGINAL) if copies else reduction
-        values = {record["seed"]: reported_value(record, cell) for record in finished}
+        change, values = _values(finished, cell)
+        reduced = (*reduction, *change, *((NOT_ORIGINAL,) if copies else ()))
         if not reduced:  # only planned seeds may decide: others could be picked for their result
             values = {seed: value for seed, value in values.items() if seed in cell.seeds}
             failed = tuple(seed for seed in failed if seed in cell.seeds)
@@ -99,15 +103,53 @@ def _nearness(outcome: Outcome) -> tuple[int, int, tuple[str, ...]]:
     return epochs, len(outcome.values), outcome.reduced
 
 
-def reported_value(record: Record, cell: Cell) -> float:
-    """The number of a record that a cell reports."""
-    key, scale, offset = MEASURES[cell.measures]
+def _values(records: Sequence[Record], cell: Cell) -> tuple[tuple[str, ...], dict[int, float]]:
+    """A cell's numbers by seed; of an evaluation with other settings only if there are no others.
+
+    Then those that most seeds share come first, which the numbers are returned with.
+    """
+    found: dict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
+    for record in records:
+        for change, value in reported_values(record, cell).items():
+            found[change][record["seed"]] = value
+    best = max(found, key=lambda change: (change == (), len(found[change]), change), default=())
+    return best, found.get(best, {})
+
+
+def reported_values(record: Record, cell: Cell) -> dict[tuple[str, ...], float]:
+    """The number of a record that a cell reports, by what its evaluation had changed."""
+    _, scale, offset = MEASURES[cell.measures]
+    if cell.evaluation is None:
+        return {(): offset + scale * _while_training(record, cell)}
+    planned = settings(plan_evaluation(cell.evaluation))
+    return {
+        _changes(f"evaluation.{cell.evaluation}", planned, settings(each["config"])): offset
+        + scale * each["metrics"][cell.metric]
+        for each in record["evaluations"].values()
+        if (each["name"], each["report"]) == (cell.evaluation, cell.report)
+        and cell.metric in each["metrics"]  # not if parts of it were left out
+    }
+
+
+def _while_training(record: Record, cell: Cell) -> float:
     if cell.split == "test":
-        return offset + scale * record["metrics"][cell.report][key]
+        return record["metrics"][cell.report][cell.metric]
     curves, index = record["curves"], -1
     if cell.report == "best_valid":
         index = curves["epoch"].index(record["metrics"]["best_valid"]["epoch"])
-    return offset + scale * curves[f"{cell.split}_{key}"][index]
+    return curves[f"{cell.split}_{cell.metric}"][index]
+
+
+def _changes(key: str, planned: Any, found: Any) -> tuple[str, ...]:
+    """The settings in which two configs differ, as overrides."""
+    if not (isinstance(planned, dict) and isinstance(found, dict)):
+        return () if planned == found else (f"{key}={found}",)
+    target = found.get("_target_", "")
+    if target != planned.get("_target_", ""):
+        return (f"{key}={target.rpartition('.')[2]}",)
+    names = sorted(planned.keys() | found.keys())
+    pairs = ((f"{key}.{name}", planned.get(name), found.get(name)) for name in names)
+    return tuple(line for pair in pairs for line in _changes(*pair))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ MIN_POOLED = 5  # deviations
 # The settings of a data set that decide how far results scatter.
 DATA_KEYS = ("dataset.label_noise", "dataset.train_per_class")
 
-Kind = tuple[str, ...]  # data set, its settings, measure and split
+Kind = tuple[str, ...]  # data set, its settings, measure, and split or evaluation
 
 
 class Spreads:
@@ -45,7 +45,8 @@ def _kind(cell: Cell) -> Kind:
     data = {key_of(line): value_of(line) for line in cell.overrides}
     dataset = data.get("dataset", "")
     settings = [f"{key.partition('.')[2]} {data[key]}" for key in DATA_KEYS if key in data]
-    return (dataset, *settings, MEASURES[cell.measures][0], cell.split)
+    where = cell.split if cell.evaluation is None else cell.evaluation
+    return (dataset, *settings, MEASURES[cell.measures][0], where)
 
 
 def _median_deviation(runs: int) -> float:

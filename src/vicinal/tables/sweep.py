@@ -1,37 +1,29 @@
 """A table's plan: the runs that its cells need, which of them are finished, how the rest end."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from vicinal.cli.configs import build, check
+from vicinal.cli.configs import build, check, recorded
 from vicinal.cli.failures import user_message
 from vicinal.cli.messages import listed
 from vicinal.cli.overrides import join, merge
 from vicinal.errors import BusyError, RunError
 from vicinal.storage import records
-from vicinal.storage.run_folder import read_record
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Cost, Costs
+from vicinal.tables.jobs import Job, Wanted, check_asked, progress
 from vicinal.tables.plan import PlannedRun, name_run, split_hydra
 from vicinal.tables.request import SweepRequest
 from vicinal.tables.table import Table
 
 Checked = tuple[PlannedRun, Path, Path]  # its folders for runs and for results, too
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of the plan, with its seed."""
-
-    run: PlannedRun
-    seed: int
-    overrides: tuple[str, ...]
-    state: str  # finished, failed (diverged), started or missing
+Configs = Mapping[str, Any]  # of evaluations, by name
 
 
 @dataclass
@@ -47,12 +39,22 @@ class Sweep:
 
     def __post_init__(self) -> None:
         """Compose and check every run before the first one starts; sort them by seed."""
-        jobs: dict[tuple[str, int], Job] = {}
-        check_run = cache(self._check_run)
-        for cell in self.cells:
-            for job in self._jobs_of(cell, check_run):
-                jobs.setdefault((job.run.name, job.seed), job)
-        self.jobs = sorted(jobs.values(), key=lambda job: job.seed)
+        check_run, check_evaluations = cache(self._check_run), cache(self._check_evaluations)
+        runs, wanted = dict[str, Checked](), dict[tuple[str, int], Wanted]()
+        for cell in (cell for cell in self.cells if cell.trainable):
+            for reduction in self.request.reductions:
+                checked = check_run(self._overrides(cell, reduction))
+                name = checked[0].name
+                runs.setdefault(name, checked)
+                for seed in self.request.seeds or cell.seeds:
+                    wanted.setdefault((name, seed), Wanted()).add(cell)
+        check_asked(self.request.evaluation, wanted.values())
+        jobs = []
+        for (name, seed), want in wanted.items():
+            lines = want.overrides(self.request.evaluation)
+            configs = check_evaluations(lines) if lines else {}
+            jobs.append(_job(runs[name], seed, lines, configs, want.asked_reports))
+        self.jobs = sorted(jobs, key=lambda job: job.seed)
 
     @property
     def cells(self) -> list[Cell]:
@@ -85,6 +87,9 @@ class Sweep:
             *(f"  {count} wait for {why}" for why, count in sorted(waiting.items())),
             f"{len(self.jobs)} runs: {_states(self.jobs)}",
         ]
+        if evaluations := sum(job.evaluations for job in self.jobs):
+            unmeasured = sum(job.unmeasured for job in self.jobs)
+            lines.append(f"{evaluations} evaluations of them: {unmeasured} missing")
         return "\n".join([*lines, *self._plan_runs()])
 
     def record_failure(self, overrides: Sequence[str], error: Exception) -> None:
@@ -105,21 +110,22 @@ class Sweep:
             lines += [f"  {line}" for line in self.busy]
         return "\n".join(lines)
 
-    def _jobs_of(self, cell: Cell, check_run: Callable[..., Checked]) -> Iterator[Job]:
-        for reduction in self.request.reductions if cell.trainable else ():
-            overrides = merge(cell.overrides, reduction, self.request.shared)
-            if reduction:
-                overrides = (*overrides, join("reduced", reduction))
-            run, out, results = check_run(overrides)
-            for seed in self.request.seeds or cell.seeds:
-                state = _state(run.name, seed, out, results)
-                yield Job(run, seed, (*overrides, f"seed={seed}"), state)
+    def _overrides(self, cell: Cell, reduction: Sequence[str]) -> tuple[str, ...]:
+        lines = merge(cell.overrides, reduction, self.request.shared)
+        return (*lines, join("reduced", reduction)) if reduction else lines
 
     def _check_run(self, overrides: tuple[str, ...]) -> Checked:
         config, choices = split_hydra(self.compose(overrides))
         check(config, choices)
         built = build(config)
         return name_run(overrides, config, choices), Path(built.out), Path(built.results)
+
+    def _check_evaluations(self, overrides: tuple[str, ...]) -> Configs:
+        """The configs of evaluations, by name; they do not depend on the run."""
+        config, choices = split_hydra(self.compose(overrides))
+        check(config, choices)
+        build(config.evaluation)
+        return recorded(config)["evaluation"]
 
     def _plan_runs(self) -> Iterator[str]:
         """A line per run with its cost, and the total."""
@@ -128,7 +134,7 @@ class Sweep:
             jobs.setdefault(job.run.name, []).append(job)
         costs, hours, num_unknown = self._costs(), 0.0, 0
         for name, seeds in sorted(jobs.items()):
-            num_left = sum(job.state != "finished" for job in seeds)
+            num_left = sum(job.state not in ("finished", "trained") for job in seeds)
             cost: Cost | None = costs.of(name, seeds[0].run.config) if num_left else None
             yield f"  {name}: {_states(seeds)}" + (f", {cost}" if cost else "")
             hours += cost.hours * num_left if cost else 0
@@ -144,13 +150,14 @@ class Sweep:
         return Costs.known(finished, next(iter(results)) / "bench")
 
 
-def _state(name: str, seed: int, out: Path, results: Path) -> str:
-    folder, copy = out / name / f"seed{seed}", records.published(str(results), name, seed)
-    if read_record(folder) is not None:
-        return "finished"
-    if copy.exists():
-        return "failed" if "failed" in records.read(copy) else "finished"
-    return "started" if (folder / "checkpoints").exists() else "missing"
+def _job(
+    checked: Checked, seed: int, lines: Sequence[str], configs: Configs, reports: Sequence[str]
+) -> Job:
+    run, out, results = checked
+    folder, copy = out / run.name / f"seed{seed}", records.published(str(results), run.name, seed)
+    state, unmeasured = progress(folder, copy, configs, reports)
+    overrides, num_evaluations = (*run.overrides, *lines), len(configs) * len(reports)
+    return Job(run, seed, (*overrides, f"seed={seed}"), state, num_evaluations, unmeasured)
 
 
 def _states(jobs: Iterable[Job]) -> str:

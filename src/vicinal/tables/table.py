@@ -7,6 +7,7 @@ one of the same key. Its other fields come from the nearest of cell, row, column
 
     measures, unit, better   what is printed, and which direction is good (lower, higher, none)
     report, split            the epoch that counts, and the data it is measured on
+    evaluation, part         what is measured on the trained network, and the part of it
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
@@ -36,8 +37,8 @@ from vicinal.tables.cell import Cell
 
 TABLES = CONFIGS / "table"
 _CELL_FIELDS = (
-    *("measures", "unit", "better", "report", "split", "paper_runs", "gpus", "seeds"),
-    *("quoted", "note", "waits", "definition", "resampled"),
+    *("measures", "unit", "better", "report", "split", "evaluation", "part"),
+    *("paper_runs", "gpus", "seeds", "quoted", "note", "waits", "definition", "resampled"),
 )
 _TABLE_FIELDS = (
     *("variant_of", "caption", "run", "when", "stub", "columns", "rows", "claims", "notes"),

@@ -1,0 +1,30 @@
+"""A run's own splits, measured again."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from vicinal.data.split import Data
+from vicinal.draws import Rng
+from vicinal.evaluation.clean import Clean
+from vicinal.evaluation.evaluation import Numbers, Parts, each
+
+
+@dataclass(frozen=True)
+class OwnSplits:
+    """`Clean` of each split that a run measures after its last epoch: test_top1, valid_nll, …"""
+
+    batch_size: int = 1000
+    bins: int = 15
+
+    def __post_init__(self) -> None:
+        self._clean  # noqa: B018 (its constructor checks them)
+
+    @property
+    def _clean(self) -> Clean:
+        return Clean(self.batch_size, self.bins)
+
+    def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
+        splits = data.measured()
+        found = parts(list(splits), lambda name: self._clean(model, splits[name]))
+        return {f"{name}_{key}": x for name, of in found.items() for key, x in of.items()}

@@ -1,0 +1,91 @@
+"""Evaluations of finished runs: their keys in a record, and the parts measured so far."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from vicinal.errors import RunError
+from vicinal.loggers.progress import counting
+from vicinal.machine import ranks
+from vicinal.machine.signals import stopping
+from vicinal.storage.files import write_json_atomically
+from vicinal.storage.records import NOT_SCIENCE, canonical, digest, without
+
+NOT_MEASURED = ("batch_size", "frost", *NOT_SCIENCE)  # settings that change no number
+
+Numbers = dict[str, float]
+
+
+def settings(config: Any) -> Any:
+    """The part of an evaluation's config that its numbers depend on."""
+    return canonical(without(NOT_MEASURED, config))
+
+
+def key(name: str, report: str, config: Any) -> str:
+    """An evaluation's key in a record: NAME-REPORT-DIGEST."""
+    return f"{name}-{report}-{digest(settings(config))}"
+
+
+def missing(
+    record: Mapping[str, Any], configs: Mapping[str, Any], reports: Sequence[str]
+) -> list[tuple[str, str]]:
+    """The reports and evaluations that a record lacks; report by report, as weights are loaded."""
+    return [
+        (report, name)
+        for report in reports
+        for name, config in configs.items()
+        if key(name, report, config) not in record["evaluations"]
+    ]
+
+
+def check_finite(title: str, numbers: Mapping[str, float]) -> None:
+    """Refuse numbers that no record can hold; a trained network should not have them."""
+    failed = [name for name, value in numbers.items() if not isfinite(value)]
+    if failed:
+        raise RunError(f"{title}: {', '.join(failed)} not finite")
+
+
+@dataclass(frozen=True)
+class KeptParts:
+    """Measures the parts of an evaluation that are not in the file yet, and keeps each at once.
+
+    All ranks make the same calls; rank zero reads, writes and shows the progress.
+    """
+
+    path: Path
+    title: str
+    progress: bool
+
+    def __call__(
+        self, names: Sequence[str], measure: Callable[[str], Numbers]
+    ) -> dict[str, Numbers]:
+        """The numbers of each part, by name; a signal ends the process between two parts."""
+        kept = ranks.broadcast_object(self._read)
+        missing = [name for name in names if name not in kept]
+        done, shown = len(names) - len(missing), self.progress and ranks.is_main()
+        with stopping() as stop, counting(self.title, done, len(names), shown) as count:
+            for name in missing:
+                kept[name] = measure(name)
+                check_finite(f"{self.title}, {name}", kept[name])
+                if ranks.is_main():
+                    self._keep(kept)
+                count()
+                stop.obey(lambda: None)  # there is nothing more to save
+        return {name: kept[name] for name in names}
+
+    def forget(self) -> None:
+        """Delete the parts, once the record has the numbers."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Numbers]:
+        try:
+            return json.loads(self.path.read_bytes())
+        except (OSError, ValueError):  # there is none, or it is damaged: measure them again
+            return {}
+
+    def _keep(self, parts: dict[str, Numbers]) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        write_json_atomically(self.path, parts)

@@ -1,0 +1,95 @@
+"""The runs that some cells need, each once: what is measured on them, and how far they are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vicinal.cli.messages import listed
+from vicinal.cli.overrides import parse
+from vicinal.errors import RunError
+from vicinal.storage import evaluations, records
+from vicinal.storage.run_folder import read_record
+from vicinal.tables.cell import Cell
+from vicinal.tables.plan import PlannedRun
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the plan, with its seed."""
+
+    run: PlannedRun
+    seed: int
+    overrides: tuple[str, ...]
+    state: str  # finished, failed (diverged), trained (not all is measured), started or missing
+    evaluations: int = 0
+    unmeasured: int = 0  # of them
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What cells want of one run after its training, in their order."""
+
+    names: dict[str, None] = field(default_factory=dict)  # of evaluations
+    reports: dict[str, None] = field(default_factory=dict)
+
+    def add(self, cell: Cell) -> None:
+        """Add what a cell wants."""
+        if cell.evaluation is not None:
+            self.names[cell.evaluation] = self.reports[cell.report] = None
+
+    @property
+    def asked_reports(self) -> list[str]:
+        """Those of the cells; the last epoch for evaluations that none of them names."""
+        return list(self.reports) or ["last"]
+
+    def overrides(self, asked: Sequence[str]) -> tuple[str, ...]:
+        """The overrides that choose and set these evaluations, and those that are asked for."""
+        names = dict.fromkeys([*self.names, *chosen(asked)])
+        if not names:
+            return ()
+        settings = [line for line in asked if _about(line) in names]
+        reports = ",".join(self.asked_reports)
+        return (f"evaluation=[{','.join(names)}]", *settings, f"reports=[{reports}]")
+
+
+def chosen(asked: Iterable[str]) -> list[str]:
+    """The evaluations that `evaluation=NAME` or `evaluation=[NAME,NAME]` adds to every run."""
+    values = [parse(line).value() for line in asked if _about(line) is None]
+    return [str(name) for v in values for name in (v if isinstance(v, list) else [v])]
+
+
+def check_asked(asked: Sequence[str], wanted: Iterable[Wanted]) -> None:
+    """Refuse settings of evaluations that no run of the plan has."""
+    names = [*chosen(asked), *(name for each in wanted for name in each.names)]
+    for line in asked:
+        if _about(line) not in (None, *names):
+            known = listed(str(_about(line)), set(names)) or "none"
+            raise RunError(f"{line}: these cells do not measure {_about(line)} (they do: {known})")
+
+
+def _about(line: str) -> str | None:
+    """The evaluation that an override sets something of; None if it chooses evaluations."""
+    override = parse(line)
+    parts = (override.package or override.key_or_group).split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def progress(
+    folder: Path, copy: Path, configs: Mapping[str, Any], reports: Sequence[str]
+) -> tuple[str, int]:
+    """The state of the run in a folder, and how many of these evaluations it lacks.
+
+    `copy` is its record among the results. Without the folder's weights, it cannot be measured.
+    """
+    found = read_record(folder)
+    record = found or records.read_if_there(copy)
+    if record is None:
+        missing = len(configs) * len(reports)
+        return ("started" if (folder / "checkpoints").exists() else "missing"), missing
+    if "failed" in record:
+        return "failed", len(configs) * len(reports)
+    missing = len(evaluations.missing(record, configs, reports))
+    if not missing:
+        return "finished", 0
+    return ("trained" if found else "missing"), missing

@@ -1,0 +1,161 @@
+"""What a run measures after its training: from kept weights, once, and on where it stopped."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import evaluate
+import pytest
+from torch import nn
+from two_ranks import on_two
+from whole_runs import KilledError, execute, without_time
+from wording import says
+
+from vicinal.errors import RunError
+from vicinal.evaluation.clean import Clean
+from vicinal.run import Run
+from vicinal.storage.evaluations import KeptParts, key
+
+CLEAN = "evaluation=clean"
+
+
+def entries(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Evaluations without what differs from one measurement to the next."""
+    timeless = ("config", "report", "epoch", "metrics")
+    return {k: {n: e[n] for n in timeless} for k, e in record["evaluations"].items()}
+
+
+def calls(monkeypatch: pytest.MonkeyPatch, most: int = 1000) -> list[int]:
+    """The sizes of the splits that are measured from now on; the process dies after `most`."""
+    seen, original = list[int](), Clean.__call__
+
+    def measured(self: Clean, model: nn.Module, split: Any) -> dict[str, float]:
+        if len(seen) == most:
+            raise KilledError
+        seen.append(len(split))
+        return original(self, model, split)
+
+    monkeypatch.setattr(Clean, "__call__", measured)
+    return seen
+
+
+def test_an_evaluation_is_measured_on_the_weights_of_each_report(tmp_path: Path) -> None:
+    record = execute(tmp_path, CLEAN, "reports=[last,best_valid]", "optimizer.lr=0.3")
+    assert len(record["evaluations"]) == 2
+    for each in record["evaluations"].values():
+        reported = record["metrics"][each["report"]]
+        for name in ("top1", "nll", "ece"):
+            assert each["metrics"][f"test_{name}"] == pytest.approx(reported[name])
+        assert each["epoch"] == record["weights"][each["report"]]["epoch"]
+    copy = tmp_path / "results" / "runs" / f"{record['name']}-seed0.json"
+    assert json.loads(copy.read_text()) == record
+
+
+def test_what_a_finished_run_lacks_is_measured_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = execute(tmp_path)
+    monkeypatch.setattr(Run, "_train", None)
+    record = execute(tmp_path, CLEAN)
+    assert without_time(record) == without_time(alone)
+    assert [each["name"] for each in record["evaluations"].values()] == ["clean"]
+    seen = calls(monkeypatch)
+    assert execute(tmp_path, CLEAN, "evaluation.clean.batch_size=7") == record
+    assert seen == []
+    again = execute(tmp_path, CLEAN, "evaluation.clean.bins=7")
+    assert len(again["evaluations"]) == 2
+
+
+def test_an_evaluation_that_was_killed_measures_the_parts_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = execute(tmp_path / "one", CLEAN)
+    execute(tmp_path / "two")
+    with monkeypatch.context() as killed:
+        calls(killed, most=1)
+        with pytest.raises(KilledError):
+            execute(tmp_path / "two", CLEAN)
+    seen = calls(monkeypatch)
+    assert entries(execute(tmp_path / "two", CLEAN)) == entries(record)
+    assert len(seen) == 1
+    assert not list(tmp_path.rglob("evaluations/*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+def test_damaged_parts_are_measured_again(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "evaluations" / "parts.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    parts = KeptParts(path, "parts", progress=False)
+    assert parts(["a", "b"], lambda name: {name: 1.0}) == {"a": {"a": 1.0}, "b": {"b": 1.0}}
+    assert parts(["b", "c"], lambda name: {name: 2.0}) == {"b": {"b": 1.0}, "c": {"c": 2.0}}
+
+
+def test_the_weights_of_a_report_that_no_run_has_are_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "_train", None)
+    with pytest.raises(ValueError, match=says("^reports ... best_valid ... hold-out")):
+        execute(tmp_path, CLEAN, "reports=[best_valid]", "dataset.holdout_per_class=0")
+    with pytest.raises(ValueError, match=says("^reports ... last ... best_test ... got median10")):
+        execute(tmp_path, "reports=[median10]")
+
+
+def test_a_number_that_is_not_finite_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(tmp_path)
+    monkeypatch.setattr(Clean, "__call__", lambda *_: {"top1": 1.0, "nll": float("nan")})
+    with pytest.raises(RunError, match=says("clean ... last ... test ... nll ... not finite")):
+        execute(tmp_path, CLEAN)
+    (path,) = tmp_path.rglob("record.json")
+    assert json.loads(path.read_text())["evaluations"] == {}
+
+
+def test_the_key_of_an_evaluation_depends_on_what_its_numbers_depend_on() -> None:
+    config = {"_target_": "vicinal.evaluation.own_splits.OwnSplits", "bins": 15, "batch_size": 9}
+    same = [config, config | {"batch_size": 1000}, {"_target_": config["_target_"]}]
+    (one,) = {key("clean", "last", each) for each in same}
+    assert one not in (
+        key("clean", "last", config | {"bins": 7}),
+        key("clean", "best_test", config),
+    )
+
+
+def test_two_ranks_record_what_one_process_does(tmp_path: Path) -> None:
+    overrides = CLEAN, "evaluation.clean.batch_size=10", "reports=[last,best_test]"
+    execute(tmp_path / "two")
+    on_two(lambda: execute(tmp_path / "two", *overrides), tmp_path)
+    found = entries(execute(tmp_path / "two", *overrides))
+    expected = entries(execute(tmp_path / "one", *overrides))
+    assert found.keys() == expected.keys()
+    for name, entry in expected.items():
+        assert found[name]["metrics"] == pytest.approx(entry["metrics"], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("evaluation=claen", "evaluation=claen is not known; did you mean clean?"),
+        ("evaluation=[clean,claen]", "evaluation=claen is not known; did you mean clean?"),
+        ("reports=[last]", "evaluation must be given"),
+        ("evaluation.clean.bins=3", "evaluation.clean ... choose it with evaluation=clean"),
+        ("schedule.epochs=3", "schedule.epochs=3 is not a setting of evaluations"),
+        ("evaluation=clean evaluation.clean.bin=3", "did you mean evaluation.clean.bins?"),
+        ("evaluation=clean reports=[lost]", "reports ... lost"),
+        ("evaluation=clean", "holds no finished run"),
+    ],
+)
+def test_a_mistyped_evaluation_of_a_folder_is_told_in_one_line(
+    typed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "lost" in typed:
+        execute(tmp_path)
+    folder = next((each.parent for each in tmp_path.rglob("record.json")), tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), *typed.split(), "runtime=cpu"])
+    with pytest.raises(SystemExit) as ended:
+        evaluate.main()
+    assert re.search(says(told), str(ended.value)), ended.value
+    assert "\n" not in str(ended.value)
