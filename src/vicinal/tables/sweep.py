@@ -124,7 +124,7 @@ class Sweep:
         """The configs of evaluations, by name; they do not depend on the run."""
         config, choices = split_hydra(self.compose(overrides))
         check(config, choices)
-        build(config.evaluation)
+        build(config)
         return recorded(config)["evaluation"]
 
     def _plan_runs(self) -> Iterator[str]:
