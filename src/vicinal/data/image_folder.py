@@ -42,7 +42,7 @@ def image_folder(
 def layout(root: Path, test: str | None, key: str) -> tuple[str, list[str]]:
     """The name of the test folder, which the setting `key` chooses, and the classes of both."""
     test = _test_folder(root, ["test", "val"] if test is None else [test], key)
-    classes, others = (_classes(root / part) for part in ("train", test))
+    classes, others = (class_folders(root / part) for part in ("train", test))
     if classes != others:
         odd = sorted(set(classes) ^ set(others))
         few = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
@@ -68,7 +68,8 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _classes(folder: Path) -> list[str]:
+def class_folders(folder: Path) -> list[str]:
+    """The names of the classes, sorted."""
     classes = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
     if not classes:
         files = sum(1 for path in folder.iterdir() if is_image(path.name))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import photos
@@ -56,11 +56,13 @@ def test_a_training_crop_is_torchvisions_resized_crop_of_its_box(shape: tuple[in
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("size", "resize"), [(24, 28), (24, 24), (23, 28), (25, 28)])
+@pytest.mark.parametrize("how", ["bilinear", "bicubic"])
 def test_an_evaluation_crop_is_torchvisions_resize_and_centre_crop(
-    shape: tuple[int, int], size: int, resize: int
+    shape: tuple[int, int], size: int, resize: int, how: Literal["bilinear", "bicubic"]
 ) -> None:
-    theirs = transforms.Compose([transforms.Resize(resize), transforms.CenterCrop(size)])
-    assert same(Crop(size, resize)(image(*shape), None), theirs(image(*shape)))
+    resized = transforms.Resize(resize, transforms.InterpolationMode(how))
+    theirs = transforms.Compose([resized, transforms.CenterCrop(size)])
+    assert same(Crop(size, resize, interpolation=how)(image(*shape), None), theirs(image(*shape)))
 
 
 def literal_box(width: int, height: int, draws: Random) -> tuple[int, int, int, int]:

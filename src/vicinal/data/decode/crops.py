@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from PIL import Image
 
@@ -63,6 +63,7 @@ class Crop:
     resize: int  # of the shorter side, before the central crop
     scale: tuple[float, float] = (0.08, 1.0)  # of the random part's area, as a share
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # of its width to its height
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -74,17 +75,18 @@ class Crop:
             )
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale must be two shares, smaller first, got {list(self.scale)}")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation must be bilinear or bicubic, got {self.interpolation}")
         if not 0 < self.ratio[0] <= self.ratio[1]:
             raise ValueError(f"ratio must be positive, smaller first, got {list(self.ratio)}")
 
     def __call__(self, image: Image.Image, seed: int | None) -> Image.Image:
         """Crop to size x size: a random part where there is a seed, else the centre."""
-        square = (self.size, self.size)
+        square, how = (self.size, self.size), Image.Resampling[self.interpolation.upper()]
         if seed is None:
-            whole = image.resize(self.resized(*image.size), Image.Resampling.BILINEAR)
+            whole = image.resize(self.resized(*image.size), how)
             return whole.crop(self.centre(*whole.size).corners)
-        part = image.crop(self.box(*image.size, Random(seed)).corners)
-        return part.resize(square, Image.Resampling.BILINEAR)
+        return image.crop(self.box(*image.size, Random(seed)).corners).resize(square, how)
 
     def box(self, width: int, height: int, draws: Random) -> Box:
         """RandomResizedCrop's box: uniform area and log ratio; a central one if ten do not fit.

@@ -97,7 +97,7 @@ def cropped(
         group = torch.empty((len(places), *shape), device=parts[0].device)
         for held, place in zip(group, places, strict=True):
             held.copy_(parts[place])
-        whole = F.interpolate(group, size, mode="bilinear", antialias=True)
+        whole = F.interpolate(group, size, mode=crop.interpolation, antialias=True)
         resized.append(whole[..., top : top + crop.size, left : left + crop.size])
     order = torch.tensor([place for places in alike.values() for place in places]).argsort()
     together = torch.cat(resized)
