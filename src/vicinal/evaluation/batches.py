@@ -1,0 +1,58 @@
+"""The batches of an evaluation, shared between the ranks."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float64, Shaped
+from torch import Tensor, nn
+
+from vicinal.contracts import Inputs
+from vicinal.data.batches import as_inputs
+from vicinal.data.split import Labels, Part, Rows
+from vicinal.machine import ranks
+from vicinal.surgery.modes import evaluating
+
+
+def rank_batches(
+    model: nn.Module, split: Part, batch_size: int
+) -> Iterator[tuple[Inputs, Labels, Rows]]:
+    """This rank's batches, on the network's device; their rows stay on the CPU."""
+    device = device_of(model, split)
+    mine = rank_rows(len(split), batch_size)
+    for rows, (x, y, _) in zip(mine, split.batches(mine), strict=True):
+        inputs = as_inputs(x.to(device, non_blocking=True))
+        yield inputs, y.to(device, non_blocking=True), rows
+
+
+def rank_rows(count: int, batch_size: int) -> list[Rows]:
+    """The rows of this rank's batches of `count` samples.
+
+    These are some of the batches of a single process, so that a sample's logits do not depend on
+    the number of ranks.
+    """
+    return list(torch.arange(count).split(batch_size))[ranks.rank() :: ranks.world_size()]
+
+
+def hits_of_all(
+    model: nn.Module,
+    split: Part,
+    batch_size: int,
+    is_hit: Callable[[Inputs, Labels, Rows], Shaped[Tensor, " m"]],
+) -> Float64[Tensor, " n"]:
+    """1 for every sample, of all ranks, that counts as a hit."""
+    found = torch.zeros(len(split), dtype=torch.float64, device=device_of(model, split))
+    with evaluating(model), torch.no_grad():
+        for x, y, rows in rank_batches(model, split, batch_size):
+            found[rows.to(found.device)] = is_hit(x, y, rows).double()
+    return ranks.all_reduce_(found)
+
+
+def device_of(model: nn.Module, split: Part) -> torch.device:
+    """The network's device; that of the labels if it has no parameters."""
+    return next((p.device for p in model.parameters()), split.y.device)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse batches without samples."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
