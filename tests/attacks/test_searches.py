@@ -12,6 +12,7 @@ from oracles import vicinities as vicinities_oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vicinal.attacks.affine import WorstAffine
 from vicinal.attacks.flow import Flow
 from vicinal.attacks.levels import WorstLevels
 from vicinal.attacks.mixture import MixtureAscent
@@ -81,10 +82,13 @@ def searches() -> dict[str, Callable[[nn.Module, Tensor, Tensor], object]]:
     def flows(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return Flow(1.0, 0.5, 3)(model, x, y, Rng.seeded(0))
 
-    return {"levels": levels, "mixtures": mixtures, "flows": flows}
+    def affines(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return WorstAffine(3)(model, x, y, Rng.seeded(0))
+
+    return {"levels": levels, "mixtures": mixtures, "flows": flows, "affines": affines}
 
 
-@pytest.mark.parametrize("name", ["levels", "mixtures", "flows"])
+@pytest.mark.parametrize("name", ["levels", "mixtures", "flows", "affines"])
 @pytest.mark.parametrize("within", [torch.no_grad, torch.enable_grad])
 def test_searches_leave_the_network_as_it_was(name: str, within: Callable[[], Any]) -> None:
     x, y = batch()
@@ -104,7 +108,7 @@ def test_searches_leave_the_network_as_it_was(name: str, within: Callable[[], An
         assert torch.equal(value, before[key]), key
 
 
-@pytest.mark.parametrize("name", ["levels", "mixtures", "flows"])
+@pytest.mark.parametrize("name", ["levels", "mixtures", "flows", "affines"])
 def test_a_search_that_fails_restores_modes(name: str) -> None:
     x, y = batch()
     model = network().train()

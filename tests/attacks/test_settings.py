@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from vicinal.attacks.affine import WorstAffine
 from vicinal.attacks.flow import Flow
 from vicinal.attacks.levels import WorstLevels
 from vicinal.attacks.mixture import MixtureAscent
@@ -23,6 +24,9 @@ ASCENT = {"steps": 3, "step_size": 0.1}
         (Flow, FLOW | {"bound": -1.0}, "bound must be at least 0, got -1.0"),
         (Flow, FLOW | {"step_size": -1.0}, "step_size must be at least 0, got -1.0"),
         (Flow, FLOW | {"steps": -1}, "steps must be at least 0, got -1"),
+        (WorstAffine, {"draws": 0}, "draws must be at least 1, got 0"),
+        (WorstAffine, {"degrees": -1.0}, "degrees must be from 0 to 180, got -1.0"),
+        (WorstAffine, {"shift": 1.1}, "shift must be from 0 to 1, got 1.1"),
         (WorstLevels, {"draws": 0}, "draws must be at least 1, got 0"),
         (MixtureAscent, ASCENT | {"steps": -1}, "steps must be at least 0, got -1"),
         (MixtureAscent, ASCENT | {"step_size": 0}, "step_size must be above 0, got 0"),
