@@ -1,24 +1,30 @@
-"""Evaluate finished runs from the weights they kept, and add the results to their records.
+"""Measure trained networks: finished runs, whose records get the results, or networks of timm.
 
 python scripts/evaluate.py runs/cifar10/wrn40_2/*/*/seed* evaluation=[cifar10_c,deformed]
 python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* evaluation=clean reports=[best_test]
+python scripts/evaluate.py --timm resnet50.tv_in1k --data imagenet/val evaluation=imagenet_c
 
-The settings are those of train.py: evaluation, evaluation.NAME.KEY, reports and runtime.
+The settings are those of train.py: evaluation, evaluation.NAME.KEY, reports and runtime. What was
+measured already is left alone, and what was interrupted goes on.
 """
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from vicinal.cli.configs import build, check, compose, resolved
+from vicinal.cli.configs import build, check, compose, recorded
 from vicinal.cli.explain import explain
 from vicinal.cli.failures import user_message
 from vicinal.cli.overrides import key_of
+from vicinal.data.decode.select import decoder_for
 from vicinal.errors import RunError
+from vicinal.evaluation.pretrained import Measured, folder_data, pretrained
+from vicinal.machine import ranks
 from vicinal.run import Run
 from vicinal.storage.run_folder import locked, read_record
 
@@ -26,15 +32,23 @@ NODES = ("evaluation", "reports", "runtime")  # what may be set; a record says t
 
 
 def main() -> None:
-    """Evaluate one folder after the other."""
+    """Evaluate one network after the other."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("folders", nargs="+", help="folders of finished runs, and settings")
-    arguments = parser.parse_intermixed_args().folders
-    folders = [Path(each) for each in arguments if "=" not in each or Path(each).is_dir()]
-    settings = [each for each in arguments if Path(each) not in folders]
+    parser.add_argument("folders", nargs="*", help="folders of finished runs, and settings")
+    parser.add_argument("--timm", metavar="NAME", help="a network of timm, with its weights there")
+    parser.add_argument("--weights", type=Path, help="a file with other weights for it")
+    parser.add_argument("--data", type=Path, help="its test images: DATA/CLASS/*.jpg")
+    parser.add_argument("--out", type=Path, help="its results; results/networks/NAME.json if none")
+    arguments = parser.parse_intermixed_args()
+    folders = [Path(each) for each in arguments.folders if "=" not in each or Path(each).is_dir()]
+    settings = [each for each in arguments.folders if Path(each) not in folders]
     try:
         chosen = composed(settings)
+        if (arguments.timm is None) != bool(folders):
+            raise RunError("either folders of finished runs or --timm NAME must be given")
+        if arguments.timm is not None:
+            evaluate_timm(arguments, chosen)
         for folder in folders:
             evaluate(folder, chosen)
     except Exception as error:
@@ -47,7 +61,7 @@ def main() -> None:
 def composed(settings: list[str]) -> DictConfig:
     """The config that these settings make; of it only NODES count."""
     for line in settings:
-        if key_of(line).split(".")[0] not in NODES:
+        if key_of(line).split("@")[-1].split(".")[0] not in NODES:
             raise RunError(f"{line} is not a setting of evaluations (those: {', '.join(NODES)})")
     try:
         config = compose(*settings)
@@ -63,22 +77,40 @@ def _with_hydra(settings: list[str]) -> DictConfig:
 
 
 def evaluate(folder: Path, chosen: DictConfig) -> None:
-    """Add the evaluations that its record lacks."""
-    with locked(folder):
-        record = read_record(folder)
-        if record is None:
-            raise RunError(f"{folder} holds no finished run")
-        config = OmegaConf.create(record["config"])
-        assert isinstance(config, DictConfig)
-        config.update({node: chosen[node] for node in NODES})
-        check(config)
-        run: Run = build(config)
-        evaluations: Any = resolved(config)["evaluation"]
+    """Add the evaluations that a run's record lacks."""
+    record = read_record(folder)
+    if record is None:
+        raise RunError(f"{folder} holds no finished run")
+    config = OmegaConf.create(record["config"])
+    assert isinstance(config, DictConfig)
+    config.update({node: chosen[node] for node in NODES})
+    check(config)
+    run: Run = build(config)
+    evaluations: Any = recorded(config)["evaluation"]
+    ranks.join(run.runtime.target)
+    with locked(folder) if ranks.is_main() else nullcontext():
         finished = run.finished(folder)
         lacking = finished.lacking(evaluations, run.reports)
         finished.measure(lacking, run.evaluation, evaluations)
-        if not lacking:
-            print(f"{folder} has these evaluations already")
+    if ranks.is_main() and not lacking:
+        print(f"{folder} has these evaluations already")
+
+
+def evaluate_timm(arguments: argparse.Namespace, chosen: DictConfig) -> None:
+    """Measure a network of timm."""
+    if arguments.data is None:
+        raise RunError("--timm needs its test images: --data FOLDER")
+    check(chosen)
+    run: Run = build(chosen)
+    ranks.join(run.runtime.target)
+    run.runtime.start()
+    network, crop = pretrained(arguments.timm, arguments.weights)
+    data = folder_data(arguments.data, crop, network)
+    out = arguments.out or Path("results", "networks", f"{arguments.timm}.json")
+    origin = {"network": arguments.timm, "weights": str(arguments.weights or "timm's")}
+    data = data.to(run.runtime.target, decoder_for(run.runtime))
+    measured = Measured(out, origin | {"data": data.fingerprint})
+    measured.add(network, data, run.runtime, run.evaluation, recorded(chosen)["evaluation"])
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_each_route_has_the_mean_over_its_batchnorms_channels(
     for route, name in variances.items():
         values = state[f"body.stage1.0.bn1.{name}"].double().tolist()
         assert len(values) == channels
-        expected[f"first_{route}"] = fmean(values)
+        expected[f"first_{route}_variance"] = fmean(values)
     assert measure(model, FIRST) == pytest.approx(expected, rel=1e-14)
     assert len(set(expected.values())) == len(variances)
 
@@ -75,12 +75,12 @@ def test_the_defaults_are_second_and_third_blocks_of_wrn40_2() -> None:
             norm.running_var = torch.full((norm.num_features,), float(2 * number + of))
     found = NormStatistics()(model, data(4), Rng.seeded(0))
     assert found == {
-        "block1_layer2_c": 2,
-        "block1_layer2_a": 3,
-        "block1_layer3_c": 4,
-        "block1_layer3_a": 5,
-        "block2_layer2_c": 6,
-        "block2_layer2_a": 7,
+        "block1_layer2_c_variance": 2,
+        "block1_layer2_a_variance": 3,
+        "block1_layer3_c_variance": 4,
+        "block1_layer3_a_variance": 5,
+        "block2_layer2_c_variance": 6,
+        "block2_layer2_a_variance": 7,
     }
 
 

@@ -4,23 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from torch import nn
 
 from vicinal.data.split import Data
-from vicinal.draws import Rng
-from vicinal.evaluation.evaluation import Evaluation, Numbers
+from vicinal.evaluation.evaluation import Evaluation
+from vicinal.evaluation.measuring import Measuring, described
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.storage import records, weights
-from vicinal.storage.evaluations import KeptParts, check_finite, key, missing
-from vicinal.storage.provenance import provenance
+from vicinal.storage.evaluations import key, missing
 from vicinal.storage.run_folder import write_record
-
-SHOWN = 8  # numbers that are printed; a record has all
-SEED = 0  # of what evaluations draw: the same for every run
 
 
 @dataclass
@@ -48,10 +43,13 @@ class Finished:
         configs: Mapping[str, Any],
     ) -> None:
         """Measure what the record lacks; an evaluation that was interrupted goes on."""
+        measuring = Measuring(self.data, self.runtime, self.folder / "evaluations")
         for report in dict.fromkeys(report for report, _ in lacking):
             network = self.network(report)
             for name in (name for of, name in lacking if of == report):
-                self._measure(network, report, name, evaluations[name], configs[name])
+                entry = measuring.entry(network, report, name, evaluations[name], configs[name])
+                self._record(entry | {"epoch": self.record["weights"][report]["epoch"]})
+                measuring.forget_parts(entry)
 
     def network(self, report: str = "last") -> nn.Module:
         """The network as it was at an epoch that papers report; one at a time."""
@@ -63,38 +61,10 @@ class Finished:
     def _built(self) -> nn.Module:
         return self.build()
 
-    def _measure(
-        self, network: nn.Module, report: str, name: str, evaluation: Evaluation, config: Any
-    ) -> None:
-        where, began = key(name, report, config), monotonic()
-        path = self.folder / "evaluations" / f"{where}.json"
-        parts = KeptParts(path, f"{name}, {report}", self.runtime.progress)
-        rng = Rng.seeded(SEED, device=self.runtime.target)
-        with self.runtime.autocast():
-            found = evaluation(self.runtime.evaluated(network), self.data, rng, parts)
-        check_finite(f"{name}, {report}", found)
-        entry = {
-            "name": name,
-            "config": config,
-            "report": report,
-            "epoch": self.record["weights"][report]["epoch"],
-            "metrics": found,
-            "seconds": monotonic() - began,
-            "origin": {"ranks": ranks.world_size(), **provenance(self.runtime.target)},
-            "runtime": self.runtime.summary(),
-        }
+    def _record(self, entry: dict[str, Any]) -> None:
+        where = key(entry["name"], entry["report"], entry["config"])
         self.record["evaluations"][where] = entry
         if ranks.is_main():
             write_record(self.folder, self.record)
             records.publish(self.copy, self.record)
-            parts.forget()
             print(f"{self.record['name']}, seed {self.record['seed']}: {described(entry)}")
-
-
-def described(entry: Mapping[str, Any]) -> str:
-    """An evaluation in one line: `corrupted, last, epoch 200: robust_accuracy 74.75, …`."""
-    metrics: Numbers = entry["metrics"]
-    short = sorted(metrics, key=lambda each: (each.count("_"), len(each)))[:SHOWN]
-    shown = [f"{each} {value:.4g}" for each, value in metrics.items() if each in short]
-    more = [f"and {len(metrics) - SHOWN} more"] if len(metrics) > SHOWN else []
-    return f"{entry['name']}, {entry['report']}, epoch {entry['epoch']}: " + ", ".join(shown + more)

@@ -44,7 +44,7 @@ class NormStatistics:
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         return {
-            f"{name}_{route}": mean
+            f"{name}_{route}_variance": mean
             for name, path in self.layers.items()
             for route, mean in _variances(_norm(model, path), path).items()
         }

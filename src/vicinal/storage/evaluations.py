@@ -76,10 +76,6 @@ class KeptParts:
                 stop.obey(lambda: None)  # there is nothing more to save
         return {name: kept[name] for name in names}
 
-    def forget(self) -> None:
-        """Delete the parts, once the record has the numbers."""
-        self.path.unlink(missing_ok=True)
-
     def _read(self) -> dict[str, Numbers]:
         try:
             return json.loads(self.path.read_bytes())

@@ -1,0 +1,70 @@
+"""Measure one evaluation on a network, with what a record says about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from torch import nn
+
+from vicinal.data.split import Data
+from vicinal.draws import Rng
+from vicinal.evaluation.evaluation import Evaluation, Numbers
+from vicinal.machine import ranks
+from vicinal.machine.runtime import Runtime
+from vicinal.storage.evaluations import KeptParts, check_finite, key
+from vicinal.storage.provenance import provenance
+
+SHOWN = 8  # numbers that are printed; a record has all
+SEED = 0  # of what evaluations draw: the same for every network
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The data and the machine of measurements; parts of an unfinished one are kept in `folder`.
+
+    All ranks make the same calls and get the same numbers.
+    """
+
+    data: Data
+    runtime: Runtime
+    folder: Path
+
+    def entry(
+        self, network: nn.Module, report: str, name: str, evaluation: Evaluation, config: Any
+    ) -> dict[str, Any]:
+        """Measure the evaluation of that name and config; its numbers and where they come from."""
+        began = monotonic()
+        path = self._parts(name, report, config)
+        parts = KeptParts(path, f"{name}, {report}", self.runtime.progress)
+        rng = Rng.seeded(SEED, device=self.runtime.target)
+        with self.runtime.autocast():
+            found = evaluation(self.runtime.evaluated(network), self.data, rng, parts)
+        check_finite(f"{name}, {report}", found)
+        return {
+            "name": name,
+            "config": config,
+            "report": report,
+            "metrics": found,
+            "seconds": monotonic() - began,
+            "ranks": ranks.world_size(),
+            "origin": provenance(self.runtime.target),
+            "runtime": self.runtime.summary(),
+        }
+
+    def forget_parts(self, entry: Mapping[str, Any]) -> None:
+        """Delete the parts of an evaluation, once its numbers are written."""
+        self._parts(entry["name"], entry["report"], entry["config"]).unlink(missing_ok=True)
+
+    def _parts(self, name: str, report: str, config: Any) -> Path:
+        return self.folder / f"{key(name, report, config)}.json"
+
+
+def described(entry: Mapping[str, Any]) -> str:
+    """An evaluation in one line: `cifar10_c, last: robust_accuracy 74.75, …`."""
+    metrics: Numbers = entry["metrics"]
+    short = sorted(metrics, key=lambda each: (each.count("_"), len(each)))[:SHOWN]
+    shown = [f"{each} {value:.4g}" for each, value in metrics.items() if each in short]
+    more = [f"and {len(metrics) - SHOWN} more"] if len(metrics) > SHOWN else []
+    return f"{entry['name']}, {entry['report']}: {', '.join(shown + more)}"

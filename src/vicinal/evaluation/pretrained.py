@@ -1,0 +1,118 @@
+"""Networks of timm with their published weights, measured on image folders without any run.
+
+network, crop = pretrained("resnet50.tv_in1k")
+data = folder_data(Path("imagenet/val"), crop, network)
+numbers = Corrupted(FolderC("ImageNet-C"), "alexnet")(network, data, Rng.seeded(0))
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from timm.data.config import resolve_data_config
+
+from vicinal.data.decode.crops import Crop
+from vicinal.data.image_folder import class_folders
+from vicinal.data.split import Data
+from vicinal.data.stream import StreamedSplit
+from vicinal.data.streamed_images import listed
+from vicinal.errors import RunError
+from vicinal.evaluation.evaluation import Evaluation
+from vicinal.evaluation.measuring import Measuring, described
+from vicinal.machine import ranks
+from vicinal.machine.runtime import Runtime
+from vicinal.models.normalized import Normalized
+from vicinal.models.timm import Timm, check_name
+from vicinal.storage.evaluations import key, missing
+from vicinal.storage.files import write_json_atomically
+
+PUBLISHED = "published"  # in place of a report, an epoch that counts
+
+
+def pretrained(name: str, weights: Path | None = None) -> tuple[Normalized, Crop]:
+    """A network of timm that takes images in [0, 1], and the crop that it is evaluated on.
+
+    Its weights are timm's, downloaded on first use, or those in a file.
+    """
+    check_name(name, pretrained=weights is None)
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise RunError(f"timm does not say how {name} is evaluated")
+    known = resolve_data_config(pretrained_cfg=config.to_dict())
+    size = known["input_size"][1]
+    body = Timm(name, weights is None, num_classes=config.num_classes, shape=known["input_size"])
+    if weights is not None:
+        body.network.load_state_dict(_read(weights))
+    crop = Crop(size, int(size / known["crop_pct"]), interpolation=known["interpolation"])
+    return Normalized(body, known["mean"], known["std"]), crop
+
+
+def folder_data(folder: Path, crop: Crop, network: Normalized) -> Data:
+    """The images FOLDER/CLASS/*, or FOLDER/val/CLASS/*, as a test set; there is no other split."""
+    root = folder / "val" if (folder / "val").is_dir() else folder
+    classes = class_folders(root)
+    num_classes = network.body(torch.zeros(1, 3, crop.size, crop.size)).shape[1]
+    if len(classes) != num_classes:
+        raise RunError(f"{root} must hold the network's {num_classes} classes, got {len(classes)}")
+    names, labels, mark = listed(root, classes)
+    test = StreamedSplit(str(root), names, labels, crop)
+    return Data(
+        train=test[torch.empty(0, dtype=torch.int64)],
+        test=test,
+        valid=None,
+        num_classes=num_classes,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        fingerprint={"test": mark},
+        canonical=None,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The file with the results of one network; `origin` says which, and on which data."""
+
+    path: Path
+    origin: dict[str, Any]
+
+    def add(
+        self,
+        network: Normalized,
+        data: Data,
+        runtime: Runtime,
+        evaluations: Mapping[str, Evaluation],
+        configs: Mapping[str, Any],
+    ) -> None:
+        """Measure what the file lacks; each result is written at once."""
+        found = ranks.broadcast_object(self._read)
+        measuring = Measuring(data, runtime, self.path.with_suffix(".parts"))
+        model = runtime.compiled(runtime.place(network))
+        for report, name in missing(found, configs, [PUBLISHED]):
+            entry = measuring.entry(model, report, name, evaluations[name], configs[name])
+            found["evaluations"][key(name, report, configs[name])] = entry
+            if ranks.is_main():
+                write_json_atomically(self.path, found)
+                print(f"{self.path}: {described(entry)}")
+            measuring.forget_parts(entry)
+
+    def _read(self) -> dict[str, Any]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            return self.origin | {"evaluations": {}}
+        found = json.loads(self.path.read_bytes())
+        if self.origin.items() <= found.items():
+            return found
+        raise RunError(f"{self.path} holds results of other weights or data; choose another --out")
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    """Weights from safetensors, or from a file of torch that holds nothing but tensors."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return content.get("state_dict", content)
