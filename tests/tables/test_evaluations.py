@@ -83,10 +83,11 @@ def test_a_reduced_run_that_was_measured_is_shown_where_the_whole_one_was_not() 
     assert outcome(run(0, entry(3.7)), measured).reduced == ()
 
 
-def planned(folder: Path, *typed: str) -> Sweep:
-    def composed(overrides: Sequence[str]) -> DictConfig:
-        return compose(*overrides, with_hydra=True)
+def composed(overrides: Sequence[str]) -> DictConfig:
+    return compose(*overrides, with_hydra=True)
 
+
+def planned(folder: Path, *typed: str) -> Sweep:
     places = (f"out={folder}/runs", f"results={folder}/results")
     return Sweep([TABLE], parse_request([*places, *typed]), composed)
 
@@ -144,6 +145,44 @@ def test_an_evaluation_does_not_rename_its_run() -> None:
     lines = tuple(MEASURED.overrides)
     more = ("evaluation=[clean]", "evaluation.clean.bins=3", "reports=[best_test]")
     assert plan_run(lines).name == plan_run((*lines, *more)).name
+
+
+BEST_OF = ["optimizer.lr=0.1,0.2", "optimizer.momentum=0.5,0.9"]
+ENVELOPE = Table(
+    "paper/envelope",
+    TABLE.tree
+    | {
+        "better": "higher",
+        "measures": "accuracy",
+        "columns": [{"label": "best", "best_of": BEST_OF}],
+        "rows": [{"label": "digits", "printed": ["90.0"]}],
+    },
+)
+
+
+def test_the_best_of_several_runs_is_taken_seed_by_seed_once_all_are_there(tmp_path: Path) -> None:
+    (cell,) = ENVELOPE.cells
+    assert [run[-2:] for run in cell.runs] == [
+        (f"optimizer.lr={lr}", f"optimizer.momentum={momentum}")
+        for lr in ("0.1", "0.2")
+        for momentum in ("0.5", "0.9")
+    ]
+    errors = {0: (12.0, 11.0, 14.0, 13.0), 1: (21.0, 22.0, 24.0, 20.0), 2: (1.0, 2.0)}
+    found = [
+        record(run, seed, error)
+        for seed, of in errors.items()
+        for run, error in zip(cell.runs, of, strict=False)
+    ]
+    outcome = RecordIndex(found).outcome(cell)
+    assert outcome.values == pytest.approx({0: 89.0, 1: 80.0})
+    assert len(outcome.records) == len(found)
+    assert RecordIndex(found[:3]).outcome(cell).verdict == "not run"
+    short = [record((*run, "schedule.epochs=9"), 0, 1.0) for run in cell.runs]
+    assert RecordIndex(short).outcome(cell).reduced == ("schedule.epochs=9",)
+    assert RecordIndex([*found[:3], *short]).outcome(cell).values == {}
+    sweep = Sweep([ENVELOPE], parse_request([f"out={tmp_path}", "seed=0,1"]), composed)
+    assert len({job.run.name for job in sweep.jobs}) == 4
+    assert len(sweep.jobs) == 8
 
 
 @pytest.mark.parametrize(

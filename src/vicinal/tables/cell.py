@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import yaml
 
 from vicinal.cli.configs import CONFIGS
+from vicinal.cli.overrides import alternatives, merge
 from vicinal.storage.weights import REPORTS as WEIGHTS
 
 MEASURES = {  # the recorded number, and its scale and offset in the printed one
@@ -60,6 +62,7 @@ class Cell:
     gpus: int = 1  # in the paper; each GPU normalised its own share of a batch
     seeds: tuple[int, ...] = (0, 1, 2)
     quoted: str | None = None
+    best_of: tuple[str, ...] = ()  # sweeps: the number is the best of these runs
     note: str | None = None
     waits: str | None = None
     definition: bool = False  # the printed number follows from a definition
@@ -102,8 +105,16 @@ class Cell:
             raise ValueError(f"{where}: report of an evaluation must be {' or '.join(WEIGHTS)}")
         if self.part is not None and self.evaluation is None:
             raise ValueError(f"{where}: part needs an evaluation")
+        if self.best_of and self.better == "none":
+            raise ValueError(f"{where}: best_of needs a better direction, got none")
         if self.runnable and not self.overrides:
             raise ValueError(f"{where}: run must be given, unless the cell waits for something")
+
+    @property
+    def runs(self) -> list[tuple[str, ...]]:
+        """The overrides of the run that reproduces it, or of each of several."""
+        choices = product(*map(alternatives, self.best_of))
+        return [merge(self.overrides, choice) for choice in choices]
 
     @property
     def runnable(self) -> bool:

@@ -112,7 +112,7 @@ def _covered(cells: Sequence[Cell]) -> list[int]:
     return [
         len(cells),
         sum(cell.trainable for cell in cells),
-        len({plan_run(cell.overrides).name for cell in cells if cell.trainable}),
+        len({plan_run(run).name for cell in cells if cell.trainable for run in cell.runs}),
         sum(cell.runnable and cell.exact for cell in cells),
         sum(cell.definition for cell in cells),
         sum(cell.quoted is not None for cell in cells),

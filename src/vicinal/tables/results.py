@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -39,7 +39,11 @@ class RecordIndex:
         """What the runs at the protocol say, or else those with the budget nearest to it."""
         if not cell.runnable:
             return Outcome(cell, None, {})
-        run = plan_run(cell.overrides)
+        outcomes = [self._of_run(cell, overrides) for overrides in cell.runs]
+        return best(cell, outcomes) if cell.best_of else outcomes[0]
+
+    def _of_run(self, cell: Cell, overrides: tuple[str, ...]) -> Outcome:
+        run = plan_run(overrides)
         if cell.exact:
             return Outcome(cell, run, {}, counted=networks.counted(cell, run.config))
         whole = Outcome(cell, run, {})
@@ -78,6 +82,21 @@ class RecordIndex:
             failed = tuple(seed for seed in failed if seed in cell.seeds)
         pooled = self._spreads.of(cell)
         return Outcome(cell, run, values, failed, reduced, tuple(records), pooled)
+
+
+def best(cell: Cell, outcomes: Sequence[Outcome]) -> Outcome:
+    """For each seed the best of all runs; none while a run of that seed lacks its number."""
+    first = outcomes[0]
+    choose = max if cell.better == "higher" else min
+    seeds = set[int].intersection(*(set(each.values) for each in outcomes))
+    if any(each.reduced != first.reduced for each in outcomes):
+        seeds = set()  # runs of different budgets are not compared
+    return replace(
+        first,
+        values={seed: choose(each.values[seed] for each in outcomes) for seed in sorted(seeds)},
+        failed=tuple(sorted({seed for each in outcomes for seed in each.failed})),
+        records=tuple(record for each in outcomes for record in each.records),
+    )
 
 
 def _possible_reductions(config: Mapping[str, Any]) -> set[tuple[str, ...]]:

@@ -41,9 +41,10 @@ class Sweep:
         """Compose and check every run before the first one starts; sort them by seed."""
         check_run, check_evaluations = cache(self._check_run), cache(self._check_evaluations)
         runs, wanted = dict[str, Checked](), dict[tuple[str, int], Wanted]()
-        for cell in (cell for cell in self.cells if cell.trainable):
+        cells = [(cell, run) for cell in self.cells if cell.trainable for run in cell.runs]
+        for cell, run in cells:
             for reduction in self.request.reductions:
-                checked = check_run(self._overrides(cell, reduction))
+                checked = check_run(self._overrides(run, reduction))
                 name = checked[0].name
                 runs.setdefault(name, checked)
                 for seed in self.request.seeds or cell.seeds:
@@ -110,8 +111,8 @@ class Sweep:
             lines += [f"  {line}" for line in self.busy]
         return "\n".join(lines)
 
-    def _overrides(self, cell: Cell, reduction: Sequence[str]) -> tuple[str, ...]:
-        lines = merge(cell.overrides, reduction, self.request.shared)
+    def _overrides(self, run: Sequence[str], reduction: Sequence[str]) -> tuple[str, ...]:
+        lines = merge(run, reduction, self.request.shared)
         return (*lines, join("reduced", reduction)) if reduction else lines
 
     def _check_run(self, overrides: tuple[str, ...]) -> Checked:

@@ -12,6 +12,7 @@ one of the same key. Its other fields come from the nearest of cell, row, column
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
     waits                    what the run still needs, one of the reasons in configs/waits.yaml
+    best_of                  sweeps (`method.copies=5,25`): the number is the best of all these runs
     definition               true if the number follows from a definition, and nothing is run
     resampled                the share of one small data set that each seed holds out for testing
 
@@ -38,7 +39,8 @@ from vicinal.tables.cell import Cell
 TABLES = CONFIGS / "table"
 _CELL_FIELDS = (
     *("measures", "unit", "better", "report", "split", "evaluation", "part"),
-    *("paper_runs", "gpus", "seeds", "quoted", "note", "waits", "definition", "resampled"),
+    *("paper_runs", "gpus", "seeds", "best_of", "quoted", "note", "waits", "definition"),
+    "resampled",
 )
 _TABLE_FIELDS = (
     *("variant_of", "caption", "run", "when", "stub", "columns", "rows", "claims", "notes"),
@@ -157,8 +159,9 @@ class Table:
         _check_fields(f"{self.name}, {row['label']}", entry, ("printed", "run", *_CELL_FIELDS))
         levels = (self.tree, column, row, entry)
         fields = {key: level[key] for level in levels for key in _CELL_FIELDS if key in level}
-        if "seeds" in fields:
-            fields["seeds"] = tuple(fields["seeds"])
+        for key in ("seeds", "best_of"):
+            if key in fields:
+                fields[key] = tuple(fields[key])
         return Cell(
             table=self.name,
             row=_label(row["label"]),
