@@ -4,15 +4,22 @@ python scripts/bench.py steps                a training step of every method, on
 python scripts/bench.py gpu --budget 3000    training on a GPU
 python scripts/bench.py loader               decoding of an image folder
 python scripts/bench.py chains               AugMix images
+python scripts/bench.py evaluations          a test set, against a bare loop
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
 import argparse
 from pathlib import Path
 
-from benches import chains, gpu, loader, steps
+from benches import chains, evaluations, gpu, loader, steps
 
-BENCHES = {"steps": steps, "gpu": gpu, "loader": loader, "chains": chains}
+BENCHES = {
+    "steps": steps,
+    "gpu": gpu,
+    "loader": loader,
+    "chains": chains,
+    "evaluations": evaluations,
+}
 
 
 def main() -> None:
