@@ -39,7 +39,10 @@ def archive(path, members: dict[str, bytes]) -> RemoteFile:
             tar.addfile(info, io.BytesIO(content))
     data = path.read_bytes()
     return RemoteFile(
-        path.name, ("http://nowhere.invalid/",), hashlib.sha256(data).hexdigest(), len(data)
+        path.name,
+        ("http://nowhere.invalid/",),
+        f"sha256:{hashlib.sha256(data).hexdigest()}",
+        len(data),
     )
 
 

@@ -13,7 +13,9 @@ CONTENT = np.random.default_rng(0).bytes(300_000)
 
 
 def remote(*urls: str, content: bytes = CONTENT) -> RemoteFile:
-    return RemoteFile("set.bin", urls, hashlib.sha256(content).hexdigest(), len(content))
+    return RemoteFile(
+        "set.bin", urls, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content)
+    )
 
 
 def test_a_present_file_needs_no_network(tmp_path):
@@ -98,7 +100,9 @@ def test_without_network_the_message_is_what_how_and_try_this(tmp_path):
     assert "set.bin" in missing
     assert str(tmp_path) in missing
     assert "refused" in missing
-    assert all(part in manual for part in (file.urls[0], file.sha256, "300,000 bytes", "set.bin."))
+    assert all(
+        part in manual for part in (file.urls[0], file.checksum, "300,000 bytes", "set.bin.")
+    )
     assert "python train.py dataset=digits" in attempt
     assert list(tmp_path.iterdir()) == []
 
@@ -137,6 +141,28 @@ def test_whoever_waited_writes_into_no_finished_file(tmp_path):
             assert fresh.fileno() != stale.fileno()
             fresh.write(b"new")
     assert (tmp_path / "set.bin").read_bytes() == CONTENT
+
+
+def test_whichever_checksum_was_published_identifies_the_file(web, tmp_path):
+    web.files["/bad"] = CONTENT[:-1] + b"!"
+    web.files["/good"] = CONTENT
+    md5 = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
+    urls = (f"{web.url}/bad", f"{web.url}/good")
+    path = fetch(RemoteFile("set.bin", urls, md5, len(CONTENT)), tmp_path)
+    assert path.read_bytes() == CONTENT
+    path.write_bytes(b"mine")
+    with pytest.raises(
+        DownloadError, match=says(f"{md5} ... md5:{hashlib.md5(b'mine').hexdigest()}")
+    ):
+        fetch(RemoteFile("set.bin", urls, md5, len(CONTENT)), tmp_path)
+
+
+def test_a_name_may_have_a_folder(web, tmp_path):
+    web.files["/a"] = CONTENT
+    whole = remote(f"{web.url}/a")
+    inside = RemoteFile("folder/set.bin", whole.urls, whole.checksum, whole.size)
+    assert fetch(inside, tmp_path) == tmp_path / "folder" / "set.bin"
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["set.bin"]
 
 
 def test_progress_is_for_terminals(web, tmp_path, capsys, monkeypatch):

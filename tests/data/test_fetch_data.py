@@ -31,7 +31,7 @@ def test_help_says_how_large_they_are(monkeypatch, capsys):
 
 
 def test_what_cannot_be_had_is_one_line(monkeypatch, tmp_path):
-    nowhere = download.RemoteFile("train_32x32.mat", ("http://127.0.0.1:9/",), "0" * 64, 10)
+    nowhere = download.RemoteFile("train_32x32.mat", ("http://127.0.0.1:9/",), "sha256:0", 10)
     monkeypatch.setattr(svhn, "TRAIN", nowhere)
     said = run(monkeypatch, "svhn", "--root", str(tmp_path))
     assert isinstance(said, str)

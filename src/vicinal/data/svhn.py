@@ -16,13 +16,13 @@ from vicinal.errors import RunError
 TRAIN = RemoteFile(
     name="train_32x32.mat",
     urls=("http://ufldl.stanford.edu/housenumbers/train_32x32.mat",),
-    sha256="435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+    checksum="sha256:435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
     size=182_040_794,
 )
 TEST = RemoteFile(
     name="test_32x32.mat",
     urls=("http://ufldl.stanford.edu/housenumbers/test_32x32.mat",),
-    sha256="cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+    checksum="sha256:cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
     size=64_275_384,
 )
 

@@ -22,7 +22,7 @@ TINY_IMAGENET = RemoteFile(
         "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
         "https://huggingface.co/datasets/cnak47/cv-datasets/resolve/main/tiny-imagenet-200.zip",
     ),
-    sha256="6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+    checksum="sha256:6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
     size=248_100_043,
 )
 FOLDER = "tiny-imagenet-200"
@@ -31,13 +31,13 @@ FOLDER = "tiny-imagenet-200"
 def tiny_imagenet(root: Path) -> tuple[Split, Split]:
     """100,000 + 10,000 images of 64 x 64 in 200 classes, in the order of their WordNet ids."""
     packed = root / f"{FOLDER}.npz"
-    if npz.key(packed) != TINY_IMAGENET.sha256:
+    if npz.key(packed) != TINY_IMAGENET.checksum:
         path = fetch(TINY_IMAGENET, root)
         print(f"decoding {path}, once", file=sys.stderr)
         with ZipFile(path) as archive:
             train, test = _labels(archive)
             splits = [_split(archive, labels) for labels in (train, test)]
-        npz.write(packed, *splits, key=TINY_IMAGENET.sha256)
+        npz.write(packed, *splits, key=TINY_IMAGENET.checksum)
     return npz.images(packed)
 
 

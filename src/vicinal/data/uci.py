@@ -26,40 +26,40 @@ _H2O = (
 ABALONE = RemoteFile(
     name="abalone.data",
     urls=(f"{_UCI}/abalone/abalone.data",),
-    sha256="de37cdcdcaaa50c309d514f248f7c2302a5f1f88c168905eba23fe2fbc78449f",
+    checksum="sha256:de37cdcdcaaa50c309d514f248f7c2302a5f1f88c168905eba23fe2fbc78449f",
     size=191_873,
 )
 ARCENE = (  # samples and labels, of the challenge's training set and of its validation set
     RemoteFile(
         name="arcene_train.data",
         urls=(f"{_UCI}/arcene/ARCENE/arcene_train.data", f"{_H2O}/arcene_train.data"),
-        sha256="0427dc237d8103810e3861e77ba7b16c3d10c8c526ae83bafdc2a660c5c608f0",
+        checksum="sha256:0427dc237d8103810e3861e77ba7b16c3d10c8c526ae83bafdc2a660c5c608f0",
         size=2_715_582,
     ),
     RemoteFile(
         name="arcene_train.labels",
         urls=(f"{_UCI}/arcene/ARCENE/arcene_train.labels", f"{_H2O}/arcene_train_labels.labels"),
-        sha256="434bb813ff7e69d182eeed347f77bd4981917d6233efedd01b5f6d916c282fbe",
+        checksum="sha256:434bb813ff7e69d182eeed347f77bd4981917d6233efedd01b5f6d916c282fbe",
         size=256,
     ),
     RemoteFile(
         name="arcene_valid.data",
         urls=(f"{_UCI}/arcene/ARCENE/arcene_valid.data", f"{_H2O}/arcene_valid.data"),
-        sha256="7f8792b3cfb083c3b722e31b37a0c40604506bdece1d2db621e00d862da1c549",
+        checksum="sha256:7f8792b3cfb083c3b722e31b37a0c40604506bdece1d2db621e00d862da1c549",
         size=2_723_110,
     ),
     RemoteFile(
         name="arcene_valid.labels",
         # Copies differ in the last line end; this checksum is the second source's.
         urls=(f"{_UCI}/arcene/arcene_valid.labels", f"{_H2O}/arcene_valid_labels.labels"),
-        sha256="81d2808d24f0a59257f3309847cb9577612b8e7c06c6beeebfa5fea5457ac5e2",
+        checksum="sha256:81d2808d24f0a59257f3309847cb9577612b8e7c06c6beeebfa5fea5457ac5e2",
         size=255,
     ),
 )
 ARRHYTHMIA = RemoteFile(
     name="arrhythmia.data",
     urls=(f"{_UCI}/arrhythmia/arrhythmia.data",),
-    sha256="a7f0f4ca289a4c58b5ed85a9adb793189acd38425828ce3dfbb70adb45f30169",
+    checksum="sha256:a7f0f4ca289a4c58b5ed85a9adb793189acd38425828ce3dfbb70adb45f30169",
     size=402_355,
 )
 HTRU2 = RemoteFile(
@@ -68,13 +68,13 @@ HTRU2 = RemoteFile(
         "https://archive.ics.uci.edu/static/public/372/htru2.zip",
         f"{_UCI}/00372/HTRU2.zip",
     ),
-    sha256="ba442c076dd22a8952700f26e38499fc1806037dcf7bea0e125e6bfba393f379",
+    checksum="sha256:ba442c076dd22a8952700f26e38499fc1806037dcf7bea0e125e6bfba393f379",
     size=1_563_015,
 )
 PHISHING = RemoteFile(
     name="phishing.arff",
     urls=(f"{_UCI}/00327/Training%20Dataset.arff",),
-    sha256="3bcf93b1612306537ee2737751f1bac185b2a77886ab376644c3bf0c7f7cb3e6",
+    checksum="sha256:3bcf93b1612306537ee2737751f1bac185b2a77886ab376644c3bf0c7f7cb3e6",
     size=800_920,
 )
 
