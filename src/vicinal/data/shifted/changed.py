@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, groupby
 
 import torch
 from jaxtyping import Bool, Shaped, UInt8
-from torch import Tensor
+from torch import Generator, Tensor
 
 from vicinal.data.decode.pool import Decoder
 from vicinal.data.split import Batch, Key, Labels, Part, Rows
@@ -52,28 +53,37 @@ class Changed:
 
     def to(self, device: str, decoder: Decoder | None = None) -> "Changed":
         """The same images, as far as the devices' generators agree."""
-        return replace(self, part=self.part.to(device, decoder))
+        there = Generator(device).manual_seed(self.rng.device.initial_seed())
+        rng = replace(self.rng, device=there)
+        return replace(self, part=self.part.to(device, decoder), rng=rng)
 
     def batches(self, rows: Sequence[Rows], key: Key | None = None) -> Iterator[Batch]:
-        """Changed images; only evaluations read them, so there is no key."""
+        """Changed images; only evaluations read them, so there is no key.
+
+        The last block is kept for the next batch. The part is asked for all blocks at once, so that
+        it can decode the next ones while a block is changed.
+        """
         assert key is None
         size = max(1, BLOCK_PIXELS // (self.shape[-2] * self.shape[-1]))
-        number, block = -1, torch.empty(0)
-        for wanted in rows:
-            parts = []
-            for each in torch.unique(wanted // size).tolist():
+        needed = [torch.unique(wanted // size).tolist() for wanted in rows]
+        read = self._blocks([number for number, _ in groupby(chain(*needed))], size)
+        number, block = -1, None
+        for wanted, numbers in zip(rows, needed, strict=True):
+            blocks = []
+            for each in numbers:
                 if each != number:
-                    number, block = each, self._block(each, size)
-                parts.append((each, block))
-            first = torch.tensor([n for n, _ in parts]) * size
-            starts = torch.cumsum(torch.tensor([0, *(len(b) for _, b in parts)]), 0)[:-1]
-            member = torch.searchsorted(first, wanted, right=True) - 1
-            places = (wanted - first[member] + starts[member]).to(block.device)
+                    number, block = each, next(read)
+                blocks.append(block)
+            # Only the last block of the split may be shorter, and no other follows it.
+            member = torch.searchsorted(torch.tensor(numbers), wanted // size)
+            places = wanted % size + size * member
             there = wanted.to(self.y.device)
-            x = torch.cat([b for _, b in parts]).index_select(0, places)
-            yield x, self.y.index_select(0, there), there
+            x = torch.cat(blocks)
+            yield x.index_select(0, places.to(x.device)), self.y.index_select(0, there), there
 
-    def _block(self, number: int, size: int) -> Pixels:
-        rows = torch.arange(number * size, min((number + 1) * size, len(self)))
-        ((x, _, _),) = self.part.batches([rows])
-        return self.change(x, self.rng.fork(number))
+    def _blocks(self, numbers: Sequence[int], size: int) -> Iterator[Pixels]:
+        """These blocks, changed: rows n * size and the following."""
+        rows = torch.arange(len(self)).split(size)
+        unchanged = self.part.batches([rows[number] for number in numbers])
+        for number, (x, _, _) in zip(numbers, unchanged, strict=True):
+            yield self.change(x, self.rng.fork(number))
