@@ -1,15 +1,17 @@
-"""Small sets in the form of CIFAR-10-C: arrays of numbers that say where they are from."""
+"""Small sets in the form of the published ones: arrays, or folders of JPEGs, in tar archives."""
 
 import hashlib
 import io
 import tarfile
 from pathlib import Path
+from random import Random
 
 import numpy as np
+from PIL import Image
 
 from vicinal.data.download import RemoteFile
 
-IMAGES = 20  # per severity
+IMAGES = 20  # per severity of an array
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -19,7 +21,7 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def arrays(corruptions: tuple[str, ...], classes: int) -> dict[str, bytes]:
-    """The files by name; no two pixels of an array are alike, as far as bytes allow."""
+    """Random pixels of each corruption, and labels."""
     rng = np.random.default_rng(0)
     files = {
         name: npy(rng.integers(256, size=(5 * IMAGES, 32, 32, 3), dtype=np.uint8))
@@ -30,22 +32,52 @@ def arrays(corruptions: tuple[str, ...], classes: int) -> dict[str, bytes]:
 
 
 def tar(path: Path, files: dict[str, bytes]) -> bytes:
-    """Write an archive as the published ones: with its folders, and one file more."""
+    """Write an archive with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as archive:
-        folder = tarfile.TarInfo("CIFAR-10-C")
-        folder.type = tarfile.DIRTYPE
-        archive.addfile(folder)
+        for name in sorted({name.rpartition("/")[0] for name in files}):
+            folder = tarfile.TarInfo(name)
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
         for name, content in files.items():
-            info = tarfile.TarInfo(f"CIFAR-10-C/{name}.npy")
+            info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path.read_bytes()
 
 
-def md5(files: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+def extract(root: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
 
 
-def remote(content: bytes, url: str) -> RemoteFile:
-    checksum = f"md5:{hashlib.md5(content).hexdigest()}"
-    return RemoteFile("CIFAR-10-C.tar", (url,), checksum, len(content))
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def remote(name: str, content: bytes, url: str = "http://127.0.0.1:9/") -> RemoteFile:
+    return RemoteFile(name, (url,), f"md5:{md5(content)}", len(content))
+
+
+def jpegs(corruption: str, side: int, classes: tuple[str, ...], count: int = 2) -> dict[str, bytes]:
+    """CORRUPTION/SEVERITY/CLASS/FILE, each of another colour."""
+    draws = Random(corruption)
+    return {
+        f"{corruption}/{severity}/{wnid}/ILSVRC2012_val_{number:08}.JPEG": _jpeg(side, draws)
+        for severity in range(1, 6)
+        for wnid in classes
+        for number in range(count)
+    }
+
+
+def pixels(jpeg: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return np.asarray(image).transpose(2, 0, 1)
+
+
+def _jpeg(side: int, draws: Random) -> bytes:
+    buffer = io.BytesIO()
+    colours = np.frombuffer(draws.randbytes(3 * 16), np.uint8).reshape(4, 4, 3)
+    Image.fromarray(colours).resize((side, side)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from vicinal.errors import RunError
@@ -58,7 +57,7 @@ def fetch(file: RemoteFile, root: Path) -> Path:
     return path
 
 
-def _checksum(content: BinaryIO, like: str) -> str:
+def _checksum(content: io.BufferedIOBase, like: str) -> str:
     """The checksum of what is left to read, by the algorithm of another one."""
     algorithm = like.partition(":")[0]
     return f"{algorithm}:{hashlib.file_digest(content, algorithm).hexdigest()}"

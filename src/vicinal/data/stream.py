@@ -45,6 +45,12 @@ class StreamedSplit:
         """The shape of one image as the network sees it."""
         return 3, self.crop.size, self.crop.size
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the folders, one per class, in the order of their labels."""
+        first = np.unique(self.y.cpu().numpy(), return_index=True)[1]
+        return tuple(os.fsdecode(self.names.item(row)).split("/")[0] for row in first)
+
     def __getitem__(self, rows: Shaped[Tensor, " m"]) -> "StreamedSplit":
         redrawn = None if self.redrawn is None else self.redrawn[rows]
         names = self.names[rows.cpu().numpy()]

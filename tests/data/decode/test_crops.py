@@ -22,9 +22,10 @@ from torchvision.transforms import functional
 from wording import says
 
 from vicinal.data.decode import gpu
-from vicinal.data.decode.crops import CorruptError, Crop, render, rgb
+from vicinal.data.decode.crops import CorruptError, Crop, content, render, rgb
 from vicinal.data.decode.gpu import GpuDecoder, cropped
 from vicinal.data.decode.pool import DecodeTask, InProcessDecoder
+from vicinal.errors import RunError
 
 CROP = Crop(size=24, resize=28)
 SHAPES = [(40, 40), (75, 50), (50, 75), (37, 91), (91, 37), (28, 28), (20, 24), (400, 30)]
@@ -219,3 +220,15 @@ def test_what_the_system_does_not_hand_out_is_not_called_corrupt(tmp_path: Path)
     with pytest.raises(Exception, match=says("gone.jpg ... No such file")) as found:
         render(CROP, str(tmp_path / "gone.jpg"), None)
     assert not isinstance(found.value, CorruptError)
+
+
+def test_a_part_of_an_archive_is_read_like_a_file(tmp_path):
+    archive = tmp_path / "old.tar" / "noise.tar"
+    archive.parent.mkdir()
+    archive.write_bytes(b"before" + b"content" + b"after")
+    assert content(f"{archive}/fog/1/x!y/a.JPEG!6+7") == b"content"
+    other = tmp_path / "a.tar!6+7"
+    other.write_bytes(b"file")
+    assert content(str(other)) == b"file"
+    with pytest.raises(RunError, match=says("gone.tar/a.JPEG!6+7")):
+        content(f"{tmp_path}/gone.tar/a.JPEG!6+7")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from corrupted_samples import IMAGES, arrays, md5, remote, tar
+from corrupted_samples import IMAGES, arrays, extract, md5, remote, tar
 from jaxtyping import TypeCheckError
 from wording import says
 
@@ -25,19 +25,22 @@ RNG = Rng.seeded(0)
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(cifar_c, "IMAGES", IMAGES)
-    monkeypatch.setitem(cifar_c.MD5, "CIFAR-10-C", md5(FILES))
-    monkeypatch.setitem(cifar_c.ARCHIVES, "CIFAR-10-C", remote(b"", "http://127.0.0.1:9/"))
+    sums = {name: md5(content) for name, content in FILES.items()}
+    monkeypatch.setitem(cifar_c.MD5, "CIFAR-10-C", sums)
+    monkeypatch.setitem(cifar_c.ARCHIVES, "CIFAR-10-C", remote("CIFAR-10-C.tar", b""))
 
 
 @pytest.fixture(params=["archive", "folder"])
 def root(request, tmp_path):
     if request.param == "archive":
-        tar(tmp_path / "CIFAR-10-C.tar", FILES)
+        tar(tmp_path / "CIFAR-10-C.tar", inside(FILES))
     else:
-        (tmp_path / "CIFAR-10-C").mkdir()
-        for name, content in FILES.items():
-            (tmp_path / "CIFAR-10-C" / f"{name}.npy").write_bytes(content)
+        extract(tmp_path, inside(FILES))
     return tmp_path
+
+
+def inside(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {f"CIFAR-10-C/{name}.npy": content for name, content in files.items()}
 
 
 def sets(root: Path, *corruptions: str) -> CifarC:
@@ -90,8 +93,8 @@ def test_there_are_two_sets():
 @pytest.mark.parametrize("damaged", ["fog", "labels"])
 def test_a_damaged_array_is_refused_by_its_checksum(tmp_path, damaged):
     files = FILES | {damaged: FILES[damaged][:-1] + b"!"}
-    tar(tmp_path / "CIFAR-10-C.tar", files)
-    with pytest.raises(RunError, match=says(f"{damaged}.npy ... {md5(files)[damaged]}")):
+    tar(tmp_path / "CIFAR-10-C.tar", inside(files))
+    with pytest.raises(RunError, match=says(f"{damaged}.npy ... {md5(files[damaged])}")):
         load(tmp_path)
     assert len(load(tmp_path, "saturate_1")) == IMAGES if damaged == "fog" else True
 
@@ -125,8 +128,8 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
 
 
 def test_a_missing_archive_is_downloaded_once(web, tmp_path, monkeypatch):
-    web.files["/c"] = tar(tmp_path / "made", FILES)
-    remote_file = remote(web.files["/c"], f"{web.url}/c")
+    web.files["/c"] = tar(tmp_path / "made", inside(FILES))
+    remote_file = remote("CIFAR-10-C.tar", web.files["/c"], f"{web.url}/c")
     monkeypatch.setitem(cifar_c.ARCHIVES, "CIFAR-10-C", remote_file)
     root = tmp_path / "data"
     first = load(root)

@@ -10,6 +10,7 @@ Differs:  boxes are drawn from one generator per image, so that they do not depe
 
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from PIL import Image
 from vicinal.errors import RunError
 
 DEEP_MODES = ("I", "F")  # more than 8 bits per channel; Pillow would clip them silently
+MEMBER = re.compile(r"(?P<archive>.+\.tar)/.+!(?P<offset>\d+)\+(?P<size>\d+)")
 ATTEMPTS = 10  # to draw a box that fits; then RandomResizedCrop takes a central one
 
 
@@ -123,9 +125,17 @@ def render(crop: Crop, path: str, seed: int | None) -> bytes:
 
 
 def content(path: str) -> bytes:
-    """Read a file. One that cannot be read is not a corrupt image, and nothing may replace it."""
+    """Read a file, or a part of an archive: ARCHIVE.tar/NAME!OFFSET+SIZE, as tar_index lists it.
+
+    One that cannot be read is not a corrupt image, and nothing may replace it.
+    """
+    member = MEMBER.fullmatch(path)
     try:
-        return Path(path).read_bytes()
+        if member is None:
+            return Path(path).read_bytes()
+        with Path(member["archive"]).open("rb") as archive:
+            archive.seek(int(member["offset"]))
+            return archive.read(int(member["size"]))
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
 
