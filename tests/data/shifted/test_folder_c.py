@@ -1,4 +1,7 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import IO
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from wording import says
 
 from vicinal.data.decode.crops import Crop
 from vicinal.data.decode.pool import WorkerPool
-from vicinal.data.shifted import folder_c
+from vicinal.data.shifted import folder_c, tar_index
 from vicinal.data.shifted.corruptions import COMMON, EXTRA
 from vicinal.data.shifted.folder_c import ARCHIVES, ImageNetC, TinyImageNetC
 from vicinal.data.shifted.sets import ShiftedSets
@@ -92,7 +95,9 @@ def test_large_images_are_streamed_uncropped_by_the_decoder_of_the_test_set(root
     np.testing.assert_array_equal(read(found), expected(LARGE, "fog/2"))
     assert found.y.tolist() == [0, 0, 1, 1, 2, 2]
     decoder = WorkerPool(1)
-    assert large(root, test=streamed().to("cpu", decoder)).decoder is decoder
+    test = streamed().to("cpu", decoder)
+    assert large(root, test=test).decoder is decoder
+    assert large(root, test=test).replaced is not test.replaced  # which a record counts
 
 
 def test_worker_processes_and_this_one_read_the_same(root):
@@ -169,6 +174,26 @@ def test_an_archive_is_verified_and_listed_once(tmp_path, monkeypatch, capsys):
     np.testing.assert_array_equal(tiny(tmp_path).x, expected(TINY, "fog/2"))
     assert capsys.readouterr().err.count("listing") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"Tiny.tar", "Tiny.index.npz"}
+
+
+def test_who_waits_for_another_to_list_an_archive_uses_its_index(tmp_path, monkeypatch, capsys):
+    put(monkeypatch, tmp_path, "Tiny-ImageNet-C", "Tiny.tar", TINY)
+    archive, kept = ARCHIVES["Tiny-ImageNet-C"]["fog"], tmp_path / "Tiny.index.npz"
+    waiting, lock = threading.Event(), tar_index.lock
+
+    def noted(file: IO[bytes], *, wait: bool) -> None:
+        waiting.set()
+        lock(file, wait=wait)
+
+    monkeypatch.setattr(tar_index, "lock", noted)
+    with kept.open("a+b") as mine, ThreadPoolExecutor(1) as pool:
+        lock(mine, wait=True)
+        other = pool.submit(tar_index.tar_index, archive, tmp_path)
+        assert waiting.wait(10)
+        tar_index._write(kept, tmp_path / "Tiny.tar", tar_index._listed(tmp_path / "Tiny.tar"))
+        mine.close()
+        assert other.result().names.tolist() == sorted(name.encode() for name in TINY)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("change", ["archive", "index", "empty index"])

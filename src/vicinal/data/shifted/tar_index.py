@@ -61,9 +61,9 @@ def _listed(path: Path) -> TarIndex:
             while (member := archive.next()) is not None:
                 # Python keeps a kilobyte per member. pyright does not know the attribute.
                 archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
-                parts = member.name.split("/")[-4:]
-                if member.isfile() and len(parts) == 4 and is_image(member.name):
-                    found[os.fsencode("/".join(parts))] = member.offset_data, member.size
+                if member.isfile() and is_image(member.name):
+                    name = "/".join(member.name.split("/")[-4:])
+                    found[os.fsencode(name)] = member.offset_data, member.size
     except tarfile.TarError as error:
         raise RunError(f"{path} must be a tar archive, got: {error}") from error
     names = sorted(found)
