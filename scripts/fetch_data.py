@@ -1,4 +1,7 @@
-"""Download data sets ahead of a run and verify them: python scripts/fetch_data.py cifar10 svhn"""
+"""Download data sets ahead of a run and verify them: python scripts/fetch_data.py cifar10 svhn
+
+Shifted test sets too, as cifar10_c, ahead of their evaluation.
+"""
 
 import argparse
 import sys
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from vicinal.data import cifar, stl10, svhn, tiny_imagenet, uci
 from vicinal.data.download import DownloadError, fetch
+from vicinal.data.shifted import cifar10_1, cifar_c, folder_c
 
 FILES = {
     "cifar10": (cifar.CIFAR10,),
@@ -18,6 +22,15 @@ FILES = {
     "uci_arrhythmia": (uci.ARRHYTHMIA,),
     "uci_htru2": (uci.HTRU2,),
     "uci_phishing": (uci.PHISHING,),
+    "cifar10_1": tuple(file for version in cifar10_1.FILES.values() for file in version),
+    "cifar10_c": (cifar_c.CIFAR10_C,),
+    "cifar100_c": (cifar_c.CIFAR100_C,),
+    "tiny_imagenet_c": (folder_c.TINY_IMAGENET_C,),
+    "imagenet_c_noise": (folder_c.NOISE,),
+    "imagenet_c_blur": (folder_c.BLUR,),
+    "imagenet_c_weather": (folder_c.WEATHER,),
+    "imagenet_c_digital": (folder_c.DIGITAL,),
+    "imagenet_c_extra": (folder_c.EXTRAS,),
 }
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import re
 import runpy
 import sys
@@ -7,6 +8,7 @@ import pytest
 from wording import says
 
 from vicinal.data import download, svhn
+from vicinal.data.shifted import cifar_c
 
 SCRIPT = str(Path(__file__).parents[2] / "scripts" / "fetch_data.py")
 
@@ -28,6 +30,19 @@ def test_help_says_how_large_they_are(monkeypatch, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "cifar10 (170 MB)" in said
     assert "uci_arcene (5.4 MB)" in said
+    assert "cifar10_1 (12 MB)" in said
+    assert "imagenet_c_noise (22,566 MB)" in said
+
+
+def test_a_shifted_test_set_is_fetched_and_verified(monkeypatch, web, tmp_path, capsys):
+    web.files["/c"] = content = b"an archive"
+    checksum = f"md5:{hashlib.md5(content).hexdigest()}"
+    remote = download.RemoteFile("CIFAR-10-C.tar", (f"{web.url}/c",), checksum, len(content))
+    monkeypatch.setattr(cifar_c, "CIFAR10_C", remote)
+    monkeypatch.setattr(sys, "argv", [SCRIPT, "cifar10_c", "--root", str(tmp_path)])
+    runpy.run_path(SCRIPT, run_name="__main__")
+    assert "CIFAR-10-C.tar, verified" in capsys.readouterr().out
+    assert (tmp_path / "CIFAR-10-C.tar").read_bytes() == content
 
 
 def test_what_cannot_be_had_is_one_line(monkeypatch, tmp_path):
