@@ -5,6 +5,7 @@ Paper:    Hendrycks, Dietterich, Benchmarking Neural Network Robustness to Commo
 Images are read from the archives in place, or from the folders that were extracted from them.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +94,7 @@ class TinyImageNetC:
                 f"{found.root} must have {TINY_CLASSES} classes ({name}), got {len(found.classes)} "
                 "(an older archive than Zenodo's record 8206060 has 1000 under frost)"
             )
-        paths = [str(Path(found.root, each.decode())) for each in found.names.tolist()]
+        paths = [str(Path(found.root, os.fsdecode(each))) for each in found.names.tolist()]
         split = Split(decoded(paths, content, size=None), found.y)
         check_agreement(f"Tiny-ImageNet-C ({name})", split, test)
         return split.to(str(test.y.device))
@@ -188,6 +189,6 @@ def _in_archive(archive: RemoteFile, root: Path, folder: str) -> _Found:
     files = tar_index(archive, root).below(folder)
     if not len(files):
         raise RunError(f"{root / archive.name} must hold {folder}, got no such folder")
-    labels = [file.split(b"/")[2].decode() for file in files.tolist()]
+    labels = [os.fsdecode(file.split(b"/")[2]) for file in files.tolist()]
     classes, y = np.unique(labels, return_inverse=True)
     return _Found(str(root / archive.name), files, torch.from_numpy(y), tuple(classes.tolist()))

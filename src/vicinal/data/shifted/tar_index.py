@@ -1,6 +1,6 @@
 """Where the images of a corrupted set begin in its archive, which is never extracted.
 
-Listing the 750,000 files of an archive takes minutes, so it happens once: the index is kept next to
+Listing the 750,000 files of an archive takes a minute or more, so it happens once: the index is kept next to
 the archive, and rebuilt when the archive's size or mtime changes.
 """
 
@@ -28,7 +28,7 @@ class TarIndex(NamedTuple):
 
     def below(self, folder: str) -> Shaped[np.ndarray, " m"]:
         """The names in a folder, with their places: NAME!OFFSET+SIZE, which decoders read."""
-        rows = np.strings.startswith(self.names, os.fsencode(f"{folder}/")).nonzero()[0]
+        rows = np.char.startswith(self.names, os.fsencode(f"{folder}/")).nonzero()[0]
         each = zip(self.names[rows], self.offsets[rows], self.sizes[rows], strict=True)
         return np.array([b"%s!%d+%d" % place for place in each])
 
