@@ -25,8 +25,8 @@ from vicinal.data.shifted.corruptions import (
     EXTRA,
     SEVERITIES,
     check_corruptions,
-    names,
     parsed,
+    set_names,
 )
 from vicinal.data.split import Part, Split
 from vicinal.draws import Rng
@@ -112,7 +112,7 @@ class CifarC:
     @property
     def names(self) -> tuple[str, ...]:
         """gaussian_noise_1 and so on."""
-        return names(self.corruptions)
+        return set_names(self.corruptions)
 
     def load(self, name: str, test: Part, rng: Rng) -> Split:
         """10,000 images, in the official order of the test set, with the set's own labels."""

@@ -37,7 +37,7 @@ def check_corruptions(corruptions: Sequence[str], known: Sequence[str]) -> None:
         )
 
 
-def names(corruptions: Sequence[str]) -> tuple[str, ...]:
+def set_names(corruptions: Sequence[str]) -> tuple[str, ...]:
     """The sets of these corruptions, at every severity."""
     return tuple(f"{each}_{severity}" for each in corruptions for severity in SEVERITIES)
 

@@ -20,7 +20,7 @@ from vicinal.data.decode.folder import decoded
 from vicinal.data.download import RemoteFile
 from vicinal.data.image_folder import class_folders
 from vicinal.data.shifted.agreement import check_agreement
-from vicinal.data.shifted.corruptions import COMMON, EXTRA, check_corruptions, names, parsed
+from vicinal.data.shifted.corruptions import COMMON, EXTRA, check_corruptions, parsed, set_names
 from vicinal.data.shifted.tar_index import tar_index
 from vicinal.data.split import Labels, Part, Split
 from vicinal.data.stream import StreamedSplit
@@ -84,7 +84,7 @@ class TinyImageNetC:
     @property
     def names(self) -> tuple[str, ...]:
         """gaussian_noise_1 and so on."""
-        return names(self.corruptions)
+        return set_names(self.corruptions)
 
     def load(self, name: str, test: Part, rng: Rng) -> Split:
         """10,000 images, decoded, in the order of their classes' WordNet ids."""
@@ -121,7 +121,7 @@ class ImageNetC:
     @property
     def names(self) -> tuple[str, ...]:
         """gaussian_noise_1 and so on."""
-        return names(self.corruptions)
+        return set_names(self.corruptions)
 
     def load(self, name: str, test: Part, rng: Rng) -> StreamedSplit:
         """50,000 images, decoded as those of `test` are when a batch is asked for."""

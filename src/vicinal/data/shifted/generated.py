@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vicinal.data.shifted.changed import Changed, Pixels
-from vicinal.data.shifted.corruptions import COMMON, EXTRA, check_corruptions, names, parsed
+from vicinal.data.shifted.corruptions import COMMON, EXTRA, check_corruptions, parsed, set_names
 from vicinal.data.split import Part
 from vicinal.draws import Rng
 from vicinal.errors import RunError
@@ -30,7 +30,7 @@ class Generated:
     @property
     def names(self) -> tuple[str, ...]:
         """gaussian_noise_1 and so on."""
-        return names(self.corruptions)
+        return set_names(self.corruptions)
 
     def load(self, name: str, test: Part, rng: Rng) -> Changed:
         """The images of `test`, corrupted on their device in blocks when they are read."""

@@ -1,7 +1,7 @@
 """Where the images of a corrupted set begin in its archive, which is never extracted.
 
-Listing the 750,000 files of an archive takes a minute or more, so it happens once: the index is kept next to
-the archive, and rebuilt when the archive's size or mtime changes.
+Listing the 750,000 files of an archive takes a minute or more, so it happens once: the index is
+kept next to the archive, and rebuilt when the archive's size or mtime changes.
 """
 
 import os
