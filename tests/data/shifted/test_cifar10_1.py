@@ -47,6 +47,7 @@ def test_it_is_for_networks_of_ten_classes(root):
 def test_there_are_two_versions():
     assert isinstance(Cifar10Point1(), ShiftedSets)
     assert Cifar10Point1().names == ("v4", "v6")
+    assert Cifar10Point1(versions=["v6"]).names == ("v6",)
     versions: Any
     for versions in ((), ("v5",)):
         with pytest.raises(Exception, match=says("v4 ... v6")):

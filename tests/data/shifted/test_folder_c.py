@@ -246,7 +246,7 @@ def test_the_archives_together_have_all_corruptions(monkeypatch):
 @pytest.mark.parametrize("kind", [TinyImageNetC, ImageNetC])
 def test_they_are_families_of_sets_by_corruption_and_severity(kind):
     assert isinstance(kind(), ShiftedSets)
-    assert kind(corruptions=("fog", "snow")).names[4:6] == ("fog_5", "snow_1")
+    assert kind(corruptions=["fog", "snow"]).names[4:6] == ("fog_5", "snow_1")
     with pytest.raises(ValueError, match=says("^corruptions ... mist")):
         kind(corruptions=("mist",))
     with pytest.raises(ValueError, match=says("^resize ... 1 ... 0")):

@@ -92,7 +92,7 @@ def test_a_missing_folder_and_a_test_set_in_memory_are_refused(tmp_path, test_sp
 
 def test_the_names_are_those_of_the_folders():
     assert isinstance(Natural(), ShiftedSets)
-    assert Natural(folders=("imagenet-a", "mine")).names == ("imagenet-a", "mine")
+    assert Natural(folders=["imagenet-a", "mine"]).names == ("imagenet-a", "mine")
     for wrong in ((), ("a", "a")):
         with pytest.raises(ValueError, match=says("^folders")):
             Natural(folders=wrong)

@@ -6,6 +6,7 @@ v6 has 2,000 images, 200 of each class, and is the version that its authors reco
 AugMax measures by default, has 2,021.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,17 +59,16 @@ class Cifar10Point1:
     """The versions of CIFAR-10.1, v4 and v6."""
 
     root: str = "data"
-    versions: tuple[Version, ...] = ("v4", "v6")
+    versions: Sequence[Version] = ("v4", "v6")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "versions", tuple(self.versions))
         if not self.versions or any(version not in FILES for version in self.versions):
             raise ValueError(f"versions must be v4, v6 or both, got {list(self.versions)}")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The versions."""
-        return self.versions
+        return tuple(self.versions)
 
     def load(self, name: str, test: Part, rng: Rng) -> Split:
         """About 2,000 images in the 10 classes of CIFAR-10."""

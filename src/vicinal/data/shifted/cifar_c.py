@@ -8,7 +8,7 @@ arrays is read as well.
 
 import hashlib
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,12 +101,11 @@ class CifarC:
 
     name: Literal["CIFAR-10-C", "CIFAR-100-C"]
     root: str = "data"
-    corruptions: tuple[str, ...] = COMMON
+    corruptions: Sequence[str] = COMMON
 
     def __post_init__(self) -> None:
         if self.name not in MD5:
             raise ValueError(f"name must be CIFAR-10-C or CIFAR-100-C, got {self.name}")
-        object.__setattr__(self, "corruptions", tuple(self.corruptions))
         check_corruptions(self.corruptions, COMMON + EXTRA)
 
     @property

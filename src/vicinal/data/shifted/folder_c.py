@@ -6,7 +6,7 @@ Images are read from the archives in place, or from the folders that were extrac
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -75,10 +75,9 @@ class TinyImageNetC:
     """
 
     root: str = "data"
-    corruptions: tuple[str, ...] = COMMON  # the others have no archive, but may be in a folder
+    corruptions: Sequence[str] = COMMON  # the others have no archive, but may be in a folder
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "corruptions", tuple(self.corruptions))
         check_corruptions(self.corruptions, COMMON + EXTRA)
 
     @property
@@ -109,11 +108,10 @@ class ImageNetC:
     """
 
     root: str = "data"
-    corruptions: tuple[str, ...] = COMMON
+    corruptions: Sequence[str] = COMMON
     resize: int | None = None  # of the shorter side, before the central crop
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "corruptions", tuple(self.corruptions))
         check_corruptions(self.corruptions, COMMON + EXTRA)
         if self.resize is not None and self.resize < 1:
             raise ValueError(f"resize must be at least 1, got {self.resize}")

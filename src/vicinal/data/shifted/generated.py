@@ -5,6 +5,7 @@ generators were not seeded. Tiny-ImageNet-C was not made from Tiny-ImageNet's te
 is generated from those is another benchmark.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,10 @@ from vicinal.images.corruptions.corrupt import corrupted
 class Generated:
     """Each corruption at each severity, drawn again in the same way whenever it is read."""
 
-    corruptions: tuple[str, ...] = COMMON
+    corruptions: Sequence[str] = COMMON
     frost: str | None = None  # a folder of pictures of frost
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "corruptions", tuple(self.corruptions))
         check_corruptions(self.corruptions, COMMON + EXTRA)
 
     @property

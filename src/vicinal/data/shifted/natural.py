@@ -33,7 +33,7 @@ class Natural:
     """
 
     root: str = "data"
-    folders: tuple[str, ...] = (
+    folders: Sequence[str] = (
         "imagenetv2-matched-frequency-format-val",
         "imagenet-r",
         "imagenet-a",
@@ -41,14 +41,13 @@ class Natural:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folders", tuple(self.folders))
         if not self.folders or len(set(self.folders)) < len(self.folders):
             raise ValueError(f"folders must be different names, got {list(self.folders)}")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Those of the folders."""
-        return self.folders
+        return tuple(self.folders)
 
     def load(self, name: str, test: Part, rng: Rng) -> StreamedSplit:
         """The images of a folder, cropped and decoded as those of `test`, with its labels."""
