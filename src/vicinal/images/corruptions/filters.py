@@ -1,0 +1,130 @@
+"""The linear filters of the corruptions, batched, in double precision.
+
+Truncation to bytes makes flat regions sensitive to the last bit: a white one comes out as 254 if
+the weights' sum is rounded below 1. So sums run in the order of the reference libraries, where that
+can be known, and elsewhere in an order that leaves a constant unchanged.
+"""
+
+from functools import lru_cache
+from math import ceil
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from vicinal.images.geometry import quantized
+
+Pixels = UInt8[Tensor, "n c h w"]
+Planes = Float64[Tensor, "n c h w"]
+
+
+def in_bytes(values: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
+    """From [0, 1] to bytes as every corruption ends: clipped, times 255 (in place), truncated."""
+    return quantized(values.clamp_(0, 1).mul_(255))
+
+
+@lru_cache(maxsize=32)
+def _gaussian(deviation: float, truncate: float) -> tuple[float, ...]:
+    """SciPy's weights of a Gaussian filter, cut off at so many deviations."""
+    reach = int(truncate * deviation + 0.5)
+    weights = np.exp(-0.5 / (deviation * deviation) * np.arange(-reach, reach + 1) ** 2)
+    return tuple((weights / weights.sum()).tolist())
+
+
+def gaussian_blurred(x: Planes, deviation: float) -> Planes:
+    """scikit-image's Gaussian filter: cut off at 4 deviations, edge pixels repeated outside."""
+    weights = _gaussian(deviation, 4.0)
+    return _correlated(_correlated(x, weights, 2), weights, 3)
+
+
+def _correlated(x: Planes, weights: tuple[float, ...], axis: int) -> Planes:
+    """With symmetric weights along one axis, summed in SciPy's order: the centre, then inwards."""
+    reach, size = len(weights) // 2, x.shape[axis]
+    if reach == 0:
+        return x
+    margins = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
+    padded = F.pad(x, margins, mode="replicate")
+    total = x * weights[reach]
+    for distance in range(reach, 0, -1):
+        before = padded.narrow(axis, reach - distance, size)
+        after = padded.narrow(axis, reach + distance, size)
+        total += (before + after).mul_(weights[reach + distance])
+    return total
+
+
+@lru_cache(maxsize=8)
+def gaussian_matrix(size: int, deviation: float, device: torch.device) -> Float64[Tensor, "s s"]:
+    """The Gaussian filter along one axis, cut off at 3 deviations and mirrored outside.
+
+    The mirror repeats the edge pixel, and the filter may be wider than the image.
+    """
+    if deviation == 0:
+        return torch.eye(size, dtype=torch.float64, device=device)
+    weights = torch.tensor(_gaussian(deviation, 3.0), dtype=torch.float64)
+    reach, places = len(weights) // 2, torch.arange(size)
+    sources = (places[:, None] + torch.arange(-reach, reach + 1)) % (2 * size)
+    sources = torch.minimum(sources, 2 * size - 1 - sources)
+    matrix = torch.zeros((size, size), dtype=torch.float64)
+    return matrix.scatter_add_(1, sources, weights.expand(size, -1)).to(device)
+
+
+@lru_cache(maxsize=8)
+def disk(radius: float, softening: float) -> Float64[Tensor, "k k"]:
+    """A uniform disk, then a Gaussian filter of 3 x 3 pixels, 5 x 5 if the radius exceeds 8.
+
+    It is rounded to single precision as OpenCV's, and its empty margins are cut off. A small
+    radius still lies on a grid of 17 x 17 pixels, whose border mirrors the disk of radius 8.
+    """
+    half, reach = (8, 1) if radius <= 8 else (int(radius), 2)
+    squares = np.arange(-half, half + 1) ** 2
+    inside = (squares[:, None] + squares <= radius**2).astype(np.float32)
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * offsets**2 / softening**2)
+    weights = (weights / weights.sum()).astype(np.float32).astype(np.float64)
+    padded = np.pad((inside / inside.sum()).astype(np.float64), reach, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
+    kernel = (windows * np.outer(weights, weights)).sum(axis=(2, 3)).astype(np.float32)
+    margin = int(np.flatnonzero(kernel.any(axis=0))[0])
+    return torch.from_numpy(kernel[margin:, margin:][: -margin or None, : -margin or None]).double()
+
+
+def convolved(x: Planes, kernel: Float64[Tensor, "k k"]) -> Planes:
+    """With a symmetric kernel; outside, the image is mirrored without repeating its edge pixels."""
+    reach, (height, width) = kernel.shape[0] // 2, x.shape[2:]
+    padded = F.pad(x, (reach,) * 4, mode="reflect")
+    sides = [16 * ceil(side / 16) for side in padded.shape[2:]]  # fast for the transform
+    spectrum = torch.fft.rfft2(padded, s=sides)
+    spectrum *= torch.fft.rfft2(kernel.to(x.device), s=sides)
+    return torch.fft.irfft2(spectrum, s=sides)[..., 2 * reach :, 2 * reach :][..., :height, :width]
+
+
+def motion_blurred(
+    x: Pixels, radius: float, deviation: float, degrees: Float64[Tensor, " n"]
+) -> Pixels:
+    """ImageMagick's motion blur at one angle per image, which is on the CPU.
+
+    Each pixel is a mean of 2 radius + 1 pixels on a line that starts there, weighted by one half of
+    a Gaussian, with whole steps and edge pixels repeated outside. ImageMagick rounds to 16 bits in
+    between; truncating the exact mean gives its bytes but for one in some hundreds.
+    """
+    steps = torch.arange(2 * int(radius) + 1, dtype=torch.float64)
+    weights = np.exp(-(steps.numpy() ** 2) / (2 * deviation**2)) / (np.sqrt(2 * np.pi) * deviation)
+    weights = (weights / weights.sum()).tolist()
+    angles = degrees.deg2rad()[:, None]
+    down, right = ((steps * of(angles) - 0.5).ceil().long() for of in (torch.sin, torch.cos))
+    above, below = -int(down.min()), int(down.max())
+    before, after = -int(right.min()), int(right.max())
+    channels, height, width = x.shape[1:]
+    padded = F.pad(x.double(), (before, after, above, below), mode="replicate")
+    row = width + before + after
+    plane = (height + above + below) * row
+    starts = (down + above) * row + right + before
+    starts = (starts + torch.arange(len(x))[:, None] * channels * plane).to(x.device)
+    length = (channels - 1) * plane + (height - 1) * row + width
+    views = padded.as_strided((padded.numel() - length + 1, length), (1, 1))
+    total = torch.zeros((len(x), length), dtype=torch.float64, device=x.device)
+    for start, weight in zip(starts.unbind(1), weights, strict=True):
+        total += views.index_select(0, start).mul_(weight)
+    return quantized(total.as_strided(x.shape, (length, plane, row, 1)))
