@@ -100,12 +100,12 @@ def motion_blur(image: Array, c: tuple, degrees: float) -> Array:
 
 
 def middle(values: Array, factor: float) -> Array:
-    side = values.shape[0]
+    side = len(values)
     part = ceil(side / factor)
     first = (side - part) // 2
-    cut: Array = values[first : first + part, first : first + part]
-    enlarged: Array = ndimage.zoom(cut, (factor, factor, 1)[: values.ndim], order=1)
-    first = (enlarged.shape[0] - side) // 2
+    cut = values[first : first + part, first : first + part]
+    enlarged = np.asarray(ndimage.zoom(cut, (factor, factor, 1)[: values.ndim], order=1))
+    first = (len(enlarged) - side) // 2
     return enlarged[first : first + side, first : first + side]
 
 

@@ -44,9 +44,9 @@ def zoom_blur(x: Pixels, constants: Constants, rng: Rng) -> Pixels:
     end, step = constants
     factors = np.arange(1, end, step).tolist()
     layers = x.flatten(0, 1).permute(1, 2, 0).float().div_(255).contiguous()
-    total = torch.zeros_like(layers)
+    exact, total = layers.double(), torch.zeros_like(layers)
     for factor in factors:
-        total += zoomed(layers, factor)
+        total += zoomed(exact, factor).float()
     mean = total.add_(layers).div_(len(factors) + 1)
     return in_bytes(mean).permute(2, 0, 1).reshape(x.shape)
 

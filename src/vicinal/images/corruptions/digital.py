@@ -24,7 +24,10 @@ def contrast(x: Pixels, constants: Constants, rng: Rng) -> Pixels:
     """Each channel drawn towards its mean."""
     (factor,) = constants
     image = x.double().div_(255)
-    mean = image.mean(dim=(2, 3), keepdim=True)
+    # NumPy's mean over the first axes adds pixel after pixel. Its last bit counts: at a factor of
+    # one half, half of all exact results are whole values in one in 1024 images.
+    mean = image.flatten(2).cumsum(dim=2)[..., -1] / (x.shape[2] * x.shape[3])
+    mean = mean[..., None, None]
     return in_bytes(image.sub_(mean).mul_(factor).add_(mean))
 
 

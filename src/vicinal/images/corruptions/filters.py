@@ -10,7 +10,7 @@ from math import ceil
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -74,20 +74,37 @@ def gaussian_matrix(size: int, deviation: float, device: torch.device) -> Float6
 def disk(radius: float, softening: float) -> Float64[Tensor, "k k"]:
     """A uniform disk, then a Gaussian filter of 3 x 3 pixels, 5 x 5 if the radius exceeds 8.
 
-    It is rounded to single precision as OpenCV's, and its empty margins are cut off. A small
-    radius still lies on a grid of 17 x 17 pixels, whose border mirrors the disk of radius 8.
+    Its empty margins are cut off. A small radius still lies on a grid of 17 x 17 pixels, whose
+    border mirrors the disk of radius 8.
     """
     half, reach = (8, 1) if radius <= 8 else (int(radius), 2)
     squares = np.arange(-half, half + 1) ** 2
     inside = (squares[:, None] + squares <= radius**2).astype(np.float32)
-    offsets = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * offsets**2 / softening**2)
-    weights = (weights / weights.sum()).astype(np.float32).astype(np.float64)
-    padded = np.pad((inside / inside.sum()).astype(np.float64), reach, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
-    kernel = (windows * np.outer(weights, weights)).sum(axis=(2, 3)).astype(np.float32)
+    weights = np.exp(-0.5 * np.arange(-reach, reach + 1) ** 2 / softening**2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    kernel = _softened(inside / inside.sum(), weights)
     margin = int(np.flatnonzero(kernel.any(axis=0))[0])
-    return torch.from_numpy(kernel[margin:, margin:][: -margin or None, : -margin or None]).double()
+    kept = slice(margin, len(kernel) - margin)
+    return torch.from_numpy(kernel[kept, kept]).double()
+
+
+def _softened(
+    image: Float32[np.ndarray, "k k"], weights: Float32[np.ndarray, " w"]
+) -> Float32[np.ndarray, "k k"]:
+    """Filtered along both axes in single precision, as OpenCV does with fused multiply-adds.
+
+    The last bits decide whether the sum is below 1, and a white region thus 254 or 255.
+    """
+    reach, size = len(weights) // 2, len(image)
+    padded = np.pad(image, reach, mode="reflect").astype(np.float64)
+    shifted = (padded[:, k : k + size] * weight for k, weight in enumerate(weights.tolist()))
+    rows = sum(shifted, np.zeros(())).astype(np.float32)
+    total = rows[reach : reach + size] * weights[reach]
+    for distance in range(1, reach + 1):
+        above, below = (rows[reach + sign * distance :][:size] for sign in (-1, 1))
+        pair = (above + below).astype(np.float64)
+        total = (pair * float(weights[reach + distance]) + total).astype(np.float32)
+    return total
 
 
 def convolved(x: Planes, kernel: Float64[Tensor, "k k"]) -> Planes:
