@@ -5,13 +5,14 @@ python scripts/bench.py gpu --budget 3000    training on a GPU
 python scripts/bench.py loader               decoding of an image folder
 python scripts/bench.py chains               AugMix images
 python scripts/bench.py evaluations          a test set, against a bare loop
+python scripts/bench.py corruptions          corrupted test images
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
 import argparse
 from pathlib import Path
 
-from benches import chains, evaluations, gpu, loader, steps
+from benches import chains, corruptions, evaluations, gpu, loader, steps
 
 BENCHES = {
     "steps": steps,
@@ -19,6 +20,7 @@ BENCHES = {
     "loader": loader,
     "chains": chains,
     "evaluations": evaluations,
+    "corruptions": corruptions,
 }
 
 

@@ -12,15 +12,14 @@ Layers = Float[Tensor, "h w m"]
 def zoomed(layers: Layers, factor: float) -> Layers:
     """The middle part of each layer, enlarged to the size of the whole.
 
-    The layers come last, so that rows and columns move as blocks. A pixel is a + w (b - a), which
-    keeps a flat region flat.
+    The layers come last, so that rows and columns move as blocks.
     """
     for axis in (0, 1):
         low, high, share = _sources(layers.shape[axis], factor)
         low, high, share = (each.to(layers.device) for each in (low, high, share))
         share = share.to(layers.dtype).view(-1, *[1] * (2 - axis))
-        a = layers.index_select(axis, low)
-        layers = layers.index_select(axis, high).sub_(a).mul_(share).add_(a)
+        first, second = (layers.index_select(axis, places) for places in (low, high))
+        layers = first.lerp_(second, share)  # which keeps a flat region flat
     return layers
 
 
