@@ -9,7 +9,7 @@ Planes = Float64[Tensor, "n h w"]
 
 
 def hsv(x: Images) -> tuple[Planes, Planes, Planes]:
-    """Hue, saturation and value, each in [0, 1]; of equal channels the last counts as largest."""
+    """Hue, saturation and value, each in [0, 1]; grey has the hue of red."""
     red, green, blue = x.unbind(1)
     value = x.amax(dim=1)
     span = value - x.amin(dim=1)

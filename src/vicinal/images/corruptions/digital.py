@@ -24,10 +24,10 @@ def contrast(x: Pixels, constants: Constants, rng: Rng) -> Pixels:
     """Each channel drawn towards its mean."""
     (factor,) = constants
     image = x.double().div_(255)
-    # NumPy's mean over the first axes adds pixel after pixel. Its last bit counts: at a factor of
-    # one half, half of all exact results are whole values in one in 1024 images.
-    mean = image.flatten(2).cumsum(dim=2)[..., -1] / (x.shape[2] * x.shape[3])
-    mean = mean[..., None, None]
+    # The last bit of the mean counts: with a factor of one half, it may happen that half of an
+    # image's results are whole values. NumPy adds one pixel after another, as only CPUs do here.
+    sums = image.cpu().flatten(2).cumsum(dim=2)[..., -1:, None]
+    mean = (sums / (x.shape[2] * x.shape[3])).to(x.device)
     return in_bytes(image.sub_(mean).mul_(factor).add_(mean))
 
 
@@ -58,7 +58,7 @@ def jpeg_compression(x: Pixels, constants: Constants, rng: Rng) -> Pixels:
     def compressed(image: Image.Image) -> Image.Image:
         file = BytesIO()
         image.save(file, "JPEG", quality=quality)
-        return Image.open(file)
+        return Image.open(file, formats=["JPEG"])
 
     return _by_pillow(x, compressed)
 
