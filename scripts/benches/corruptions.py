@@ -23,7 +23,6 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vicinal.draws import Rng
-from vicinal.images.corruptions import corrupt
 from vicinal.images.corruptions.corrupt import COMMON, SEVERITIES, TABLE, corrupted
 from vicinal.images.corruptions.severities import PUBLISHED
 from vicinal.machine.runtime import keep_freed_memory
@@ -76,7 +75,7 @@ def milliseconds(name: str, x: Pixels, rounds: int) -> dict[str, float]:
     for severity in SEVERITIES:
         contenders: dict[str, tuple[Callable[[], object], int]] = {
             "own_constants": (partial(corrupted, name, severity, x, Rng.seeded(0)), len(x)),
-            "ours": (partial(at_224, name, severity, x), len(x)),
+            "ours": (partial(corrupted, name, severity, x, Rng.seeded(0), side=224), len(x)),
             "package": (partial(one_by_one, name, severity, images), len(images)),
         }
         seconds: dict[str, list[float]] = {key: [] for key in COLUMNS}
@@ -90,16 +89,6 @@ def milliseconds(name: str, x: Pixels, rounds: int) -> dict[str, float]:
             found[key].append(1000 * median(each))
     means = {key: fmean(each) for key, each in found.items()}
     return means | {"ratio": means["package"] / means["ours"]}
-
-
-def at_224(name: str, severity: int, x: Pixels) -> Pixels:
-    """Ours with the constants for 224 pixels, at any size."""
-    nearest = corrupt.published_side
-    corrupt.published_side = lambda height, width: 224
-    try:
-        return corrupted(name, severity, x, Rng.seeded(0))
-    finally:
-        corrupt.published_side = nearest
 
 
 def one_by_one(name: str, severity: int, images: list[np.ndarray]) -> list[np.ndarray]:

@@ -203,3 +203,17 @@ def test_an_unknown_corruption_is_refused_with_the_known_ones(name: str) -> None
 def test_a_severity_is_from_1_to_5(severity: int) -> None:
     with pytest.raises(ValueError, match=says(f"severity ... 1 ... 5 ... {severity}")):
         corrupted("fog", severity, photographs(32, 6), Rng.seeded(0))
+
+
+def test_only_three_sides_have_constants() -> None:
+    with pytest.raises(ValueError, match=says("side ... 32 ... 64 ... 224 ... 96")):
+        corrupted("fog", 1, photographs(32, 6), Rng.seeded(0), side=96)
+
+
+def test_images_of_any_size_may_take_the_constants_of_another() -> None:
+    x = photographs(32, 6)
+    for side in PUBLISHED:
+        found = corrupted("contrast", 3, x, Rng.seeded(0), side=side)
+        assert torch.equal(
+            found, TABLE["contrast"][0](x, (0.4 if side == 32 else 0.2,), Rng.seeded(0))
+        )

@@ -12,7 +12,7 @@ from corruption_samples import agreement, photographs
 from torch import Tensor
 
 from vicinal.draws import Rng
-from vicinal.images.corruptions.corrupt import TABLE
+from vicinal.images.corruptions.corrupt import corrupted
 
 pytest.importorskip("imagecorruptions")
 SIDE = 64
@@ -26,21 +26,16 @@ ALIKE = (
 )
 
 
-def ours(name: str, severity: int, x: Tensor, rng: Rng) -> Tensor:
-    corruption, constants = TABLE[name]
-    return corruption(x, constants[224][severity - 1], rng)
-
-
 @pytest.fixture(scope="module")
 def theirs() -> Callable[[str, int, Tensor], Tensor]:
     from imagecorruptions import corrupt  # noqa: PLC0415
 
-    def corrupted(name: str, severity: int, x: Tensor) -> Tensor:
+    def one_by_one(name: str, severity: int, x: Tensor) -> Tensor:
         images = x.permute(0, 2, 3, 1).contiguous().numpy()
         found = [corrupt(image, severity, name) for image in images]
         return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
 
-    return corrupted
+    return one_by_one
 
 
 @pytest.mark.parametrize("severity", [1, 3, 5])
@@ -49,7 +44,8 @@ def test_equals_the_package_where_nothing_is_drawn(
     name: str, severity: int, theirs: Callable[[str, int, Tensor], Tensor]
 ) -> None:
     x = photographs(SIDE, 6)
-    share, largest = agreement(ours(name, severity, x, Rng.seeded(0)), theirs(name, severity, x))
+    ours = corrupted(name, severity, x, Rng.seeded(0), side=224)
+    share, largest = agreement(ours, theirs(name, severity, x))
     assert (share, largest) == (1, 0)
 
 
@@ -67,7 +63,8 @@ def test_changes_are_distributed_as_the_packages(
 ) -> None:
     np.random.seed(0)  # what the package draws from
     x = photographs(SIDE, 6)[:1].expand(60, -1, -1, -1)
-    both = [ours(name, severity, x, Rng.seeded(0)), theirs(name, severity, x)]
+    ours = corrupted(name, severity, x, Rng.seeded(0), side=224)
+    both = [ours, theirs(name, severity, x)]
     first, second = (
         torch.stack([shape(image.flatten()) for image in each.float() - x]) for each in both
     )

@@ -11,12 +11,12 @@ from torch import Tensor
 from vicinal.draws import Rng
 from vicinal.images.corruptions import blur, digital, noise, severities, spatter, weather
 from vicinal.images.corruptions.pictures import pictures
-from vicinal.images.corruptions.severities import Constants, Severities, published_side
+from vicinal.images.corruptions.severities import PUBLISHED, Severities, published_side
 
 Pixels = UInt8[Tensor, "n 3 h w"]
-Corruption = Callable[[Pixels, Constants, Rng], Pixels]
 
-# Values processed in one piece: on a CPU as many as its caches hold in double precision.
+# Values processed in one piece: on a CPU as many as its caches hold in double precision. Pieces
+# draw one after another, so another number means other draws.
 CACHED, HELD = 1 << 17, 1 << 24
 
 TABLE: Mapping[str, tuple[Callable[..., Pixels], Mapping[int, Severities]]] = {
@@ -46,24 +46,31 @@ SEVERITIES = range(1, 6)
 
 
 def corrupted(
-    name: str, severity: int, x: Pixels, rng: Rng, *, frost: Path | None = None
+    name: str,
+    severity: int,
+    x: Pixels,
+    rng: Rng,
+    *,
+    frost: Path | None = None,
+    side: int | None = None,
 ) -> Pixels:
-    """Each image with a corruption of its own, from 1, hardly visible, to 5.
+    """Each image with draws of its own, at a severity from 1 to 5.
 
-    The constants are those of ImageNet-C for images of this size: see `published_side` for sizes
-    other than 32, 64 and 224 pixels. `frost` is a folder with the pictures for the corruption of
-    that name; by default they are those of the package imagecorruptions, if it is installed.
+    The constants are those of ImageNet-C for images of this size, or for `side` pixels: see
+    `published_side` for sizes other than 32, 64 and 224. `frost` is a folder with the pictures for
+    the corruption of that name; by default they are those of the package imagecorruptions.
     """
     if name not in TABLE:
         raise ValueError(f"a corruption must be one of {', '.join(TABLE)}, got {name}")
     if severity not in SEVERITIES:
         raise ValueError(f"severity must be from 1 to 5, got {severity}")
     height, width = x.shape[2:]
+    side = published_side(height, width) if side is None else side
+    if side not in PUBLISHED:
+        raise ValueError(f"side must be one of {PUBLISHED}, got {side} (others have no constants)")
     corruption, constants = TABLE[name]
-    side = published_side(height, width)
     if corruption is weather.frost:
-        scale = severities.FROST_SCALES[side]
-        ice = pictures(frost, scale, height, width, x.device)
+        ice = pictures(frost, severities.FROST_SCALES[side], height, width, x.device)
         corruption = partial(corruption, pictures=ice)
     values = CACHED if x.device.type == "cpu" else HELD
     pieces = x.split(max(1, values // (3 * height * width)))
