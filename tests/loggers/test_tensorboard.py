@@ -4,12 +4,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from measured_samples import corrupted, entry
 from wording import says
 
 from vicinal.loggers.logger import RunIdentity
 from vicinal.loggers.tensorboard import Tensorboard
 
-RECORD = {"metrics": {"last": {"top1": 93.0}}}
+RECORD = {
+    "metrics": {"last": {"top1": 93.0}},
+    "evaluations": entry(corrupted(70.0), report="best_test") | entry({"top1": 50.0}, "spatial"),
+}
 
 
 def identity(folder: Path, resumed: bool = False) -> RunIdentity:
@@ -36,6 +40,17 @@ def test_it_shows_every_epoch_and_the_metrics(tmp_path: Path):
     logger.finish(RECORD)
     assert events(tmp_path, "test_top1") == [(1, 91.0), (2, 92.0), (3, 93.0)]
     assert events(tmp_path, "final/last/top1") == [(3, 93.0)]
+
+
+def test_what_stands_for_an_evaluation_is_at_the_epoch_of_its_weights(tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    logger = Tensorboard()
+    logger.start(identity(tmp_path, resumed=True))  # finished earlier: no epoch is logged
+    logger.finish(RECORD)
+    assert events(tmp_path, "cifar10_c/best_test/robust_accuracy") == [(3, 60.0)]
+    assert events(tmp_path, "spatial/last/top1") == [(3, 50.0)]
+    with pytest.raises(KeyError):
+        events(tmp_path, "cifar10_c/best_test/fog_top1")
 
 
 def test_a_killed_run_has_shown_its_epochs_and_the_resumed_one_repeats_none(tmp_path: Path):

@@ -1,5 +1,6 @@
 """wandb without a key works offline, and wandb failing stops nothing."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,12 +11,17 @@ from typing import Any
 
 import pytest
 import wandb
+from measured_samples import corrupted, entry
 from wording import says
 
 from vicinal.loggers.logger import RunIdentity
 from vicinal.loggers.wandb import Wandb
 
-RECORD = {"metrics": {"last": {"top1": 93.0}}}
+MEASURED = corrupted(70.0, baseline=True)
+RECORD = {
+    "metrics": {"last": {"top1": 93.0}},
+    "evaluations": entry(MEASURED, report="best_test") | entry({"top1": 50.0}, "spatial"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +63,32 @@ def test_without_a_key_it_is_offline_in_the_runs_folder(
     assert re.search(says(f"^wandb: ... offline ... wandb sync {offline}"), said)
 
 
+def test_what_stands_for_an_evaluation_is_in_the_summary_and_all_of_it_in_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    summary, finish = dict[str, Any](), wandb.Run.finish
+
+    def finished(run: wandb.Run) -> None:
+        summary.update({key: run.summary[key] for key in run.summary.keys()})  # noqa: SIM118 (not a dict)
+        finish(run)
+
+    monkeypatch.setattr(wandb.Run, "finish", finished)
+    use(Wandb(), tmp_path / "run")
+    assert {key: value for key, value in summary.items() if "/" in key} == {
+        "last/top1": 93.0,
+        "cifar10_c/best_test/robust_accuracy": 60.0,
+        "cifar10_c/best_test/robust_accuracy_without_noise": 59.0,
+        "cifar10_c/best_test/mce": 80.0,
+        "cifar10_c/best_test/mce_without_noise": 82.0,
+        "spatial/last/top1": 50.0,
+    }
+    (path,) = (tmp_path / "run").rglob("evaluations*.table.json")
+    table = json.loads(path.read_text())
+    assert table["columns"] == ["evaluation", "report", "number", "value"]
+    every = [["cifar10_c", "best_test", name, value] for name, value in MEASURED.items()]
+    assert table["data"] == [*every, ["spatial", "last", "top1", 50.0]]
+
+
 def test_it_tells_wandb_who_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     told: dict[str, Any] = {}
 
@@ -96,7 +128,7 @@ def refuse(*_: object, **__: object) -> None:
     raise ConnectionError("no route\nand much more")
 
 
-@pytest.mark.parametrize("failing", ["setup", "login", "init", "log", "finish"])
+@pytest.mark.parametrize("failing", ["setup", "login", "init", "log", "Table", "finish"])
 def test_a_failing_wandb_is_said_once_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], failing: str
 ):
@@ -116,7 +148,7 @@ def test_a_server_that_cannot_be_reached_costs_no_more_than_the_timeout(tmp_path
         "from vicinal.loggers.logger import RunIdentity; from vicinal.loggers.wandb import Wandb\n"
         "logger = Wandb(timeout_seconds=1.0); began = time.monotonic()\n"
         "logger.start(RunIdentity('abc-0', 'n', 'abc', {}, Path(sys.argv[1]), False))\n"
-        "logger.log(1, {'loss': 1.0}); logger.finish({'metrics': {}})\n"
+        "logger.log(1, {'loss': 1.0}); logger.finish({'metrics': {}, 'evaluations': {}})\n"
         "print(time.monotonic() - began)"
     )
     environment = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}

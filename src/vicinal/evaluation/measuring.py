@@ -11,12 +11,12 @@ from torch import nn
 from vicinal.data.split import Data
 from vicinal.draws import Rng
 from vicinal.evaluation.evaluation import Evaluation, Numbers
+from vicinal.loggers.evaluations import headline
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.storage.evaluations import KeptParts, check_finite, key
 from vicinal.storage.provenance import provenance
 
-SHOWN = 8  # numbers that are printed; a record has all
 SEED = 0  # of what evaluations draw: the same for every network
 
 
@@ -64,7 +64,6 @@ class Measuring:
 def described(entry: Mapping[str, Any]) -> str:
     """An evaluation in one line: `cifar10_c, last: robust_accuracy 74.75, …`."""
     metrics: Numbers = entry["metrics"]
-    short = sorted(metrics, key=lambda each: (each.count("_"), len(each)))[:SHOWN]
-    shown = [f"{each} {value:.4g}" for each, value in metrics.items() if each in short]
-    more = [f"and {len(metrics) - SHOWN} more"] if len(metrics) > SHOWN else []
+    shown = [f"{each} {metrics[each]:.4g}" for each in headline(metrics)]
+    more = [f"and {hidden} more"] if (hidden := len(metrics) - len(shown)) else []
     return f"{entry['name']}, {entry['report']}: {', '.join(shown + more)}"

@@ -31,7 +31,7 @@ class Logger(Protocol):
         ...
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Called once, with the run's record, unless the run ends early."""
+        """Called with the run's record once its evaluations are measured, unless it ends early."""
         ...
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from vicinal.loggers.evaluations import headlines, named
 from vicinal.loggers.logger import RunIdentity, numbers
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Tensorboard:
-    """Scalars by epoch, the config as text, and the record's metrics at the end."""
+    """Scalars by epoch, the config as text, and at the end what the record has measured."""
 
     _run: RunIdentity | None = field(default=None, init=False, repr=False)
     _writer: "SummaryWriter | None" = field(default=None, init=False, repr=False)
@@ -40,10 +41,13 @@ class Tensorboard:
         self._epoch = epoch
 
     def finish(self, record: dict[str, Any]) -> None:
-        """The record's metrics, under `final/`."""
+        """The record's metrics, under `final/`, and what stands for each evaluation."""
         writer = self._writer or self._open(purge_step=None)
         for name, value in numbers(record["metrics"], "final/").items():
             writer.add_scalar(name, value, self._epoch)
+        for title, entry in named(record):
+            for name, value in headlines(entry).items():
+                writer.add_scalar(f"{title}/{name}", value, entry["epoch"])
         writer.close()
         self._writer = None
 

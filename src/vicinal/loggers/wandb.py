@@ -9,7 +9,10 @@ from typing import Any
 
 import wandb
 
+from vicinal.loggers.evaluations import headlines, named
 from vicinal.loggers.logger import RunIdentity, numbers
+
+COLUMNS = ("evaluation", "report", "number", "value")
 
 
 @dataclass
@@ -60,11 +63,23 @@ class Wandb:
                 self._run.log(values, step=epoch)
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Make the record's metrics the summary; waits at most `timeout_seconds` for uploads."""
+        """Make what was measured the summary; waits at most `timeout_seconds` for uploads.
+
+        Of evaluations, the summary has what stands for the whole, and a table has every number.
+        """
+        measured = dict(named(record))
         summary = numbers(record["metrics"])
+        summary |= numbers({title: headlines(entry) for title, entry in measured.items()})
+        rows = [
+            [*title.split("/"), name, value]
+            for title, entry in measured.items()
+            for name, value in entry["metrics"].items()
+        ]
         with self._harmless():
             if self._run is not None:
                 self._run.summary.update(summary)
+                if rows:
+                    self._run.log({"evaluations": wandb.Table(columns=[*COLUMNS], data=rows)})
                 self._run.finish()
         self._run = None
 

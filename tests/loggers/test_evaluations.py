@@ -1,0 +1,69 @@
+"""Which of an evaluation's numbers stand for the whole."""
+
+import itertools
+import random
+
+import pytest
+from measured_samples import KINDS, corrupted, entry
+
+from vicinal.loggers.evaluations import headline, named
+
+SHIFTED = [f"{set_}_{key}" for set_ in KINDS for key in ("top1", "nll", "ece")]
+STAGES = [f"stage{i}" for i in (1, 2, 3)]
+LAMBDAS = [f"{step / 10:g}" for step in range(11)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "wholes"),
+    [
+        ([], ["test_top1", "test_nll", "test_ece"]),
+        ([], ["top1", "first_1000_top1"]),
+        (SHIFTED, ["mean_top1", "mean_nll"]),
+        ([f"{key}_{at}" for key in ("miss", "gradient") for at in LAMBDAS], ["miss", "gradient"]),
+        (
+            [f"{stage}_q{at}" for stage in STAGES for at in LAMBDAS],
+            [f"{stage}_mean" for stage in STAGES],
+        ),
+        (
+            [f"v{i}_{key}" for i in (4, 6) for key in ("top1", "top5", "nll", "ece")]
+            + [f"v{i}_batch_mean_top1" for i in (4, 6)],
+            ["mean_top1", "mean_nll"],
+        ),
+    ],
+    ids=["own splits", "spatial", "shifted", "between", "activations", "collected again"],
+)
+def test_a_part_does_not_stand_for_the_whole(parts: list[str], wholes: list[str]) -> None:
+    names = [*parts, *wholes]
+    random.Random(0).shuffle(names)
+    assert sorted(headline(dict.fromkeys(names, 1.0))) == sorted(wholes)
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_the_means_over_corruptions_stand_for_all_of_them(baseline: bool) -> None:
+    means = ["robust_accuracy", "robust_accuracy_without_noise", "extra_accuracy"]
+    means += ["mce", "mce_without_noise"] if baseline else []
+    assert sorted(headline(corrupted(70.0, baseline) | {"extra_accuracy": 60.0})) == sorted(means)
+
+
+def test_where_no_number_is_of_the_whole_a_few_of_the_shortest_are_shown() -> None:
+    shown = headline(corrupted(70.0, kinds=("fog", "gaussian_noise", "snow")))
+    assert shown[:2] == ["fog_top1", "snow_top1"]
+    assert len(shown) == 8
+    assert headline({}) == []
+
+
+def test_evaluations_of_one_name_and_report_are_told_apart_by_their_settings() -> None:
+    last, best = entry({"mce": 1.0}), entry({"mce": 2.0}, report="best_test")
+    alone = dict(named({"evaluations": last | best}))
+    assert {name: each["metrics"]["mce"] for name, each in alone.items()} == {
+        "cifar10_c/last": 1.0,
+        "cifar10_c/best_test": 2.0,
+    }
+    other = entry({"mce": 3.0}, sets="generated")
+    for order in itertools.permutations([last, best, other]):
+        found = dict(named({"evaluations": {k: v for each in order for k, v in each.items()}}))
+        assert {name: each["metrics"]["mce"] for name, each in found.items()} == {
+            "cifar10_c-aaaaaaaaaaaa/last": 1.0,
+            "cifar10_c/best_test": 2.0,
+            "cifar10_c-bbbbbbbbbbbb/last": 3.0,
+        }
