@@ -12,11 +12,16 @@ from vicinal.errors import RunError
 from vicinal.report import figures
 from vicinal.report.page import page as report
 from vicinal.storage import records
-from vicinal.tables import parity, runs, table, verdicts
+from vicinal.tables import measured, parity, runs, table, verdicts
 from vicinal.tables.counts import coverage, overview, summary
 from vicinal.tables.markdown import page
 from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.spreads import Spreads
+
+EVALUATIONS = """\
+What was measured of trained networks: the numbers that stand for the whole, mean ± sample standard
+deviation over seeds; `results/runs` has all numbers. Generated sets were made here: they are not
+the published ones, and their numbers are not comparable."""
 
 
 def main() -> None:
@@ -73,6 +78,8 @@ def pages(
     texts = {f"tables/{each.table.name}.md": page(each) for each in results}
     texts["tables/summary.md"] = summary(results, rules)
     texts["tables/runs.md"] = f"Test accuracy in percent.\n\n{runs.by_run(found)}"
+    if evaluations := measured.by_evaluation(found):
+        texts["tables/evaluations.md"] = f"{EVALUATIONS}\n\n{evaluations}"
     if with_report:
         drawn = figures.load(folder / "figures")
         texts["report/index.html"] = report(results, found, rules, drawn)

@@ -5,6 +5,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+from measured_samples import corrupted, entry
+
 from vicinal.report.figures import Figure
 from vicinal.report.page import page
 from vicinal.report.papers import paper
@@ -21,7 +23,14 @@ from vicinal.tables.verdicts import Deviation
 HOSTILE = """</script><img src=x onerror=alert(1)>"'&<!--"""
 
 
-def record(name: str, seed: int, error: float) -> dict[str, Any]:
+def record(
+    name: str,
+    seed: int,
+    error: float,
+    *entries: dict[str, Any],
+    reduced: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """A run's record, with these evaluations by their keys."""
     session = {
         "from_step": 0,
         "git": {"commit": "c0ffee", "dirty": seed == 1},
@@ -33,13 +42,14 @@ def record(name: str, seed: int, error: float) -> dict[str, Any]:
     return {
         "name": name,
         "seed": seed,
-        "config": {"schedule": {"epochs": 3}},
+        "config": {"schedule": {"epochs": 3}, "reduced": list(reduced)},
         "metrics": {"last": reading, "median10": reading, "best_test": reading | {"epoch": 3}},
         "curves": {"epoch": [1, 2, 3], "test_top1": [50.0, 70.0, 100 - error]},
         "timing": {"seconds": 12.3},
         "data": {"canonical": True, "fingerprint": {"train": "f1"}, "samples": {"train": 9}},
         "parameters": 1000,
         "sessions": [session],
+        "evaluations": {key: each for one in entries for key, each in one.items()},
     }
 
 
@@ -111,7 +121,9 @@ def unrun(name: str) -> TableResults:
 
 def whole() -> str:
     figure = Figure("mixup", "figure1b", f"<svg>{HOSTILE}</svg>", {"a": [1, 2], "b": HOSTILE})
-    return page([small()], [record("d/m/other/1", 0, 5.0)], f"rules {HOSTILE}", [figure])
+    measured = entry(corrupted(70.0), HOSTILE), entry(corrupted(60.0), sets="generated")
+    records = [record("d/m/other/1", 0, 5.0, *measured), record("d/m/other/2", 0, 6.0, *measured)]
+    return page([small()], records, f"rules {HOSTILE}", [figure])
 
 
 def drawn(results: TableResults) -> str:

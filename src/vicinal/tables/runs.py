@@ -56,13 +56,13 @@ def agreement(ours: Iterable[Record], theirs: Iterable[Record]) -> str:
     return f"{equal} of {len(gaps)} runs have the recorded accuracy to the last digit{largest}"
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float], decimals: int = 2) -> str:
     """Mean ± sample standard deviation; the mean alone if there is one value."""
     if not values:
         return ""
     if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{mean(values):.2f} ± {stdev(values):.2f}"
+        return f"{values[0]:.{decimals}f}"
+    return f"{mean(values):.{decimals}f} ± {stdev(values):.{decimals}f}"
 
 
 def _top1(record: Record) -> float:
