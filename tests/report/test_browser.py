@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from measured_samples import corrupted, entry
 from report_samples import HOSTILE, record, small, unrun
 
 from vicinal.report.page import page
@@ -60,7 +61,8 @@ def test_a_browser_opens_every_cell_and_nothing_overflows(tmp_path: Path) -> Non
     """To see it: chromium --headless --screenshot=a.png --window-size=1280,2000 index.html."""
     assert CHROMIUM is not None
     wide = unrun("gradaug/table8")
-    markup = page([small(), wide], [record("d/m/other/1", 0, 5.0)], "rules")
+    measured = record("d/m/other/1", 0, 5.0, entry(corrupted(70.0)))
+    markup = page([small(), wide], [measured], "rules")
     (tmp_path / "page.html").write_text(markup.replace("<head>", f"<head>{PROBE}", 1))
     (tmp_path / "frames.html").write_text(FRAMES)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}"]

@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from vicinal.report import words
+from vicinal.report.corruptions import corruptions
 from vicinal.report.curves import charts
 from vicinal.report.details import details
 from vicinal.report.figures import Figure
@@ -37,6 +38,7 @@ def page(
         chapters=[_chapter(name, tables, drawn) for name, tables in by_paper.items()],
         tables=sum(not results.table.variant for results in every),
         overview=overview({name: _outcomes(tables) for name, tables in by_paper.items()}),
+        corruptions=corruptions(records),
         others=_others(runs.grouped(runs.unlisted_runs(every, records))),
         rules=rules,
         details=details([results for tables in by_paper.values() for results in tables], folder),
