@@ -80,6 +80,12 @@ def test_a_curve_ends_at_its_last_error_and_its_band_at_the_extremes() -> None:
     assert axes.top < axes.y(50.0) < axes.y(4.0) < axes.bottom
 
 
+def test_a_run_of_one_epoch_has_a_chart() -> None:
+    short = record("d/m/e/1", 0, 4.0) | {"curves": {"epoch": [1], "test_top1": [96.0]}}
+    (chart,) = charts([("one", [short])])
+    assert chart["axes"].epochs == [1]
+
+
 def test_a_chart_has_no_more_curves_than_colours() -> None:
     named = [(str(i), [record(f"d/m/e/{i}", 0, 5.0)]) for i in range(9)]
     failed = {**record("d/m/e/x", 0, 5.0), "failed": "not finite"}

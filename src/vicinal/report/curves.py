@@ -44,7 +44,8 @@ class Axes:
     @property
     def epochs(self) -> list[float]:
         """The first epoch, and round ones."""
-        ticks = [t for t in Scale(1, self.last).ticks() if t % 1 == 0 and t >= 0.1 * self.last]
+        scale = Scale(1, max(self.last, 2))  # a run of one epoch spans none
+        ticks = [t for t in scale.ticks() if t % 1 == 0 and t >= 0.1 * self.last]
         return [tick for tick in (1, *ticks) if tick <= self.last]
 
     @property
