@@ -27,9 +27,10 @@ def tables(markup: str, look: str) -> dict[str, str]:
 
 def both(**config: Any) -> list[dict[str, Any]]:
     """ERM over two seeds with a robust accuracy of 60 and 62, and mixup with 65."""
-    every = {"baseline": "baseline" in config}
-    erm = [record(ERM, i, 5.0, entry(corrupted(70.0 + 2 * i, **every), **config)) for i in (0, 1)]
-    return [*erm, record(MIXUP, 0, 5.0, entry(corrupted(75.0, **every), **config))]
+    erm_0, erm_1, mixup = (
+        entry(corrupted(accuracy, "baseline" in config), **config) for accuracy in (70, 72, 75)
+    )
+    return [record(ERM, 0, 5.0, erm_0), record(ERM, 1, 5.0, erm_1), record(MIXUP, 0, 5.0, mixup)]
 
 
 def test_each_accuracy_stands_at_its_corruption_and_severity() -> None:
@@ -72,6 +73,12 @@ def test_a_bar_is_as_long_as_the_mean_error_and_has_the_deviation_over_seeds() -
     assert float(low) == pytest.approx(100 * (39 - 2**0.5) / longest, abs=0.006)
     assert float(high) == 100
     assert re.findall(r'class="n">([^<]+)', bars) == ["39.00 ± 1.41 (2)", "35.00 (1)"]
+
+
+def test_no_errors_at_all_have_bars_of_no_length() -> None:
+    perfect = {"fog_1_top1": 100.0, "robust_accuracy": 100.0}
+    (panel,) = corruptions([record(ERM, 0, 5.0, entry(perfect))])
+    assert [line["mark"].at for line in panel["bars"]["lines"]] == [0.0]
 
 
 def test_where_there_is_an_mce_the_bars_are_of_it() -> None:

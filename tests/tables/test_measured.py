@@ -1,6 +1,8 @@
 """All evaluations side by side: equal settings are averaged, others never are."""
 
 import random
+import runpy
+from pathlib import Path
 
 import pytest
 from measured_samples import corrupted, entry
@@ -8,6 +10,7 @@ from report_samples import record
 
 from vicinal.tables.measured import HEAD, by_evaluation, measured
 
+ROOT = Path(__file__).parents[2]
 NAME = "digits/wrn10_2/erm/0123"
 
 
@@ -77,6 +80,14 @@ def test_where_nothing_was_measured_there_is_no_table() -> None:
     failed = {"name": NAME, "seed": 1, "config": {}, "failed": "loss is not finite"}
     assert by_evaluation([record(NAME, 0, 5.0), failed]) == ""
     assert by_evaluation([]) == ""
+
+
+def test_the_page_of_evaluations_is_written_where_there_are_any(tmp_path: Path) -> None:
+    pages = runpy.run_path(str(ROOT / "scripts" / "tables.py"))["pages"]
+    found = [record(NAME, 0, 5.0, entry({"mce": 1.0}))]
+    text = pages([], found, tmp_path, False)["tables/evaluations.md"]
+    assert text.endswith(f"\n\n{by_evaluation(found)}")
+    assert "tables/evaluations.md" not in pages([], [record(NAME, 0, 5.0)], tmp_path, False)
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order() -> None:

@@ -4,23 +4,22 @@ Loggers, printed lines and tables have no room for the hundreds of numbers of an
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-FEW = 8  # numbers, which are all shown
+FEW = 8  # numbers of parts, where there are no others
 CROWD = 5  # names that share a word, which thus names a part or what is measured of each part
 
 Entry = Mapping[str, Any]
 
 
-def headline(metrics: Mapping[str, float]) -> list[str]:
-    """The names of the numbers that stand for all of an evaluation.
+def headline(metrics: Iterable[str]) -> list[str]:
+    """Of the names of an evaluation's numbers, those that stand for all of them.
 
     The numbers of its parts are called PART_KEY, so that a crowd shares their first or last word.
-    A number of the whole is one word, is called a mean, or shares its words with few.
+    A number of the whole is one word, is called a mean, or shares these words with few. Where all
+    are of parts, those of the fewest words stand for them.
     """
-    if len(metrics) <= FEW:
-        return [*metrics]
     words = {name: name.split("_") for name in metrics}
     firsts, lasts = (Counter(each[end] for each in words.values()) for end in (0, -1))
     wholes = [
@@ -28,7 +27,7 @@ def headline(metrics: Mapping[str, float]) -> list[str]:
         for name, (first, *rest) in words.items()
         if not rest or "mean" in (first, rest[-1]) or max(firsts[first], lasts[rest[-1]]) < CROWD
     ]
-    return wholes or sorted(metrics, key=lambda name: len(words[name]))[:FEW]
+    return wholes or sorted(words, key=lambda name: len(words[name]))[:FEW]
 
 
 def named(record: Mapping[str, Any]) -> Iterator[tuple[str, Entry]]:

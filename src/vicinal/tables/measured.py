@@ -87,9 +87,10 @@ def by_evaluation(records: Iterable[Record]) -> str:
 
 
 def _row(each: Measured) -> list[str]:
-    values = {name: each.values(name) for name in headline(dict.fromkeys(each.numbers, 0.0))}
+    values = {name: each.values(name) for name in headline(each.numbers)}
     numbers = [f"{name} {mean_and_spread(of, _decimals(mean(of)))}" for name, of in values.items()]
-    remarks = [word for word in ("generated", "reduced") if getattr(each, word)]
+    marks = {"generated": each.generated, "reduced": each.reduced}
+    remarks = [word for word, holds in marks.items() if holds]
     settings = [each.name, each.report, each.settings, str(len(each.entries))]
     return [*each.run.split("/"), *settings, ", ".join(numbers), ", ".join(remarks)]
 
