@@ -78,8 +78,9 @@ class Wandb:
         with self._harmless():
             if self._run is not None:
                 self._run.summary.update(summary)
-                if rows:
-                    self._run.log({"evaluations": wandb.Table(columns=[*COLUMNS], data=rows)})
+                if rows:  # not logged: that needs a step after those logged before
+                    table = wandb.Table(columns=[*COLUMNS], data=rows)
+                    self._run.summary.update({"evaluations": table})
                 self._run.finish()
         self._run = None
 
