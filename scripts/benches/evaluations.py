@@ -61,7 +61,7 @@ def compared(name: str, arguments: argparse.Namespace, runtime: Runtime) -> dict
         with runtime.autocast():
             return accuracy(model.eval(), split, arguments.batch)
 
-    if ours() != bare():
+    if abs(ours() - bare()) > 1e-6:
         raise RuntimeError(f"the accuracies of {name} differ: {ours()} and {bare()}")
     seconds: dict[Callable[[], float], list[float]] = {ours: [], bare: []}
     for turn in range(arguments.rounds + 1):

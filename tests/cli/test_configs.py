@@ -25,12 +25,15 @@ UNWRITTEN = {
 }
 
 
+PLACES = {"vicinity": "vicinity@method.vicinity", "sets": "sets@evaluation.corrupted.sets"}
+
+
 @pytest.mark.parametrize(("group", "option"), groups())
 def test_every_config_that_we_ship_passes_and_writes_out_its_settings(
     group: str, option: str
 ) -> None:
-    place = {"vicinity": "vicinity@method.vicinity"}.get(group, group)
-    config, choices = compose_cached([f"{place}={option}"])
+    place = PLACES.get(group, group)
+    config, choices = compose_cached(["evaluation=corrupted", f"{place}={option}"])
     assert choices[place] == option
     for key in OmegaConf.missing_keys(config[group]) if group in config else ():
         OmegaConf.update(config, key, "given")

@@ -12,8 +12,10 @@ from wording import says
 from vicinal.data.split import Part, Split
 from vicinal.draws import Rng
 from vicinal.evaluation.clean import Clean
-from vicinal.evaluation.corrupted import CORRUPTIONS, ERRORS, EXTRA, Baseline, Corrupted
+from vicinal.evaluation.corrupted import ERRORS, Baseline, Corrupted
 from vicinal.evaluation.evaluation import Numbers
+from vicinal.images.corruptions.corrupt import COMMON as CORRUPTIONS
+from vicinal.images.corruptions.corrupt import EXTRA
 
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise")
 COLUMN: dict[Baseline, int] = {"alexnet": 0, "tiny_resnet18": 1}

@@ -33,7 +33,7 @@ class Given:
     def load(self, name: str, test: Part, rng: Rng) -> Split:
         return self.split
 
-    def classes(self, name: str) -> tuple[int, ...] | None:
+    def classes(self, name: str, test: Part) -> tuple[int, ...] | None:
         return self.chosen
 
 

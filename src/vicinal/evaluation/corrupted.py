@@ -20,10 +20,10 @@ from vicinal.draws import Rng
 from vicinal.evaluation.clean import Clean
 from vicinal.evaluation.evaluation import Numbers, Parts, each
 from vicinal.evaluation.shifted import flat
+from vicinal.images.corruptions.corrupt import COMMON, EXTRA, SEVERITIES
 
 Baseline = Literal["alexnet", "tiny_resnet18"]
 
-SEVERITIES = (1, 2, 3, 4, 5)
 # Errors of AlexNet on ImageNet-C, and of AugMax's ResNet-18 on Tiny-ImageNet-C.
 ERRORS = MappingProxyType(
     {
@@ -44,9 +44,7 @@ ERRORS = MappingProxyType(
         "jpeg_compression": (0.606500, 0.6452),
     }
 )
-CORRUPTIONS = tuple(ERRORS)
-WITHOUT_NOISE = tuple(name for name in CORRUPTIONS if not name.endswith("_noise"))
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")  # published, in no mean of the 15
+WITHOUT_NOISE = tuple(name for name in COMMON if not name.endswith("_noise"))
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,12 @@ class Corrupted:
         if self.baseline is not None and self.baseline not in get_args(Baseline):
             known = ", ".join(get_args(Baseline))
             raise ValueError(f"baseline must be null or one of {known}, got {self.baseline}")
-        sets = {f"{kind}_{level}" for kind in (*CORRUPTIONS, *EXTRA) for level in SEVERITIES}
+        sets = {f"{kind}_{level}" for kind in (*COMMON, *EXTRA) for level in SEVERITIES}
         for name in self.sets.names:
             if name not in sets:
                 raise ValueError(
                     f"sets must be named CORRUPTION_SEVERITY, got {name} (corruptions: "
-                    f"{', '.join((*CORRUPTIONS, *EXTRA))}; severities: 1 to 5)"
+                    f"{', '.join((*COMMON, *EXTRA))}; severities: 1 to 5)"
                 )
 
     @property
@@ -87,7 +85,7 @@ class Corrupted:
         found = parts(self.sets.names, measure)
         kinds = {
             kind: self._of_kind(kind, [found[f"{kind}_{level}"]["top1"] for level in SEVERITIES])
-            for kind in (*CORRUPTIONS, *EXTRA)
+            for kind in (*COMMON, *EXTRA)
             if all(f"{kind}_{level}" in found for level in SEVERITIES)
         }
         return flat(found) | flat(kinds) | _over_kinds(kinds)
@@ -104,9 +102,9 @@ class Corrupted:
 def _over_kinds(kinds: dict[str, Numbers]) -> Numbers:
     """The means over corruptions, where all of them were measured."""
     means = {
-        "robust_accuracy": ("top1", CORRUPTIONS),
+        "robust_accuracy": ("top1", COMMON),
         "robust_accuracy_without_noise": ("top1", WITHOUT_NOISE),
-        "mce": ("ce", CORRUPTIONS),
+        "mce": ("ce", COMMON),
         "mce_without_noise": ("ce", WITHOUT_NOISE),
         "extra_accuracy": ("top1", EXTRA),
     }

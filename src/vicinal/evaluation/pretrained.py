@@ -2,7 +2,7 @@
 
 network, crop = pretrained("resnet50.tv_in1k")
 data = folder_data(Path("imagenet/val"), crop, network)
-numbers = Corrupted(FolderC("ImageNet-C"), "alexnet")(network, data, Rng.seeded(0))
+numbers = Corrupted(ImageNetC("data"), "alexnet")(network, data, Rng.seeded(0))
 """
 
 import json

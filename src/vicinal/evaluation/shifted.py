@@ -22,8 +22,8 @@ from vicinal.evaluation.evaluation import Numbers, Parts, each
 class OfSomeClasses(Protocol):
     """Shifted sets that hold some of the run's classes only, as ImageNet-R and ImageNet-A do."""
 
-    def classes(self, name: str) -> tuple[int, ...] | None:
-        """Those among which a set's images are told apart, None for all; labels are the run's."""
+    def classes(self, name: str, test: Part) -> tuple[int, ...] | None:
+        """Those among which a set's images are told apart, None for all; labels are of `test`."""
         ...
 
 
@@ -51,8 +51,10 @@ class Shifted:
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         def measure(name: str) -> Numbers:
-            classes = self.sets.classes(name) if isinstance(self.sets, OfSomeClasses) else None
-            network = model if classes is None else Among(model, classes)
+            network = model
+            if isinstance(self.sets, OfSomeClasses):
+                classes = self.sets.classes(name, data.test)
+                network = model if classes is None else Among(model, classes)
             part = self.sets.load(name, data.test, rng.fork(name))
             numbers = self.clean(network, part)
             if self.mean_of_batches is not None:

@@ -7,20 +7,13 @@ from math import ceil
 from statistics import mean, stdev
 from typing import Any
 
+from vicinal.images.corruptions.corrupt import COMMON, SEVERITIES
 from vicinal.report import words
 from vicinal.report.dots import Mark
 from vicinal.report.scales import Scale
 from vicinal.tables.measured import Measured, measured
 from vicinal.tables.runs import mean_and_spread
 
-# As papers list them; others come last.
-ORDER = (
-    *("gaussian_noise", "shot_noise", "impulse_noise"),
-    *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    *("snow", "frost", "fog", "brightness"),
-    *("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-)
-SEVERITIES = (1, 2, 3, 4, 5)
 SET = re.compile(r"(.+)_([1-5])_top1")
 
 Record = Mapping[str, Any]
@@ -52,7 +45,7 @@ def _panel(dataset: str, model: str, found: Sequence[Measured]) -> dict[str, Any
         "title": f"{dataset}, {model}",
         "evaluation": first,
         "report": words.REPORTS[first.report],
-        "severities": SEVERITIES,
+        "severities": list(SEVERITIES),
         "scale": scale,
         "maps": [{"name": name, "rows": _rows(means, scale)} for name, means in tables],
         "bars": _bars(methods),
@@ -88,7 +81,7 @@ def _rows(means: Means, scale: Scale) -> list[tuple[str, list[tuple[float, float
     cells = {place: (accuracy, scale.at(accuracy)) for place, accuracy in means.items()}
     return [
         (kind.replace("_", " "), [cells.get((kind, severity)) for severity in SEVERITIES])
-        for kind in (*ORDER, *sorted(found - {*ORDER}))
+        for kind in (*COMMON, *sorted(found - {*COMMON}))
         if kind in found
     ]
 

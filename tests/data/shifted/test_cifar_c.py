@@ -11,11 +11,11 @@ from wording import says
 
 from vicinal.data.shifted import cifar_c
 from vicinal.data.shifted.cifar_c import CifarC
-from vicinal.data.shifted.corruptions import COMMON, EXTRA
 from vicinal.data.shifted.sets import ShiftedSets
 from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.errors import RunError
+from vicinal.images.corruptions.corrupt import COMMON, EXTRA
 
 FILES = arrays(("fog", "saturate"), classes=10)
 LABELS = torch.arange(IMAGES).flip(0) % 10

@@ -12,13 +12,13 @@ from wording import says
 from vicinal.data.decode.crops import Crop
 from vicinal.data.decode.pool import WorkerPool
 from vicinal.data.shifted import folder_c, tar_index
-from vicinal.data.shifted.corruptions import COMMON, EXTRA
 from vicinal.data.shifted.folder_c import ARCHIVES, ImageNetC, TinyImageNetC
 from vicinal.data.shifted.sets import ShiftedSets
 from vicinal.data.split import Split
 from vicinal.data.stream import StreamedSplit
 from vicinal.draws import Rng
 from vicinal.errors import RunError
+from vicinal.images.corruptions.corrupt import COMMON, EXTRA
 
 WNIDS = ("n01440764", "n02099601", "n04019541")
 TINY = jpegs("fog", 64, WNIDS) | jpegs("frost", 64, WNIDS)

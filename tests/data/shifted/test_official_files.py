@@ -11,8 +11,8 @@ from corrupted_samples import npy
 
 from vicinal.data.cifar import CIFAR10, cifar10
 from vicinal.data.shifted.cifar_c import CIFAR10_C, MD5, CifarC
-from vicinal.data.shifted.corruptions import COMMON, EXTRA
 from vicinal.draws import Rng
+from vicinal.images.corruptions.corrupt import COMMON, EXTRA
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data"

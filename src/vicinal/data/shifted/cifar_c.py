@@ -20,17 +20,11 @@ from jaxtyping import UInt8
 
 from vicinal.data.download import RemoteFile, fetch
 from vicinal.data.shifted.agreement import check_agreement
-from vicinal.data.shifted.corruptions import (
-    COMMON,
-    EXTRA,
-    SEVERITIES,
-    check_corruptions,
-    parsed,
-    set_names,
-)
+from vicinal.data.shifted.corruptions import check_corruptions, parsed, set_names
 from vicinal.data.split import Part, Split
 from vicinal.draws import Rng
 from vicinal.errors import RunError
+from vicinal.images.corruptions.corrupt import COMMON, EXTRA, SEVERITIES
 
 CIFAR10_C = RemoteFile(
     name="CIFAR-10-C.tar",

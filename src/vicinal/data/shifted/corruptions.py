@@ -1,30 +1,8 @@
-"""Names of corrupted sets, as gaussian_noise_1: a corruption and its severity, from 1 to 5.
-
-Paper:    Hendrycks, Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and
-          Perturbations, ICLR 2019, arXiv 1903.12261; §4 lists the corruptions in this order
-"""
+"""Names of corrupted sets, as gaussian_noise_1: a corruption and its severity, from 1 to 5."""
 
 from collections.abc import Sequence
 
-COMMON = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")  # for choosing settings
-SEVERITIES = (1, 2, 3, 4, 5)
+from vicinal.images.corruptions.corrupt import SEVERITIES
 
 
 def check_corruptions(corruptions: Sequence[str], known: Sequence[str]) -> None:

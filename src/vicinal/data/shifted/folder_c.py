@@ -20,13 +20,14 @@ from vicinal.data.decode.folder import decoded
 from vicinal.data.download import RemoteFile
 from vicinal.data.image_folder import class_folders
 from vicinal.data.shifted.agreement import check_agreement
-from vicinal.data.shifted.corruptions import COMMON, EXTRA, check_corruptions, parsed, set_names
+from vicinal.data.shifted.corruptions import check_corruptions, parsed, set_names
 from vicinal.data.shifted.tar_index import tar_index
 from vicinal.data.split import Labels, Part, Split
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import listed
 from vicinal.draws import Rng
 from vicinal.errors import RunError
+from vicinal.images.corruptions.corrupt import COMMON, EXTRA
 
 _ZENODO = "https://zenodo.org/records"
 

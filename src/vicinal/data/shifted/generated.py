@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vicinal.data.shifted.changed import Changed, Pixels
-from vicinal.data.shifted.corruptions import COMMON, EXTRA, check_corruptions, parsed, set_names
+from vicinal.data.shifted.corruptions import check_corruptions, parsed, set_names
 from vicinal.data.split import Part
 from vicinal.draws import Rng
 from vicinal.errors import RunError
-from vicinal.images.corruptions.corrupt import corrupted
+from vicinal.images.corruptions.corrupt import COMMON, EXTRA, corrupted
 
 
 @dataclass(frozen=True)
