@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 from report_samples import small
 
@@ -27,6 +28,16 @@ def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
     assert told["pool"][reduced["commands"]][1][1] == line
     failed = told["runs"][told["cells"]["mixup-table0-2-3"]["run"]]
     assert all("not finite" in run["failed"] for run in failed.values())
+
+
+def test_a_command_names_what_is_measured_and_the_runs_of_which_it_is_the_best() -> None:
+    cell = replace(small().table.cells[0], evaluation="deformed", report="best_valid")
+    line = "python train.py -m method=erm evaluation=deformed 'reports=[best_valid]' seed=0"
+    assert details._train(details._whole(cell), [0]) == line.replace(" -m", "")
+    several = replace(cell, best_of=("optimizer.lr=1,2",))
+    assert details._train(details._whole(several), [0]) == line.replace(
+        "erm", "erm optimizer.lr=1,2"
+    )
 
 
 def test_commands_survive_the_shell() -> None:

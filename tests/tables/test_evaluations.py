@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 from table_samples import record
 from wording import says
 
-from vicinal.cli.configs import compose
+from vicinal.cli.configs import compose, recorded
 from vicinal.errors import RunError
 from vicinal.storage import records
 from vicinal.storage.evaluations import key
@@ -74,6 +75,17 @@ def test_other_settings_of_an_evaluation_are_shown_as_reduced_and_never_beside_i
     assert outcome(run(0, entry(3.7, batch_size=3))).reduced == ()
     most = outcome(run(0, entry(4.0, bins=3), entry(5.0, bins=7)), run(1, entry(5.0, bins=7)))
     assert most.values == pytest.approx({0: 5.0, 1: 5.0})
+
+
+def test_other_sets_of_an_evaluation_are_named_as_they_are_typed() -> None:
+    cell = replace(MEASURED, evaluation="cifar10_c", part=None, measures="robust_accuracy")
+    sets = "sets@evaluation.cifar10_c.sets=generated"
+    typed = (sets, "evaluation.cifar10_c.sets.corruptions=['fog']")
+    config = recorded(compose("evaluation=cifar10_c", *typed))["evaluation"]["cifar10_c"]
+    found = {"name": "cifar10_c", "config": config, "report": "best_test"}
+    measured = {"x": found | {"metrics": {"robust_accuracy": 40.0}}}
+    outcome = RecordIndex([run(0, measured)]).outcome(cell)
+    assert (outcome.reduced, outcome.values) == (typed, {0: 40.0})
 
 
 def test_a_reduced_run_that_was_measured_is_shown_where_the_whole_one_was_not() -> None:

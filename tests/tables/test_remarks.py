@@ -8,8 +8,9 @@ from vicinal.report.grids import grid
 from vicinal.report.render import render
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import page
-from vicinal.tables.results import RecordIndex, TableResults, reported_values
+from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.table import Table
+from vicinal.tables.values import reported_values
 
 
 def test_remarks_on_a_table_stand_under_it_once() -> None:

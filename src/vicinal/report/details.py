@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vicinal.cli.overrides import join, merge
+from vicinal.cli.overrides import join, merge, parse
 from vicinal.report import words
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import our_number
@@ -84,19 +84,27 @@ def _commands(outcome: Outcome) -> list[list[str]]:
     if cell.exact:
         return []
     if cell.waits is not None:
-        planned = [["As planned (cannot be run yet)", _train(cell.overrides, cell.seeds)]]
+        planned = [["As planned (cannot be run yet)", _train(_whole(cell), cell.seeds)]]
         return planned if cell.overrides else []
-    found = [["At the paper's protocol", _train(cell.overrides, cell.seeds)]]
+    found = [["At the paper's protocol", _train(_whole(cell), cell.seeds)]]
     lines = tuple(line for line in outcome.reduced if line != NOT_ORIGINAL)
     if lines:
         kept = outcome.records[0]["config"].get("reduced")
-        shown = merge(cell.overrides, lines)
+        shown = merge(_whole(cell), lines)
         shown = (*shown, join("reduced", kept)) if kept else shown
         found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
     found.append(
         ["All runs still missing from this table", f"python train.py -m table={cell.table}"]
     )
     return found
+
+
+def _whole(cell: Cell) -> tuple[str, ...]:
+    """The overrides of a cell's runs, and of what is measured on them."""
+    if cell.evaluation is None:
+        return (*cell.overrides, *cell.best_of)
+    measured = f"evaluation={cell.evaluation}", f"reports=[{cell.report}]"
+    return (*cell.overrides, *cell.best_of, *measured)
 
 
 def _named(outcome: Outcome) -> str | None:
@@ -110,7 +118,8 @@ def _seeds(outcome: Outcome) -> set[int]:
 
 
 def _train(overrides: Sequence[str], seeds: Sequence[int]) -> str:
-    several = " -m" if len(seeds) > 1 else ""
+    sweep = len(seeds) > 1 or any(parse(line).is_sweep_override() for line in overrides)
+    several = " -m" if sweep else ""
     line = (*overrides, f"seed={','.join(map(str, seeds))}")
     return f"python train.py{several} {shlex.join(line)}"
 

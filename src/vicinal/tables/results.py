@@ -9,13 +9,13 @@ from typing import Any
 from omegaconf.errors import ConfigAttributeError
 
 from vicinal.cli.overrides import merge
-from vicinal.storage.evaluations import settings
 from vicinal.tables import networks
-from vicinal.tables.cell import MEASURES, Cell
+from vicinal.tables.cell import Cell
 from vicinal.tables.outcome import Ordering, Outcome
-from vicinal.tables.plan import PlannedRun, plan_evaluation, plan_run, replaces_part
+from vicinal.tables.plan import PlannedRun, plan_run, replaces_part
 from vicinal.tables.spreads import Spreads
 from vicinal.tables.table import Table
+from vicinal.tables.values import values_by_seed
 
 Record = Mapping[str, Any]
 
@@ -75,7 +75,7 @@ class RecordIndex:
         finished = [record for record in records if "failed" not in record]
         failed = tuple(record["seed"] for record in records if "failed" in record)
         copies = any(record["data"]["canonical"] is False for record in finished)
-        change, values = _values(finished, cell)
+        change, values = values_by_seed(finished, cell)
         reduced = (*reduction, *change, *((NOT_ORIGINAL,) if copies else ()))
         if not reduced:  # only planned seeds may decide: others could be picked for their result
             values = {seed: value for seed, value in values.items() if seed in cell.seeds}
@@ -120,55 +120,6 @@ def _family(name: str) -> str:
 def _nearness(outcome: Outcome) -> tuple[int, int, tuple[str, ...]]:
     epochs = outcome.records[0]["config"]["schedule"]["epochs"]
     return epochs, len(outcome.values), outcome.reduced
-
-
-def _values(records: Sequence[Record], cell: Cell) -> tuple[tuple[str, ...], dict[int, float]]:
-    """A cell's numbers by seed; of an evaluation with other settings only if there are no others.
-
-    Then those that most seeds share come first, which the numbers are returned with.
-    """
-    found: dict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
-    for record in records:
-        for change, value in reported_values(record, cell).items():
-            found[change][record["seed"]] = value
-    best = max(found, key=lambda change: (change == (), len(found[change]), change), default=())
-    return best, found.get(best, {})
-
-
-def reported_values(record: Record, cell: Cell) -> dict[tuple[str, ...], float]:
-    """The number of a record that a cell reports, by what its evaluation had changed."""
-    _, scale, offset = MEASURES[cell.measures]
-    if cell.evaluation is None:
-        return {(): offset + scale * _while_training(record, cell)}
-    planned = settings(plan_evaluation(cell.evaluation))
-    return {
-        _changes(f"evaluation.{cell.evaluation}", planned, settings(each["config"])): offset
-        + scale * each["metrics"][cell.metric]
-        for each in record["evaluations"].values()
-        if (each["name"], each["report"]) == (cell.evaluation, cell.report)
-        and cell.metric in each["metrics"]  # not if parts of it were left out
-    }
-
-
-def _while_training(record: Record, cell: Cell) -> float:
-    if cell.split == "test":
-        return record["metrics"][cell.report][cell.metric]
-    curves, index = record["curves"], -1
-    if cell.report == "best_valid":
-        index = curves["epoch"].index(record["metrics"]["best_valid"]["epoch"])
-    return curves[f"{cell.split}_{cell.metric}"][index]
-
-
-def _changes(key: str, planned: Any, found: Any) -> tuple[str, ...]:
-    """The settings in which two configs differ, as overrides."""
-    if not (isinstance(planned, dict) and isinstance(found, dict)):
-        return () if planned == found else (f"{key}={found}",)
-    target = found.get("_target_", "")
-    if target != planned.get("_target_", ""):
-        return (f"{key}={target.rpartition('.')[2]}",)
-    names = sorted(planned.keys() | found.keys())
-    pairs = ((f"{key}.{name}", planned.get(name), found.get(name)) for name in names)
-    return tuple(line for pair in pairs for line in _changes(*pair))
 
 
 @dataclass(frozen=True)
