@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -17,8 +18,21 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_example_measures_somebody_elses_network(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("imagecorruptions")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
+    images, labels = torch.randint(256, (6, 3, 8, 8)).to(torch.uint8), torch.arange(6)
+    exec(EXAMPLES[1], {"network": network, "images": images, "labels": labels})
+    robust, noisy = map(float, capsys.readouterr().out.split())
+    assert 0 <= robust <= 100
+    assert noisy * 6 / 100 == pytest.approx(round(noisy * 6 / 100))
+
+
 def test_the_example_trains_in_somebody_elses_loop() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example, _ = EXAMPLES
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
     before = network[1].weight.detach().clone()

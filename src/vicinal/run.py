@@ -37,7 +37,6 @@ from vicinal.storage.files import prepare_folder
 from vicinal.storage.provenance import provenance
 from vicinal.storage.run_folder import (
     RunFolder,
-    forget_checkpoints,
     locked,
     read_record,
     write_record,
@@ -109,8 +108,7 @@ class Run:
             data = self._data()
             for known in (record, other):
                 records.check_data(known, data.fingerprint)
-            if self.evaluation and "best_valid" in self.reports and data.valid is None:
-                raise ValueError("reports must not name best_valid without a hold-out")
+            self._check_reports(data)
             logger = self.logger if ranks.is_main() else Silent()
             trained = record is None
             if record is None:
@@ -122,15 +120,11 @@ class Run:
                 records.check_clean(record, config)
                 if ranks.is_main():
                     print(f"finished already: {folder / 'record.json'}")
-            if ranks.is_main():
-                if "weights" in record:  # runs of earlier versions kept none
-                    forget_checkpoints(folder)
-                if not copy.exists():  # an attempt may have died before writing it
-                    records.publish(copy, record)
             finished = self._finished(folder, record, data)
+            finished.tidy()
             lacking = finished.lacking(config["evaluation"], self.reports)
             if lacking and not trained:
-                logger.start(_identity(record, folder, resumed=True))
+                logger.start(RunIdentity.of(record, folder, resumed=True))
             finished.measure(lacking, self.evaluation, config["evaluation"])
             if lacking or trained:
                 logger.finish(record)
@@ -174,6 +168,10 @@ class Run:
             runtime=self.runtime,
             rng=Rng.seeded(self.seed, ranks.rank(), self.runtime.target),
         )
+
+    def _check_reports(self, data: Data) -> None:
+        if self.evaluation and "best_valid" in self.reports and data.valid is None:
+            raise ValueError("reports must not name best_valid without a hold-out")
 
     def finished(self, folder: Path) -> Finished:
         """A finished run in its folder, for evaluations."""
@@ -233,7 +231,7 @@ class Run:
         session = {"ranks": ranks.world_size(), **provenance(self.runtime.target)}
         session["runtime"] = self.runtime.summary()
         resumed = folder.resume(loop, session)
-        logger.start(_identity(origin, path, resumed))
+        logger.start(RunIdentity.of(origin, path, resumed))
         try:
             self._fit(loop, data, folder, logger)
         except LossNotFiniteError as error:
@@ -278,17 +276,6 @@ class Run:
                     folder.save(loop)
                 else:
                     folder.save_if_due(loop)
-
-
-def _identity(record: dict[str, Any], folder: Path, resumed: bool) -> RunIdentity:
-    return RunIdentity(
-        id=f"{record['id']}-{record['seed']}",
-        name=f"{record['name']}/seed{record['seed']}",
-        group=record["id"],
-        config=record["config"],
-        folder=folder,
-        resumed=resumed,
-    )
 
 
 def _train_epoch(loop: Loop, folder: RunFolder, stop: Stop, progress: Progress) -> None:

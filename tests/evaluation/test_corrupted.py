@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from evaluation_samples import data, network
-from oracles import corruptions as oracle
+from oracles import corruption_errors as oracle
 from wording import says
 
 from vicinal.data.split import Part, Split

@@ -111,6 +111,13 @@ class Data:
     )  # corrupt files, and the message about each
     augment: Vicinity = field(default_factory=Identity)  # of training batches, on the device
 
+    @classmethod
+    def of_test(cls, test: Part, num_classes: int) -> "Data":
+        """A test set alone, for evaluations of a network that was trained elsewhere."""
+        nothing = test[torch.empty(0, dtype=torch.int64)]
+        one = (0.0,) * test.shape[0], (1.0,) * test.shape[0]
+        return cls(nothing, test, None, num_classes, *one, fingerprint={}, canonical=None)
+
     def to(self, device: str, decoder: Decoder | None = None) -> "Data":
         """The same data on another device."""
         splits = {name: split.to(device, decoder) for name, split in self._splits().items()}

@@ -15,7 +15,7 @@ from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.storage import records, weights
 from vicinal.storage.evaluations import key, missing
-from vicinal.storage.run_folder import write_record
+from vicinal.storage.run_folder import forget_checkpoints, write_record
 
 
 @dataclass
@@ -31,6 +31,17 @@ class Finished:
     data: Data
     runtime: Runtime
     build: Callable[[], nn.Module]
+
+    def tidy(self) -> None:
+        """Delete the checkpoints, which the weights replace; publish the record if it is not yet.
+
+        An attempt may have died before either.
+        """
+        if ranks.is_main():
+            if "weights" in self.record:  # runs of earlier versions kept none
+                forget_checkpoints(self.folder)
+            if not self.copy.exists():
+                records.publish(self.copy, self.record)
 
     def lacking(self, configs: Mapping[str, Any], reports: Sequence[str]) -> list[tuple[str, str]]:
         """The reports and evaluations that the record lacks, report by report."""

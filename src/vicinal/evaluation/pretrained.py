@@ -7,7 +7,7 @@ numbers = Corrupted(ImageNetC("data"), "alexnet")(network, data, Rng.seeded(0))
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,7 @@ def folder_data(folder: Path, crop: Crop, network: Normalized) -> Data:
         raise RunError(f"{root} must hold the network's {num_classes} classes, got {len(classes)}")
     names, labels, mark = listed(root, classes)
     test = StreamedSplit(str(root), names, labels, crop)
-    return Data(
-        train=test[torch.empty(0, dtype=torch.int64)],
-        test=test,
-        valid=None,
-        num_classes=num_classes,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        fingerprint={"test": mark},
-        canonical=None,
-    )
+    return replace(Data.of_test(test, num_classes), fingerprint={"test": mark})
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,18 @@ class RunIdentity:
     folder: Path
     resumed: bool
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any], folder: Path, resumed: bool) -> "RunIdentity":
+        """That of a record, or of the part of one that is known when a run starts."""
+        return cls(
+            id=f"{record['id']}-{record['seed']}",
+            name=f"{record['name']}/seed{record['seed']}",
+            group=record["id"],
+            config=record["config"],
+            folder=folder,
+            resumed=resumed,
+        )
+
 
 @runtime_checkable
 class Logger(Protocol):

@@ -206,6 +206,6 @@ def read(path: Path) -> dict[str, Any]:
 def _current(config: dict[str, Any]) -> dict[str, Any]:
     """A config with the keys and classes of today; earlier runs had one evaluation, `clean`."""
     renamed = _renamed(config, MOVED)
-    if "clean" in renamed:
+    if "clean" in renamed or "evaluation" not in renamed:  # those of the GAN have neither
         return renamed
     return renamed | {"clean": renamed["evaluation"], "evaluation": {}, "reports": ["last"]}

@@ -72,7 +72,8 @@ class Cifar10Point1:
 
     def load(self, name: str, test: Part, rng: Rng) -> Split:
         """About 2,000 images in the 10 classes of CIFAR-10."""
-        x, y = (np.load(fetch(file, Path(self.root).expanduser())) for file in FILES[name])
+        paths = (fetch(file, Path(self.root).expanduser()) for file in FILES[name])
+        x, y = (np.load(path, allow_pickle=False) for path in paths)
         pixels = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
         found = Split(pixels, torch.from_numpy(y).long())
         check_agreement(f"CIFAR-10.1 {name}", found, test)
