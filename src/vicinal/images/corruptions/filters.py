@@ -131,17 +131,15 @@ def motion_blurred(
     weights = (weights / weights.sum()).tolist()
     angles = degrees.deg2rad()[:, None]
     down, right = ((steps * of(angles) - 0.5).ceil().long() for of in (torch.sin, torch.cos))
-    above, below = -int(down.min()), int(down.max())
-    before, after = -int(right.min()), int(right.max())
     channels, height, width = x.shape[1:]
-    padded = F.pad(x.double(), (before, after, above, below), mode="replicate")
-    row = width + before + after
-    plane = (height + above + below) * row
-    starts = (down + above) * row + right + before
-    starts = (starts + torch.arange(len(x))[:, None] * channels * plane).to(x.device)
-    length = (channels - 1) * plane + (height - 1) * row + width
-    views = padded.as_strided((padded.numel() - length + 1, length), (1, 1))
-    total = torch.zeros((len(x), length), dtype=torch.float64, device=x.device)
+    reach = min(int(right.abs().max()), width - 1)  # beyond it, edge pixels alone
+    padded = F.pad(x.double(), (reach, reach, 0, 0), mode="replicate")
+    rows = (torch.arange(height) + down[..., None]).clamp_(0, height - 1)
+    rows = rows[:, :, None] + torch.arange(len(x) * channels).view(-1, 1, channels, 1) * height
+    starts = rows * padded.shape[3] + reach + right.clamp(-reach, reach)[..., None, None]
+    starts = starts.to(x.device)
+    windows = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
+    total = torch.zeros((x.numel() // width, width), dtype=torch.float64, device=x.device)
     for start, weight in zip(starts.unbind(1), weights, strict=True):
-        total += views.index_select(0, start).mul_(weight)
-    return quantized(total.as_strided(x.shape, (length, plane, row, 1)))
+        total += windows.index_select(0, start.flatten()).mul_(weight)
+    return quantized(total).view(x.shape)
