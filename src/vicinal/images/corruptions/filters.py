@@ -127,17 +127,17 @@ def motion_blurred(
     between; truncating the exact mean gives its bytes but for one in some hundreds.
     """
     steps = torch.arange(2 * int(radius) + 1, dtype=torch.float64)
-    weights = np.exp(-(steps.numpy() ** 2) / (2 * deviation**2)) / (np.sqrt(2 * np.pi) * deviation)
-    weights = (weights / weights.sum()).tolist()
+    density = np.exp(-(steps.numpy() ** 2) / (2 * deviation**2)) / (np.sqrt(2 * np.pi) * deviation)
+    weights = (density / density.sum()).tolist()  # the root cancels, but for their last bits
     angles = degrees.deg2rad()[:, None]
     down, right = ((steps * of(angles) - 0.5).ceil().long() for of in (torch.sin, torch.cos))
     channels, height, width = x.shape[1:]
     reach = min(int(right.abs().max()), width - 1)  # beyond it, edge pixels alone
     padded = F.pad(x.double(), (reach, reach, 0, 0), mode="replicate")
-    rows = (torch.arange(height) + down[..., None]).clamp_(0, height - 1)
-    rows = rows[:, :, None] + torch.arange(len(x) * channels).view(-1, 1, channels, 1) * height
-    starts = rows * padded.shape[3] + reach + right.clamp(-reach, reach)[..., None, None]
-    starts = starts.to(x.device)
+    planes = torch.arange(len(x) * channels).view(-1, 1, channels, 1)
+    rows = (torch.arange(height) + down[..., None]).clamp_(0, height - 1)[:, :, None]
+    first = right.clamp(-reach, reach)[..., None, None] + reach
+    starts = ((planes * height + rows) * padded.shape[3] + first).to(x.device)
     windows = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
     total = torch.zeros((x.numel() // width, width), dtype=torch.float64, device=x.device)
     for start, weight in zip(starts.unbind(1), weights, strict=True):
