@@ -46,17 +46,13 @@ def _grey(image: Float[Tensor, "n 3 h w"]) -> Field:
 
 def frost(x: Pixels, constants: Constants, rng: Rng, pictures: Pictures) -> Pixels:
     """A random part of a random picture of ice is added; never the lowest nor the rightmost."""
+    share, frozen = constants
     height, width = x.shape[2:]
     chosen = torch.randint(len(pictures.heights), (len(x),), generator=rng.cpu)
     chance = torch.rand((2, len(x)), generator=rng.cpu, dtype=torch.float64)
     top = (chance[0] * (pictures.heights[chosen] - height)).long()
     left = (chance[1] * (pictures.widths[chosen] - width)).long()
-    return frosted(x, pictures.parts(chosen, top, left, height, width), constants)
-
-
-def frosted(x: Pixels, ice: Pixels, constants: Constants) -> Pixels:
-    """With one part of a picture for each image."""
-    share, frozen = constants
+    ice = pictures.parts(chosen, top, left, height, width)
     return quantized(x.double().mul_(share).add_(ice.double().mul_(frozen)).clamp_(0, 255))
 
 
