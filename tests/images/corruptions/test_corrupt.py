@@ -118,6 +118,7 @@ def test_without_draws_an_image_depends_on_no_neighbour(
     x = photographs(32, 12)
     alone = torch.cat([corrupted(name, 4, image[None], Rng.seeded(0)) for image in x])
     monkeypatch.setattr(corrupt, "CACHED", held)  # values in a piece
+    monkeypatch.setattr(corrupt, "FEWEST", 1)
     assert torch.equal(corrupted(name, 4, x, Rng.seeded(0)), alone)
 
 

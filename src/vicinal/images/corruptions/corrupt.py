@@ -15,9 +15,10 @@ from vicinal.images.corruptions.severities import PUBLISHED, Severities, publish
 
 Pixels = UInt8[Tensor, "n 3 h w"]
 
-# Values processed in one piece: on a CPU as many as its caches hold in double precision. Pieces
-# draw one after another, so another number means other draws.
-CACHED, HELD = 1 << 17, 1 << 24
+# Values processed in one piece: on a CPU as many as its caches hold in double precision; but always
+# some images, which zoom blur moves together. Pieces draw one after another, so other numbers mean
+# other draws.
+CACHED, HELD, FEWEST = 1 << 17, 1 << 24, 3
 
 TABLE: Mapping[str, tuple[Callable[..., Pixels], Mapping[int, Severities]]] = {
     "gaussian_noise": (noise.gaussian_noise, severities.GAUSSIAN_NOISE),
@@ -73,5 +74,5 @@ def corrupted(
         ice = pictures(frost, severities.FROST_SCALES[side], height, width, x.device)
         corruption = partial(corruption, pictures=ice)
     values = CACHED if x.device.type == "cpu" else HELD
-    pieces = x.split(max(1, values // (3 * height * width)))
+    pieces = x.split(max(FEWEST, values // (3 * height * width)))
     return torch.cat([corruption(piece, constants[side][severity - 1], rng) for piece in pieces])
