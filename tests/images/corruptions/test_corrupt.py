@@ -218,3 +218,22 @@ def test_images_of_any_size_may_take_the_constants_of_another() -> None:
         assert torch.equal(
             found, TABLE["contrast"][0](x, (0.4 if side == 32 else 0.2,), Rng.seeded(0))
         )
+
+
+def test_a_single_thread_works_and_the_number_of_threads_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def failing(x: Tensor, constants: tuple[float, ...], rng: Rng) -> Tensor:
+        seen.append(torch.get_num_threads())
+        raise KeyError("fog")
+
+    monkeypatch.setattr(corrupt, "TABLE", {**TABLE, "fog": (failing, TABLE["fog"][1])})
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyError, match="fog"):
+            corrupted("fog", 1, photographs(32, 6), Rng.seeded(0))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(1)  # as all tests have it
