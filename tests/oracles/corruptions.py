@@ -36,8 +36,7 @@ def impulse_noise(image: Array, c: tuple, chance: Array) -> Array:
 
 
 def speckle_noise(image: Array, c: tuple, noise: Array) -> Array:
-    values = image / 255.0
-    return in_bytes(values + values * c[0] * noise)
+    return in_bytes(image / 255.0 + image / 255.0 * c[0] * noise)
 
 
 def smoothed(values: Array, deviation: float) -> Array:
@@ -95,8 +94,7 @@ def moved(image: Array, radius: int, deviation: float, degrees: float) -> Array:
 
 
 def motion_blur(image: Array, c: tuple, degrees: float) -> Array:
-    radius, deviation = c
-    return moved(image, radius, deviation, degrees)
+    return moved(image, c[0], c[1], degrees)
 
 
 def middle(values: Array, factor: float) -> Array:
@@ -105,8 +103,8 @@ def middle(values: Array, factor: float) -> Array:
     first = (side - part) // 2
     cut = values[first : first + part, first : first + part]
     enlarged = np.asarray(ndimage.zoom(cut, (factor, factor, 1)[: values.ndim], order=1))
-    first = (len(enlarged) - side) // 2
-    return enlarged[first : first + side, first : first + side]
+    trim = slice((len(enlarged) - side) // 2, (len(enlarged) - side) // 2 + side)
+    return enlarged[trim, trim]
 
 
 def zoom_blur(image: Array, c: tuple) -> Array:
@@ -188,7 +186,7 @@ def saturate(image: Array, c: tuple) -> Array:
 
 def contrast(image: Array, c: tuple) -> Array:
     values = image / 255.0
-    means = values.mean(axis=(0, 1), keepdims=True)
+    means = values.mean(axis=(0, 1))
     return in_bytes((values - means) * c[0] + means)
 
 
@@ -212,10 +210,9 @@ def elastic_transform(image: Array, c: tuple, corners: Array, fields: Array) -> 
 
 
 def taken(values: Array, rows: Array, columns: Array, outside: str) -> Array:
-    def channel(values: Array) -> Array:
-        return ndimage.map_coordinates(values, (rows, columns), order=1, mode=outside)
-
-    return np.stack([channel(values[..., k]) for k in range(3)], axis=2)
+    at = rows, columns
+    channels = np.moveaxis(values, 2, 0)
+    return np.stack([ndimage.map_coordinates(c, at, order=1, mode=outside) for c in channels], 2)
 
 
 def pixelate(image: Array, c: tuple) -> Array:
