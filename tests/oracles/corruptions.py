@@ -216,10 +216,9 @@ def taken(values: Array, rows: Array, columns: Array, outside: str) -> Array:
 
 
 def pixelate(image: Array, c: tuple) -> Array:
-    side = image.shape[0]
-    few = int(side * c[0])
+    few = int(len(image) * c[0])
     small = Image.fromarray(image).resize((few, few), Resampling.BOX)
-    return np.array(small.resize((side, side), Resampling.BOX))
+    return np.array(small.resize(image.shape[:2], Resampling.BOX))
 
 
 def jpeg_compression(image: Array, c: tuple) -> Array:
