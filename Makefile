@@ -22,8 +22,8 @@ AGAIN := runs/reproduced
 TWO := runtime=cpu runtime.threads=1 runtime.progress=false hydra/launcher=joblib hydra.launcher.n_jobs=2
 HERE := $(TWO) out=$(AGAIN)/out results=$(AGAIN)
 DIGITS := dataset=digits dataset.size=8 model=wrn10_2 schedule=cosine schedule.epochs=8 schedule.batch_size=32
-SIDE_BY_SIDE := method=erm,mixup,maxup_gauss,gradaug,augmax,patchup_soft seed=0,1
-reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six sets), its GAN, digits; tables, report
+SIDE_BY_SIDE := method=erm,mixup,maxup_gauss,gradaug,augmax,patchup_soft seed=0,1 evaluation=corrupted
+reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six sets), its GAN, digits and corrupted digits; tables, report
 	$(RUN)python train.py -m table=mixup/table4 $(HERE) seed=0,1,2,3,4 \
 	  $(if $(wildcard $(UCI)/HTRU_2.csv),dataset.root=$(UCI),+only=Iris)
 	$(RUN)python train.py -m $(DIGITS) $(SIDE_BY_SIDE) $(HERE)
@@ -53,7 +53,7 @@ report: $(READY)  ## Regenerate the tables, and results/report/index.html
 	$(RUN)python scripts/tables.py --readme README.md --report
 
 WHAT ?= steps
-bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader or chains; default: a step of every method)
+bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions or evaluations)
 	$(RUN)python scripts/bench.py $(WHAT)
 
 FAULTS := CUDA_VISIBLE_DEVICES= $(RUN)python -m pytest -q -rs tests/faults --summary results/bench

@@ -2,14 +2,17 @@
 
 python scripts/evaluate.py runs/cifar10/wrn40_2/*/*/seed* evaluation=[cifar10_c,deformed]
 python scripts/evaluate.py runs/digits/wrn10_2/erm/*/seed* evaluation=clean reports=[best_test]
+python scripts/evaluate.py --table augmax/table2
 python scripts/evaluate.py --timm resnet50.tv_in1k --data imagenet/val evaluation=imagenet_c
 
-The settings are those of train.py: evaluation, evaluation.NAME.KEY, reports and runtime. What was
-measured already is left alone, and what was interrupted goes on.
+The settings are those of train.py: evaluation, evaluation.NAME.KEY, reports and runtime. --table
+takes what train.py takes beside table=, and measures what its finished runs lack without training
+the others. What was measured already is left alone, and what was interrupted goes on.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from vicinal.cli.configs import build, check, compose, recorded
 from vicinal.cli.explain import explain
 from vicinal.cli.failures import user_message
+from vicinal.cli.messages import listed
 from vicinal.cli.overrides import key_of
 from vicinal.data.decode.select import decoder_for
 from vicinal.errors import RunError
@@ -27,6 +31,10 @@ from vicinal.evaluation.pretrained import Measured, folder_data, pretrained
 from vicinal.machine import ranks
 from vicinal.run import Run
 from vicinal.storage.run_folder import locked, read_record
+from vicinal.tables import table
+from vicinal.tables.plan import split_hydra
+from vicinal.tables.request import parse_request
+from vicinal.tables.sweep import Sweep
 
 NODES = ("evaluation", "reports", "runtime")  # what may be set; a record says the rest
 
@@ -36,6 +44,7 @@ def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("folders", nargs="*", help="folders of finished runs, and settings")
+    parser.add_argument("--table", metavar="NAME", help="every finished run of a paper's table")
     parser.add_argument("--timm", metavar="NAME", help="a network of timm, with its weights there")
     parser.add_argument("--weights", type=Path, help="a file with other weights for it")
     parser.add_argument("--data", type=Path, help="its test images: DATA/CLASS/*.jpg")
@@ -44,13 +53,16 @@ def main() -> None:
     folders = [Path(each) for each in arguments.folders if "=" not in each or Path(each).is_dir()]
     settings = [each for each in arguments.folders if Path(each) not in folders]
     try:
-        chosen = composed(settings)
-        if (arguments.timm is None) != bool(folders):
-            raise RunError("either folders of finished runs or --timm NAME must be given")
-        if arguments.timm is not None:
-            evaluate_timm(arguments, chosen)
-        for folder in folders:
-            evaluate(folder, chosen)
+        if sum(map(bool, (folders, arguments.table, arguments.timm))) != 1:
+            raise RunError("either folders of finished runs, --table or --timm must be given")
+        if arguments.table:
+            evaluate_table(arguments.table, settings)
+        elif arguments.timm:
+            evaluate_timm(arguments, composed(settings))
+        else:
+            chosen = composed(settings)
+            for folder in folders:
+                evaluate(folder, chosen)
     except Exception as error:
         message = user_message(error)
         if message is None:
@@ -72,7 +84,7 @@ def composed(settings: list[str]) -> DictConfig:
     return config
 
 
-def _with_hydra(settings: list[str]) -> DictConfig:
+def _with_hydra(settings: Sequence[str]) -> DictConfig:
     return compose(*settings, with_hydra=True)
 
 
@@ -94,6 +106,18 @@ def evaluate(folder: Path, chosen: DictConfig) -> None:
         finished.measure(lacking, run.evaluation, evaluations)
     if ranks.is_main() and not lacking:
         print(f"{folder} has these evaluations already")
+
+
+def evaluate_table(name: str, settings: list[str]) -> None:
+    """Measure what the finished runs of a table lack."""
+    if name not in table.names():
+        raise RunError(f"--table must be one of {listed(name, table.names())}, got {name}")
+    sweep = Sweep([table.load(name)], parse_request([f"table={name}", *settings]), _with_hydra)
+    print(sweep.plan())
+    for job in (job for job in sweep.jobs if job.state == "trained"):
+        config, choices = split_hydra(_with_hydra(job.overrides))
+        run: Run = build(config)
+        run.execute(recorded(config), choices)
 
 
 def evaluate_timm(arguments: argparse.Namespace, chosen: DictConfig) -> None:

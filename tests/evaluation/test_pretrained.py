@@ -89,7 +89,9 @@ def test_results_of_a_network_are_kept_and_measured_once(
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("evaluation=clean", "folders ... --timm"),
+        ("evaluation=clean", "folders ... --table ... --timm"),
+        ("--table mixup/table99", "mixup/table99 ... mixup/table2"),
+        ("--table mixup/table2 --timm resnet18", "--table ... --timm"),
         ("evaluation=clean --timm resnet18", "--data"),
         ("evaluation=clean --timm resnet19 --data .", "resnet19 ... resnet18"),
     ],

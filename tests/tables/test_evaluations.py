@@ -134,7 +134,7 @@ def test_what_is_trained_but_not_measured_is_told_from_the_weights(
 
 
 def test_settings_of_an_evaluation_reach_the_runs_that_have_it(tmp_path: Path) -> None:
-    (job, _) = planned(tmp_path, "evaluation.clean.bins=7").jobs
+    (job, _) = planned(tmp_path, "+evaluation.clean.bins=7").jobs
     assert job.overrides.index("evaluation=[clean]") < job.overrides.index(
         "evaluation.clean.bins=7"
     )

@@ -73,6 +73,40 @@ def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert re.search(rf"\b{RUNS} runs\b.*\b{RUNS} finished", out)
 
 
+MEASURED = (
+    *("-m", "table=augmax/table3", "+only=[WRN40-2,Normal]", *REDUCED, "schedule.epochs=1"),
+    *("+sets@evaluation.cifar100_c.sets=generated", "seed=0", "runtime=cpu", "runtime.threads=1"),
+    *("+evaluation.cifar100_c.sets.corruptions=[contrast,pixelate,brightness,fog]",),
+)
+
+
+def test_a_sweep_that_was_killed_while_it_measured_measures_the_rest(tmp_path: Path) -> None:
+    process, parts = Fork([*MEASURED], tmp_path, os.environ), dict[str, dict[str, float]]()
+    while len(parts) < 3 and process.poll() is None:
+        time.sleep(0.02)
+        for path in tmp_path.rglob("evaluations/*.json"):
+            parts = json.loads(path.read_text())
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    (before,) = records(tmp_path).values()
+    assert json.loads(before)["evaluations"] == {}
+    assert 3 <= len(parts) < 20
+    code, out, _ = finish(Fork([*MEASURED], tmp_path, os.environ))
+    assert code == 0
+    assert re.search(r"\b1 trained\b.*\n1 evaluations\b.*\b1 missing", out)
+    (after,) = map(json.loads, records(tmp_path).values())
+    (found,) = after.pop("evaluations").values()
+    assert json.loads(before) == after | {"evaluations": {}}
+    assert (
+        parts.items()
+        <= {
+            name: {key: found["metrics"][f"{name}_{key}"] for key in numbers}
+            for name, numbers in parts.items()
+        }.items()
+    )
+    assert len([key for key in found["metrics"] if re.fullmatch(r".*_[1-5]_top1", key)]) == 20
+
+
 def test_two_sweeps_at_once_train_no_run_twice(tmp_path: Path) -> None:
     assert_each_was_trained_once(tmp_path, start(tmp_path), start(tmp_path))
 

@@ -22,7 +22,7 @@ class TableSweeper(Sweeper):
     `table=A,B` and `table=glob(mixup/*)` are one plan. Overrides beside it apply to every cell:
     `seed=` chooses the seeds; those that change the experiment (`schedule.epochs=30`) mark its
     records as reduced. `+only=[CIFAR-10,mixup]` keeps the cells with these labels, `+dry_run=true`
-    prints the plan.
+    prints the plan, `+evaluation.deformed.batch_size=100` is a setting of an evaluation.
     Each run holds a lock on its folder, so two processes with the same plan share the work.
     """
 

@@ -77,11 +77,22 @@ def _explain_job(error: Exception, job: list[str], compose: Compose) -> str:
     message, line = None, _named_in(error, job)
     if isinstance(error, MissingConfigException):
         message = _unknown_option(error, job)
+    elif line is not None and (part := _part_of_several(line)) is not None and line in chosen:
+        message = (
+            f"{line}: {part} is not in this config; choose it with {part.replace('.', '=')}, or "
+            f"beside table= write +{line}"
+        )
     elif line is not None and line not in chosen:
         with suppress(Exception):  # one of the options is wrong, too
             config = compose(chosen)
         message = _unknown_key(line, error, config)
     return message or one_line(error)
+
+
+def _part_of_several(line: str) -> str | None:
+    """`evaluation.corrupted`, if an override chooses something inside it."""
+    parts = (parse(line).package or "").split(".")
+    return ".".join(parts[:2]) if parts[0] in SEVERAL and len(parts) > 1 else None
 
 
 def _wrong_form(line: str, is_group: bool) -> str | None:
@@ -168,7 +179,7 @@ def _unknown_key(line: str, error: Exception, config: DictConfig) -> str | None:
 def _choice(line: str, path: str, rest: list[str], config: DictConfig) -> str | None:
     """How to choose the part whose setting a config lacks; None if no group has it."""
     if path in SEVERAL and rest[0] in _options(path, "*"):
-        return f"it with {path}={rest[0]}"
+        return f"it with {path}={rest[0]}, or beside table= write +{line}"
     wrong = dotted(path, rest[0])
     places = [choice for choice in config.hydra.runtime.choices if choice.endswith(f"@{wrong}")]
     option = value_of(line) if len(rest) == 1 and value_of(line).isidentifier() else "NAME"

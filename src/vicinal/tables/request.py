@@ -45,10 +45,12 @@ def parse_request(arguments: Iterable[str]) -> SweepRequest:
             raise RunError(f"reports must not be given beside table= (its cells say them): {line}")
         elif key not in FREE_KEYS and re.split(r"[./]", key)[0] not in FREE_NODES:
             axes.append(alternatives(line))
-        elif override.is_sweep_override():
+        elif len(values := alternatives(line)) > 1:
             raise RunError(f"{key} must have one value beside table=, got {value_of(line)}")
+        elif key.split(".")[0] == "evaluation":
+            evaluation.append(values[0].lstrip("+"))  # typed with a +, as the defaults lack it
         else:
-            (evaluation if key.split(".")[0] == "evaluation" else shared).append(line)
+            shared.append(values[0])
     return SweepRequest(
         tables=_tables(plan["table"]) if "table" in plan else (),
         seeds=_seeds(plan["seed"]) if "seed" in plan else None,
