@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from torch import nn
@@ -35,7 +34,6 @@ class Measuring:
         self, network: nn.Module, report: str, name: str, evaluation: Evaluation, config: Any
     ) -> dict[str, Any]:
         """Measure the evaluation of that name and config; its numbers and where they come from."""
-        began = monotonic()
         path = self._parts(name, report, config)
         parts = KeptParts(path, f"{name}, {report}", self.runtime.progress)
         rng = Rng.seeded(SEED, device=self.runtime.target)
@@ -47,7 +45,6 @@ class Measuring:
             "config": config,
             "report": report,
             "metrics": found,
-            "seconds": monotonic() - began,
             "ranks": ranks.world_size(),
             "origin": provenance(self.runtime.target),
             "runtime": self.runtime.summary(),
