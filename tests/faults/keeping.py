@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import vicinal.run
+from vicinal.evaluation import finished
 from vicinal.train import main
 
 
@@ -11,5 +11,5 @@ def keep(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    vicinal.run.forget_checkpoints = keep
+    finished.forget_checkpoints = keep
     main()

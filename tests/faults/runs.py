@@ -14,7 +14,7 @@ import torch
 from faults.keeping import keep
 from forks import fork
 
-import vicinal.run
+from vicinal.evaluation import finished
 from vicinal.storage.checkpoints import Checkpoints
 
 RUNTIME = "runtime=cpu runtime.threads=1 runtime.checkpoint_seconds=0 runtime.progress=false"
@@ -31,7 +31,7 @@ def start(
     """Fork a child that runs `train.py LINES out=OUT`; its output goes to OUT.NAMElog."""
 
     def kept() -> None:
-        vicinal.run.forget_checkpoints = keep
+        finished.forget_checkpoints = keep
         prepare()
 
     path = Path(f"{out}.{name}log")
