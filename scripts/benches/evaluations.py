@@ -24,9 +24,9 @@ from vicinal.storage.provenance import provenance
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Define the command line."""
     parser.add_argument("--models", nargs="*", default=["wrn10_2", "wrn40_2", "preact_resnet18"])
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
 
 
 def bench(arguments: argparse.Namespace) -> None:
