@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import evaluate
 import hydra
 import pytest
 from forks import Fork
@@ -105,6 +106,25 @@ def test_a_sweep_that_was_killed_while_it_measured_measures_the_rest(tmp_path: P
         }.items()
     )
     assert len([key for key in found["metrics"] if re.fullmatch(r".*_[1-5]_top1", key)]) == 20
+
+
+def test_the_finished_runs_of_a_table_are_measured_without_training_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, *rest = MEASURED[1:]
+    rest = [word for word in rest if "only" not in word]
+    clean = [word for word in rest if "evaluation" not in word]
+    assert (
+        finish(Fork(["-m", table, *clean, "+only=['SA (%)',Normal]"], tmp_path, os.environ))[0] == 0
+    )
+    ((path, before),) = records(tmp_path).items()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--table", "augmax/table3", *rest])
+    evaluate.main()
+    ((same, after),) = records(tmp_path).items()
+    measured = json.loads(after)
+    assert (same, len(measured.pop("evaluations"))) == (path, 1)
+    assert json.loads(before) == measured | {"evaluations": {}}
 
 
 def test_two_sweeps_at_once_train_no_run_twice(tmp_path: Path) -> None:
