@@ -17,6 +17,7 @@ from vicinal.errors import RunError
 from vicinal.evaluation.clean import Clean
 from vicinal.run import Run
 from vicinal.storage.evaluations import KeptParts, key
+from vicinal.storage.run_folder import RunFolder
 
 CLEAN = "evaluation=clean"
 
@@ -41,8 +42,18 @@ def calls(monkeypatch: pytest.MonkeyPatch, most: int = 1000) -> list[int]:
     return seen
 
 
-def test_an_evaluation_is_measured_on_the_weights_of_each_report(tmp_path: Path) -> None:
+def test_an_evaluation_is_measured_on_the_weights_of_each_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = RunFolder.log
+
+    def log(self: RunFolder, values: dict[str, float], network: nn.Module) -> None:
+        values["valid_top1"] = -values["epoch"]  # so that the first epoch is the best
+        original(self, values, network)
+
+    monkeypatch.setattr(RunFolder, "log", log)
     record = execute(tmp_path, CLEAN, "reports=[last,best_valid]", "optimizer.lr=0.3")
+    assert [record["weights"][name]["epoch"] for name in ("last", "best_valid")] == [2, 1]
     assert len(record["evaluations"]) == 2
     for each in record["evaluations"].values():
         reported = record["metrics"][each["report"]]

@@ -19,7 +19,7 @@ from vicinal.errors import RunError
 from vicinal.evaluation.own_splits import OwnSplits
 from vicinal.evaluation.pretrained import folder_data, pretrained
 
-NAME = "test_resnet.r160_in1k"  # 160 x 160, bicubic, 1000 classes
+NAME = "test_byobnet.r160_in1k"  # 160 x 160, bicubic, 1000 classes
 
 
 @pytest.fixture(scope="module")
