@@ -26,18 +26,19 @@ TINY_IMAGENET = RemoteFile(
     size=248_100_043,
 )
 FOLDER = "tiny-imagenet-200"
+KEY = TINY_IMAGENET.checksum.removeprefix("sha256:")  # of packed copies, also older ones
 
 
 def tiny_imagenet(root: Path) -> tuple[Split, Split]:
     """100,000 + 10,000 images of 64 x 64 in 200 classes, in the order of their WordNet ids."""
     packed = root / f"{FOLDER}.npz"
-    if npz.key(packed) != TINY_IMAGENET.checksum:
+    if npz.key(packed) != KEY:
         path = fetch(TINY_IMAGENET, root)
         print(f"decoding {path}, once", file=sys.stderr)
         with ZipFile(path) as archive:
             train, test = _labels(archive)
             splits = [_split(archive, labels) for labels in (train, test)]
-        npz.write(packed, *splits, key=TINY_IMAGENET.checksum)
+        npz.write(packed, *splits, key=KEY)
     return npz.images(packed)
 
 
