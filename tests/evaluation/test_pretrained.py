@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.data.transforms_factory import create_transform
 from wording import says
 
@@ -50,7 +50,7 @@ def test_a_network_sees_the_images_of_timms_own_transform(images: Path, weights:
     config = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(NAME).to_dict())
     transform = create_transform(**config, is_training=False)
     plain = timm.create_model(NAME.partition(".")[0], num_classes=1000).eval()
-    plain.load_state_dict(network.body.network.state_dict())
+    plain.load_state_dict(load_file(weights))
     (x, y, _) = next(iter(data.test.batches([torch.tensor([0, 5, 900])])))
     assert y.tolist() == [0, 5, 900]
     for found, label in zip(x, y.tolist(), strict=True):

@@ -30,6 +30,7 @@ from vicinal.models.normalized import Normalized
 from vicinal.models.timm import Timm, check_name
 from vicinal.storage.evaluations import key, missing
 from vicinal.storage.files import write_json_atomically
+from vicinal.surgery.modes import evaluating
 
 PUBLISHED = "published"  # in place of a report, an epoch that counts
 
@@ -56,7 +57,8 @@ def folder_data(folder: Path, crop: Crop, network: Normalized) -> Data:
     """The images FOLDER/CLASS/*, or FOLDER/val/CLASS/*, as a test set; there is no other split."""
     root = folder / "val" if (folder / "val").is_dir() else folder
     classes = class_folders(root)
-    num_classes = network.body(torch.zeros(1, 3, crop.size, crop.size)).shape[1]
+    with evaluating(network), torch.no_grad():
+        num_classes = network(torch.zeros(1, 3, crop.size, crop.size)).shape[1]
     if len(classes) != num_classes:
         raise RunError(f"{root} must hold the network's {num_classes} classes, got {len(classes)}")
     names, labels, mark = listed(root, classes)

@@ -120,3 +120,14 @@ def test_each_block_is_read_once_and_all_are_announced_at_once(monkeypatch):
     whole(split(10))
     read(split(10), torch.arange(10).split(3))
     assert asked == 2 * [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]]
+
+
+def test_images_are_changed_in_full_precision_also_for_a_network_in_bf16():
+    def mixed(x: Tensor, rng: Rng) -> Tensor:
+        weights = torch.rand(x.shape[3], x.shape[3], generator=rng.cpu) / x.shape[3]
+        return (x.float() @ weights * 13).to(torch.uint8)
+
+    part = Changed(images(), mixed, Rng.seeded(0))
+    expected = whole(part)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(whole(part), expected)

@@ -86,4 +86,6 @@ class Changed:
         rows = torch.arange(len(self)).split(size)
         unchanged = self.part.batches([rows[number] for number in numbers])
         for number, (x, _, _) in zip(numbers, unchanged, strict=True):
-            yield self.change(x, self.rng.fork(number))
+            with torch.autocast(x.device.type, enabled=False):  # that is for the network
+                changed = self.change(x, self.rng.fork(number))
+            yield changed
