@@ -131,10 +131,10 @@ def evaluate_timm(arguments: argparse.Namespace, chosen: DictConfig) -> None:
     network, crop = pretrained(arguments.timm, arguments.weights)
     data = folder_data(arguments.data, crop, network)
     out = arguments.out or Path("results", "networks", f"{arguments.timm}.json")
-    origin = {"network": arguments.timm, "weights": str(arguments.weights or "timm's")}
     data = data.to(run.runtime.target, decoder_for(run.runtime))
-    measured = Measured(out, origin | {"data": data.fingerprint})
-    measured.add(network, data, run.runtime, run.evaluation, recorded(chosen)["evaluation"])
+    Measured(out, arguments.timm).add(
+        network, data, run.runtime, run.evaluation, recorded(chosen)["evaluation"]
+    )
 
 
 if __name__ == "__main__":

@@ -94,6 +94,22 @@ def test_an_evaluation_that_was_killed_measures_the_parts_it_lacks(
     assert not list(tmp_path.rglob("evaluations/*"))
 
 
+def test_parts_that_were_measured_on_other_weights_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = execute(tmp_path / "one", CLEAN, "optimizer.lr=0.2")
+    (run,) = (tmp_path / "one").rglob("record.json")
+    parts = {"test": {"top1": -1.0, "nll": 0.0, "ece": 0.0}}
+    name, kept = next(iter(record["evaluations"])), record["weights"]["last"]["sha256"]
+    for checksum, taken in (("0" * 64, False), (kept, True)):
+        run.write_text(json.dumps(record | {"evaluations": {}}))
+        file = run.parent / "evaluations" / f"{name}-{checksum[:12]}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(parts))
+        (found,) = execute(tmp_path / "one", CLEAN, "optimizer.lr=0.2")["evaluations"].values()
+        assert (found["metrics"]["test_top1"] == -1.0) == taken
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
 def test_damaged_parts_are_measured_again(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "evaluations" / "parts.json"

@@ -54,12 +54,13 @@ class Finished:
         configs: Mapping[str, Any],
     ) -> None:
         """Measure what the record lacks; an evaluation that was interrupted goes on."""
-        measuring = Measuring(self.data, self.runtime, self.folder / "evaluations")
         for report in dict.fromkeys(report for report, _ in lacking):
-            network = self.network(report)
+            network, kept = self.network(report), self.record["weights"][report]
+            parts = self.folder / "evaluations"
+            measuring = Measuring(self.data, self.runtime, parts, kept["sha256"])
             for name in (name for of, name in lacking if of == report):
                 entry = measuring.entry(network, report, name, evaluations[name], configs[name])
-                self._record(entry | {"epoch": self.record["weights"][report]["epoch"]})
+                self._record(entry | {"epoch": kept["epoch"]})
                 measuring.forget_parts(entry)
 
     def network(self, report: str = "last") -> nn.Module:

@@ -21,7 +21,9 @@ SEED = 0  # of what evaluations draw: the same for every network
 
 @dataclass(frozen=True)
 class Measuring:
-    """The data and the machine of measurements; parts of an unfinished one are kept in `folder`.
+    """The data and the machine of measurements on one network, whose weights have a checksum.
+
+    Parts of an unfinished one are kept in `folder`, under that checksum: they are no other's.
 
     All ranks make the same calls and get the same numbers.
     """
@@ -29,6 +31,7 @@ class Measuring:
     data: Data
     runtime: Runtime
     folder: Path
+    checksum: str
 
     def entry(
         self, network: nn.Module, report: str, name: str, evaluation: Evaluation, config: Any
@@ -55,7 +58,7 @@ class Measuring:
         self._parts(entry["name"], entry["report"], entry["config"]).unlink(missing_ok=True)
 
     def _parts(self, name: str, report: str, config: Any) -> Path:
-        return self.folder / f"{key(name, report, config)}.json"
+        return self.folder / f"{key(name, report, config)}-{self.checksum[:12]}.json"
 
 
 def described(entry: Mapping[str, Any]) -> str:

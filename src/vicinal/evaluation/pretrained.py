@@ -28,6 +28,7 @@ from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.models.normalized import Normalized
 from vicinal.models.timm import Timm, check_name
+from vicinal.storage import weights
 from vicinal.storage.evaluations import key, missing
 from vicinal.storage.files import write_json_atomically
 from vicinal.surgery.modes import evaluating
@@ -35,20 +36,20 @@ from vicinal.surgery.modes import evaluating
 PUBLISHED = "published"  # in place of a report, an epoch that counts
 
 
-def pretrained(name: str, weights: Path | None = None) -> tuple[Normalized, Crop]:
+def pretrained(name: str, file: Path | None = None) -> tuple[Normalized, Crop]:
     """A network of timm that takes images in [0, 1], and the crop that it is evaluated on.
 
     Its weights are timm's, downloaded on first use, or those in a file.
     """
-    check_name(name, pretrained=weights is None)
+    check_name(name, pretrained=file is None)
     config = timm.get_pretrained_cfg(name)
     if config is None:
         raise RunError(f"timm does not say how {name} is evaluated")
     known = resolve_data_config(pretrained_cfg=config.to_dict())
     size = known["input_size"][1]
-    body = Timm(name, weights is None, num_classes=config.num_classes, shape=known["input_size"])
-    if weights is not None:
-        body.network.load_state_dict(_read(weights))
+    body = Timm(name, file is None, num_classes=config.num_classes, shape=known["input_size"])
+    if file is not None:
+        body.network.load_state_dict(_read(file))
     crop = Crop(size, int(size / known["crop_pct"]), interpolation=known["interpolation"])
     return Normalized(body, known["mean"], known["std"]), crop
 
@@ -68,10 +69,10 @@ def folder_data(folder: Path, crop: Crop, network: Normalized) -> Data:
 
 @dataclass(frozen=True)
 class Measured:
-    """The file with the results of one network; `origin` says which, and on which data."""
+    """The file with the results of one network of timm."""
 
     path: Path
-    origin: dict[str, Any]
+    name: str
 
     def add(
         self,
@@ -82,8 +83,10 @@ class Measured:
         configs: Mapping[str, Any],
     ) -> None:
         """Measure what the file lacks; each result is written at once."""
-        found = ranks.broadcast_object(self._read)
-        measuring = Measuring(data, runtime, self.path.with_suffix(".parts"))
+        digest = weights.digest(network)
+        origin = {"network": self.name, "weights": digest, "data": data.fingerprint}
+        found = ranks.broadcast_object(lambda: self._read(origin))
+        measuring = Measuring(data, runtime, self.path.with_suffix(".parts"), digest)
         model = runtime.compiled(runtime.place(network))
         for report, name in missing(found, configs, [PUBLISHED]):
             entry = measuring.entry(model, report, name, evaluations[name], configs[name])
@@ -93,12 +96,12 @@ class Measured:
                 print(f"{self.path}: {described(entry)}")
             measuring.forget_parts(entry)
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, origin: dict[str, Any]) -> dict[str, Any]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
-            return self.origin | {"evaluations": {}}
+            return origin | {"evaluations": {}}
         found = json.loads(self.path.read_bytes())
-        if self.origin.items() <= found.items():
+        if all(found.get(key) == value for key, value in origin.items()):
             return found
         raise RunError(f"{self.path} holds results of other weights or data; choose another --out")
 

@@ -22,6 +22,11 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def digest(model: nn.Module) -> str:
+    """A checksum of the weights and buffers."""
+    return checksum(save(snapshot(model)))
+
+
 def write(folder: Path, report: str, tensors: dict[str, Tensor], words: dict[str, Any]) -> str:
     """Write tensors to a run's folder and return the file's checksum.
 
