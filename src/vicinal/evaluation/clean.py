@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
 from vicinal.data.split import Part
+from vicinal.evaluation.batches import device_of, rank_rows
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
@@ -37,14 +38,11 @@ class Clean:
         Each rank measures its shard; all ranks must call this, and get the same numbers.
         """
         assert len(split) > 0
-        device = next((p.device for p in model.parameters()), split.y.device)
+        device = device_of(model, split)
         found = torch.zeros(len(split), 4, dtype=torch.float64, device=device)
         classes = 0
         with evaluating(model), torch.no_grad():
-            # The same whole batches as on one process, so that a sample's logits do not depend on
-            # the number of ranks.
-            whole = torch.arange(len(split)).split(self.batch_size)
-            for x, y, rows in split.batches(whole[ranks.rank() :: ranks.world_size()]):
+            for x, y, rows in split.batches(rank_rows(len(split), self.batch_size)):
                 logits = model(as_inputs(x.to(device, non_blocking=True)))
                 found[rows.to(device)] = _per_sample(logits, y.to(device, non_blocking=True))
                 classes = logits.shape[1]

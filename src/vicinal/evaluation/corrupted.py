@@ -18,8 +18,7 @@ from vicinal.data.shifted.sets import ShiftedSets
 from vicinal.data.split import Data
 from vicinal.draws import Rng
 from vicinal.evaluation.clean import Clean
-from vicinal.evaluation.evaluation import Numbers, Parts, each
-from vicinal.evaluation.shifted import flat
+from vicinal.evaluation.evaluation import Numbers, Parts, each, flat
 from vicinal.images.corruptions.corrupt import COMMON, EXTRA, SEVERITIES
 
 Baseline = Literal["alexnet", "tiny_resnet18"]

@@ -18,6 +18,11 @@ def each(names: Sequence[str], measure: Callable[[str], Numbers]) -> dict[str, N
     return {name: measure(name) for name in names}
 
 
+def flat(found: dict[str, Numbers]) -> Numbers:
+    """The numbers of all parts under NAME_KEY."""
+    return {f"{name}_{key}": value for name, of in found.items() for key, value in of.items()}
+
+
 @runtime_checkable
 class Evaluation(Protocol):
     """Returns numbers by name, the same on every rank; leaves the network as it was.

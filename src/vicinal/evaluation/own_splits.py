@@ -7,7 +7,7 @@ from torch import nn
 from vicinal.data.split import Data
 from vicinal.draws import Rng
 from vicinal.evaluation.clean import Clean
-from vicinal.evaluation.evaluation import Numbers, Parts, each
+from vicinal.evaluation.evaluation import Numbers, Parts, each, flat
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,4 @@ class OwnSplits:
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         splits = data.measured()
-        found = parts(list(splits), lambda name: self._clean(model, splits[name]))
-        return {f"{name}_{key}": x for name, of in found.items() for key, x in of.items()}
+        return flat(parts(list(splits), lambda name: self._clean(model, splits[name])))

@@ -15,7 +15,7 @@ from vicinal.data.split import Data, Part
 from vicinal.draws import Rng
 from vicinal.evaluation.batches import hits_of_all
 from vicinal.evaluation.clean import Clean
-from vicinal.evaluation.evaluation import Numbers, Parts, each
+from vicinal.evaluation.evaluation import Numbers, Parts, each, flat
 
 
 @runtime_checkable
@@ -86,8 +86,3 @@ class Among(nn.Module):
         among = torch.full_like(logits, -inf)
         among[:, self.chosen] = logits[:, self.chosen]
         return among
-
-
-def flat(found: dict[str, Numbers]) -> Numbers:
-    """The numbers of all parts under NAME_KEY."""
-    return {f"{name}_{key}": value for name, of in found.items() for key, value in of.items()}
