@@ -1,4 +1,4 @@
-"""What a run measures after its training: from kept weights, once, and on where it stopped."""
+"""What a run measures after training: from kept weights, once, continuing where it stopped."""
 
 import json
 import re

@@ -23,9 +23,8 @@ SEED = 0  # of what evaluations draw: the same for every network
 class Measuring:
     """The data and the machine of measurements on one network, whose weights have a checksum.
 
-    Parts of an unfinished one are kept in `folder`, under that checksum: they are no other's.
-
-    All ranks make the same calls and get the same numbers.
+    Parts of an unfinished one are kept in `folder` under that checksum, so that no other network
+    takes them. All ranks make the same calls and get the same numbers.
     """
 
     data: Data

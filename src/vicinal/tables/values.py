@@ -17,9 +17,10 @@ Change = tuple[str, ...]  # overrides: how an evaluation differs from the one th
 
 
 def values_by_seed(records: Sequence[Record], cell: Cell) -> tuple[Change, dict[int, float]]:
-    """A cell's numbers by seed; of an evaluation with other settings only if there are no others.
+    """A cell's numbers by seed, and how their evaluation differs from the planned one.
 
-    Then those that most seeds share come first, which the numbers are returned with.
+    Other settings count only where the planned ones were not measured; of several, those that most
+    seeds share.
     """
     found: dict[Change, dict[int, float]] = defaultdict(dict)
     for record in records:
