@@ -6,7 +6,7 @@ original; the latter two come with imagecorruptions and are imported where they 
 
 from collections.abc import Callable
 from io import BytesIO
-from math import ceil, cos, exp, pi, radians, sin, sqrt
+from math import ceil, cos, pi, radians, sin, sqrt
 
 import numpy as np
 from PIL import Image
@@ -77,7 +77,9 @@ def line(radius: int, deviation: float, degrees: float) -> list[tuple[float, int
     """Weight, row and column of each pixel that is averaged."""
     width = 2 * radius + 1
     scale = sqrt(2 * pi) * deviation
-    weights = np.array([exp(-(i**2) / (2 * deviation**2)) / scale for i in range(width)])
+    # As the original, of an array: on some processors NumPy's exp of single numbers is another,
+    # and a last bit decides what a flat area is truncated to.
+    weights = np.exp(-(np.arange(width) ** 2) / (2 * deviation**2)) / scale
     weights /= weights.sum()
     down, right = sin(radians(degrees)), cos(radians(degrees))
     return [(weights[i], ceil(i * down - 0.5), ceil(i * right - 0.5)) for i in range(width)]
