@@ -1,12 +1,13 @@
 """MaxUp against Eq. 2-3 of its paper, and what its selection pass must leave alone."""
 
 import copy
+import gc
 from dataclasses import dataclass
 from math import sqrt
 
 import pytest
 import torch
-from oracles.maxup import worst_copies
+from oracles.maxup import worst_copies, worst_of_all
 from torch import Tensor, nn
 from torch.nn import functional as F
 from wording import says
@@ -19,6 +20,7 @@ from vicinal.methods.maxup import MaxUp
 from vicinal.vicinities.cutmix import CutMix
 from vicinal.vicinities.cutout import Cutout
 from vicinal.vicinities.gaussian_noise import GaussianNoise
+from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
 
 VICINITIES = [CutMix(), Cutout(length=3), Mixup(), GaussianNoise(sigma=0.3)]
@@ -98,7 +100,7 @@ def test_selection_leaves_statistics_modes_and_gradients_alone(selection: str) -
     model[3].eval()  # a mode of its own must survive
     before = {name: value.clone() for name, value in model.named_buffers()}
     method = MaxUp(CutMix(), copies=3, selection=selection)
-    method._losses(model, [CutMix()(x, y, Rng.seeded(i)) for i in range(3)])
+    method._worst(model, x, y, Rng.seeded(0))
     for name, value in model.named_buffers():
         assert torch.equal(value, before[name])
     assert [m.training for m in model] == [True, True, True, False, True, True]
@@ -119,13 +121,76 @@ def test_the_selected_loss_is_the_trained_loss_under_dropout() -> None:
     model = network(norm=False, dropout=0.5)
     vicinity = GaussianNoise(sigma=0.5)
     for seed in range(5):
-        rng = Rng.seeded(seed)
-        method = MaxUp(vicinity, copies=4)
+        rng, losses = Rng.seeded(seed), []
+        for copy_x, copy_y in [vicinity(x, y, rng) for _ in range(4)]:
+            torch.manual_seed(seed)
+            losses.append(cross_entropy(model(copy_x), copy_y).detach())
         torch.manual_seed(seed)
-        losses = method._losses(model, [vicinity(x, y, rng) for _ in range(4)])
-        torch.manual_seed(seed)
-        (ours,) = method(model, x, y, Rng.seeded(seed))
-        torch.testing.assert_close(ours.detach(), losses.amax(dim=0).mean())
+        (ours,) = MaxUp(vicinity, copies=4)(model, x, y, Rng.seeded(seed))
+        torch.testing.assert_close(ours.detach(), torch.stack(losses).amax(dim=0).mean())
+
+
+@dataclass(frozen=True)
+class Overflowing(Vicinity):
+    """Each sample of a copy is, with probability 1/3, so large that its logits hold NaN."""
+
+    def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]:
+        over = torch.rand((len(x), 1, 1, 1), generator=rng.cpu) < 1 / 3
+        return torch.where(over, torch.inf, x + torch.rand((), generator=rng.cpu)), y
+
+
+@pytest.mark.parametrize("vicinity", [*VICINITIES, Identity(), Overflowing()], ids=repr)
+@pytest.mark.parametrize("copies", [2, 5])
+@pytest.mark.parametrize("selection", ["train", "eval"])
+def test_the_running_worst_is_that_of_all_copies_at_once_bit_for_bit(
+    vicinity: Vicinity, copies: int, selection: str
+) -> None:
+    """Ties go to the first copy, and NaN, which stops a run, is worse than any number."""
+    x, y = batch()
+    model, twin = network(dropout=0.3), network(dropout=0.3)
+    torch.manual_seed(2)
+    rng = Rng.seeded(2)
+    chosen = worst_of_all(twin, vicinity, copies, selection == "eval", x, y, rng)
+    expected, generator = cross_entropy(twin(chosen[0]), chosen[1]).mean(), torch.get_rng_state()
+    torch.manual_seed(2)
+    own, seen = Rng.seeded(2), list[Tensor]()
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    (ours,) = MaxUp(vicinity, copies, selection)(model, x, y, own)  # pyright: ignore[reportArgumentType]
+    assert torch.equal(seen[-1], chosen[0])
+    assert torch.equal(ours.isnan(), expected.isnan())
+    assert torch.equal(ours.nan_to_num(), expected.nan_to_num())
+    assert ours.isnan() == isinstance(vicinity, Overflowing)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(own.state()[name], state) for name, state in rng.state().items())
+
+
+def test_of_equal_copies_the_first_is_trained_on() -> None:
+    x, y = batch()
+    model = network(norm=False).requires_grad_(False)
+    model[2] = nn.Threshold(1e9, 0.0)  # all logits, and so all losses, are equal
+    first, _ = GaussianNoise()(x, y, Rng.seeded(0))
+    seen = list[Tensor]()
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    list(MaxUp(GaussianNoise(), copies=3)(model, x, y, Rng.seeded(0)))
+    assert torch.equal(seen[-1], first)
+
+
+def live(shape: torch.Size) -> int:
+    """How many batches of that shape the tensors of this process hold."""
+    tensors = [each for each in gc.get_objects() if type(each) is Tensor]
+    return sum(each.numel() // shape.numel() for each in tensors if each.shape[-4:] == shape)
+
+
+def test_the_number_of_batches_in_memory_does_not_grow_with_m() -> None:
+    x, y = batch(9)
+    peaks = []
+    for copies in (3, 30):
+        model, held = network(), list[int]()
+        model.register_forward_pre_hook(lambda _, given, held=held: held.append(live(x.shape)))
+        list(MaxUp(GaussianNoise(), copies)(model, x, y, Rng.seeded(0)))
+        assert len(held) == copies + 1
+        peaks.append(max(held))
+    assert peaks[0] == peaks[1] < 6
 
 
 @dataclass(frozen=True)

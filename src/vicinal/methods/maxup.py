@@ -12,7 +12,8 @@ Differs:  the paper leaves open how copies are selected; we read the code that i
           Third-party code back-propagates through all copies in one batch; the paper's cost does
           not allow that. The five standard epochs at the start are `schedule.warmup_method`.
 Cost:     copies + 1 forwards (1 when copies = 1), 1 backward, 1 update of BatchNorm; all forwards
-          but the last are without gradient
+          but the last are without gradient. Memory does not grow with m: a copy is dropped once
+          it is compared with the worst before it
 """
 
 from collections.abc import Iterator
@@ -20,10 +21,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Inputs, Loss, Method, PerSample, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.surgery.modes import evaluating, frozen_statistics
@@ -49,25 +50,35 @@ class MaxUp(Method):
         return (self.copies + 3) / 3 if self.copies > 1 else 1.0
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
-        draws = [self.vicinity(x, y, rng) for _ in range(self.copies)]
-        if self.copies == 1:
-            (x, y), *_ = draws
-        else:
-            worst = self._losses(model, draws).argmax(dim=0)
-            rows = torch.arange(len(x), device=x.device)
-            x = torch.stack([x for x, _ in draws])[worst, rows]
-            y = torch.stack([y for _, y in draws])[worst, rows]
+        x, y = self.vicinity(x, y, rng) if self.copies == 1 else self._worst(model, x, y, rng)
         yield cross_entropy(model(x), y).mean()
 
     @torch.no_grad()
-    def _losses(
-        self, model: nn.Module, draws: list[tuple[Inputs, Targets]]
-    ) -> Float[Tensor, "m n"]:
-        """The loss of each copy of each sample."""
+    def _worst(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]:
+        """The copy of each sample with the largest loss, the first of equals; NaN is the largest.
+
+        A NaN is kept so that a run that diverges is stopped, not trained on its other copies.
+        """
         mode = frozen_statistics if self.selection == "train" else evaluating
-        losses = []
+        worst_x, worst_y = self.vicinity(x, y, rng)
         with mode(model):
-            for x, y in draws:
-                with torch.random.fork_rng([x.device] if x.is_cuda else []):
-                    losses.append(cross_entropy(model(x), y))
-        return torch.stack(losses)
+            worst = _loss(model, worst_x, worst_y)
+            for _ in range(self.copies - 1):
+                new_x, new_y = self.vicinity(x, y, rng)
+                loss = _loss(model, new_x, new_y)
+                worse = ~(loss <= worst) & ~worst.isnan()
+                worst = torch.where(worse, loss, worst)
+                worst_x = torch.where(_like(worse, x), new_x, worst_x)
+                worst_y = torch.where(_like(worse, y), new_y, worst_y)
+        return worst_x, worst_y
+
+
+def _loss(model: nn.Module, x: Inputs, y: Targets) -> PerSample:
+    """The loss of one copy of each sample; it uses up no randomness, of dropout for one."""
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        return cross_entropy(model(x), y)
+
+
+def _like(chosen: Bool[Tensor, " n"], values: Float[Tensor, "n ..."]) -> Bool[Tensor, "n ..."]:
+    """A choice of samples, to be broadcast over their values."""
+    return chosen.view(-1, *[1] * (values.ndim - 1))
