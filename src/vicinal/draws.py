@@ -1,14 +1,27 @@
 """Randomness as an argument: the generators of a run, and the draws that vicinities share."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Generator, Tensor
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """Draws of the shape, type and device of a batch."""
+
+    def uniform_like(self, x: Tensor) -> Tensor:
+        """From [0, 1)."""
+        ...
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """From N(0, 1)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,20 @@ class Rng:
         seed = derived_seed(self.shared.initial_seed(), "fork", *key)
         return Rng.seeded(seed, device=self.device.device.type)
 
+    def of_rows(self, rows: Iterable[int]) -> "RowDraws":
+        """Draws for a batch of these rows; a row's do not depend on the other rows."""
+        seed, kind = self.shared.initial_seed(), self.device.device.type
+        seeds = [derived_seed(seed, "row", row) for row in rows]
+        return RowDraws([Generator(kind).manual_seed(each) for each in seeds])
+
+    def uniform_like(self, x: Tensor) -> Tensor:
+        """From [0, 1)."""
+        return torch.empty_like(x).uniform_(generator=self.device)
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """From N(0, 1)."""
+        return torch.empty_like(x).normal_(generator=self.device)
+
     def state(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must keep."""
         return {name: getattr(self, name).get_state() for name in ("cpu", "device", "shared")}
@@ -52,6 +79,27 @@ class Rng:
         """Continue where `state` was taken."""
         for name, value in state.items():
             getattr(self, name).set_state(value)
+
+
+@dataclass(frozen=True)
+class RowDraws:
+    """A generator per row of a batch."""
+
+    generators: Sequence[Generator]
+
+    def uniform_like(self, x: Tensor) -> Tensor:
+        """From [0, 1)."""
+        drawn = torch.empty_like(x)
+        for row, generator in zip(drawn, self.generators, strict=True):
+            row.uniform_(generator=generator)
+        return drawn
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """From N(0, 1)."""
+        drawn = torch.empty_like(x)
+        for row, generator in zip(drawn, self.generators, strict=True):
+            row.normal_(generator=generator)
+        return drawn
 
 
 def all_states(rng: Rng) -> dict[str, Any]:

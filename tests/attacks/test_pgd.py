@@ -1,5 +1,7 @@
 """PGD against its loop, what it promises, and what it leaves alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from oracles import attacks as oracle
@@ -7,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vicinal.attacks.pgd import Pgd
+from vicinal.attacks.threat import Threat
 from vicinal.draws import Rng
+from vicinal.models.normalized import Normalize
 
 
 def network() -> nn.Module:
@@ -33,9 +37,9 @@ def test_pgd_equals_its_loop(random_start: bool) -> None:
     settings = {"epsilon": 0.1, "step": 0.03, "steps": 5}
     starts = x
     if random_start:
-        shift = torch.empty_like(x).uniform_(-0.1, 0.1, generator=Rng.seeded(0).device)
-        starts = (x + shift).clamp(0, 1)
-    ours = Pgd(**settings, random_start=random_start)(model, x, y, Rng.seeded(0))
+        uniform = torch.empty_like(x).uniform_(generator=Rng.seeded(0).device)
+        starts = (x + 0.1 * (2 * uniform - 1)).clamp(0, 1)
+    ours = replace(Pgd.of_pixels(**settings), random_start=random_start)(model, x, y, Rng.seeded(0))
     expected = oracle.pgd(network().eval(), x, y, starts, **settings)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-15)
 
@@ -44,7 +48,7 @@ def test_it_stays_in_the_ball_and_in_the_cube_and_raises_the_loss() -> None:
     x, y = batch()
     x[0], x[1] = 0, 1  # where the cube's faces bind
     model = network()
-    found = Pgd(epsilon=8 / 255, step=2 / 255, steps=7)(model, x, y, Rng.seeded(0))
+    found = Pgd.of_pixels(8 / 255, 2 / 255, 7)(model, x, y, Rng.seeded(0))
     assert (found - x).abs().max() <= 8 / 255 + 1e-15
     assert found.min() >= 0
     assert found.max() <= 1
@@ -61,21 +65,21 @@ def test_of_a_linear_network_it_finds_the_worst_image() -> None:
     up = (weight[1] - weight[0]).view(3, 5, 5).sign() * torch.tensor([1.0, -1, 1, -1]).view(
         4, 1, 1, 1
     )
-    found = Pgd(epsilon=0.1, step=0.05, steps=5)(model, x, y, Rng.seeded(0))
+    found = Pgd.of_pixels(0.1, 0.05, 5)(model, x, y, Rng.seeded(0))
     torch.testing.assert_close(found, (x + 0.1 * up).clamp(0, 1), rtol=0, atol=1e-15)
 
 
 def test_of_no_radius_it_is_the_image_itself() -> None:
     x, y = batch()
-    assert torch.equal(Pgd(epsilon=0, step=0.1, steps=3)(network(), x, y, Rng.seeded(0)), x)
+    assert torch.equal(Pgd.of_pixels(0, 0.1, 3)(network(), x, y, Rng.seeded(0)), x)
 
 
 def test_a_sample_is_attacked_regardless_of_its_company() -> None:
     x, y = batch()
     model = network()
-    settings = {"epsilon": 0.1, "step": 0.03, "steps": 4, "random_start": False}
-    together = Pgd(**settings)(model, x, y, Rng.seeded(0))
-    alone = [Pgd(**settings)(model, x[[i]], y[[i]], Rng.seeded(0)) for i in range(4)]
+    attack = Pgd(Threat(0.1), 0.3, 4, random_start=False)
+    together = attack(model, x, y, Rng.seeded(0))
+    alone = [attack(model, x[[i]], y[[i]], Rng.seeded(0)) for i in range(4)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-15)
 
 
@@ -89,7 +93,7 @@ def test_it_leaves_the_network_the_images_and_the_generators_of_torch_alone(outs
     modes = [m.training for m in model.modules()]
     state = torch.get_rng_state()
     with outside():
-        found = Pgd(epsilon=0.1, step=0.03, steps=3)(model, x, y, Rng.seeded(0))
+        found = Pgd.of_pixels(0.1, 0.03, 3)(model, x, y, Rng.seeded(0))
     assert not found.requires_grad
     assert torch.equal(x, inputs)
     assert torch.equal(torch.get_rng_state(), state)
@@ -103,5 +107,64 @@ def test_modes_are_restored_when_the_network_fails() -> None:
     x, y = batch()
     model = network()
     with pytest.raises(RuntimeError):
-        Pgd(epsilon=0.1, step=0.03, steps=3)(model, x[..., :3], y, Rng.seeded(0))
+        Pgd.of_pixels(0.1, 0.03, 3)(model, x[..., :3], y, Rng.seeded(0))
     assert all(m.training for m in model.modules())
+
+
+def test_in_l2_it_follows_the_normalised_gradient() -> None:
+    x, y = batch()
+    model = network().eval()
+    ours = Pgd(Threat(0.5, "l2"), 0.4, 3, random_start=False)(model, x, y, Rng.seeded(0))
+    for i in range(len(x)):
+        at = x[i]
+        for _ in range(3):
+            gradient, _ = oracle.input_gradient(model, at, int(y[i].argmax()))
+            at = at + 0.4 * 0.5 * gradient / gradient.square().sum().sqrt()
+            shift = at - x[i]
+            length = shift.square().sum().sqrt().item()
+            at = (x[i] + shift * min(1, 0.5 / length)).clamp(0, 1)
+        torch.testing.assert_close(ours[i], at, rtol=0, atol=1e-12)
+
+
+def test_in_normalised_units_it_is_the_attack_on_the_normalised_image() -> None:
+    """As code does that normalises in its data loader: x and ε are both on the network's scale."""
+    x, y = batch()
+    body = network().eval()
+    mean, std = torch.tensor([0.3, 0.4, 0.5]), torch.tensor([0.2, 0.5, 0.25])
+    model = nn.Sequential(Normalize(mean.tolist(), std.tolist()), body)
+    scale = std.double().view(3, 1, 1)
+    z = (x - mean.double().view(3, 1, 1)) / scale
+    free = {"units": "normalized", "clip": "none"}
+    for norm in ("linf", "l2"):
+        ours = Pgd(Threat(0.3, norm, **free), 0.4, 4, random_start=False)
+        there = Pgd(Threat(0.3, norm, clip="none"), 0.4, 4, random_start=False)
+        found = (ours(model, x, y, Rng.seeded(0)) - x) / scale
+        expected = there(body, z, y, Rng.seeded(0)) - z
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)  # std is float32
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(
+    ("steps", "step", "random_start"), [(1, 1.0, False), (10, 0.2, False), (7, 1 / 30, True)]
+)
+def test_it_equals_foolboxs(norm: str, steps: int, step: float, random_start: bool) -> None:
+    """FGSM; BIM of ten steps of ε/5; PGD from the same start."""
+    foolbox = pytest.importorskip("foolbox")
+    x, y = (each.float() for each in batch())
+    model = network().float().eval()
+    epsilon = {"linf": 0.05, "l2": 0.6}[norm]
+    attack = Pgd(Threat(epsilon, norm), step, steps, random_start)
+    start = attack.threat.around(model, x).start(Rng.seeded(0)) if random_start else x
+    kind = {
+        "linf": foolbox.attacks.LinfProjectedGradientDescentAttack,
+        "l2": foolbox.attacks.L2ProjectedGradientDescentAttack,
+    }[norm]
+    theirs = kind(rel_stepsize=step, steps=steps, random_start=random_start)
+    theirs.get_random_start = lambda x0, epsilon: x0 + (start - x0.raw)  # of equal draws
+    labels = y.argmax(1)
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1))
+    _, expected, success = theirs(wrapped, x, labels, epsilons=epsilon)
+    ours = attack(model, x, y, Rng.seeded(0))
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+    assert torch.equal(model(ours).argmax(1) != labels, success)

@@ -9,8 +9,9 @@ from vicinal.attacks.flow import Flow
 from vicinal.attacks.levels import WorstLevels
 from vicinal.attacks.mixture import MixtureAscent
 from vicinal.attacks.pgd import Pgd
+from vicinal.attacks.threat import Threat
 
-PGD = {"epsilon": 0.1, "step": 0.02, "steps": 3}
+PGD = {"threat": Threat(0.1), "step": 0.2, "steps": 3}
 FLOW = {"bound": 1.0, "step_size": 0.5, "steps": 3}
 ASCENT = {"steps": 3, "step_size": 0.1}
 
@@ -18,7 +19,8 @@ ASCENT = {"steps": 3, "step_size": 0.1}
 @pytest.mark.parametrize(
     ("attack", "settings", "message"),
     [
-        (Pgd, PGD | {"epsilon": -0.1}, "epsilon must be at least 0, got -0.1"),
+        (Threat, {"epsilon": -0.1}, "epsilon must be at least 0, got -0.1"),
+        (Threat, {"epsilon": float("nan")}, "epsilon must be at least 0, got nan"),
         (Pgd, PGD | {"step": -0.1}, "step must be at least 0, got -0.1"),
         (Pgd, PGD | {"steps": -1}, "steps must be at least 0, got -1"),
         (Flow, FLOW | {"bound": -1.0}, "bound must be at least 0, got -1.0"),

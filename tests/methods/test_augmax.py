@@ -148,7 +148,7 @@ def test_augmix_pgdat_puts_the_pgd_image_in_augmaxs_place() -> None:
     ours = one(method(model, x, y, Rng.seeded(0)))
     rng = Rng.seeded(0)
     with routed(twin, "A"):
-        hard = Pgd(epsilon=8 / 255, step=2 / 255, steps=2)(twin, x, y, rng)
+        hard = Pgd.of_pixels(8 / 255, 2 / 255, 2)(twin, x, y, rng)
         worst = twin(hard)
     view = twin(AugMix()(x, y, rng)[0])
     clean = twin(x)

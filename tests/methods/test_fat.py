@@ -70,7 +70,7 @@ def test_at_tau_0_a_sample_stops_where_it_is_first_missed() -> None:
         )
         for steps in range(1, 7)
     ]
-    start = Pgd(epsilon=0.1, step=0.02, steps=0)(model, x, y, Rng.seeded(0))
+    start = Pgd.of_pixels(0.1, 0.02, 0)(model, x, y, Rng.seeded(0))
     path = torch.stack([start, *path])
     friendly = Fat(Identity(), epsilon=0.1, step=0.02, steps=6, omega=0)
     stopped = friendly.friendly(model, x, y, fixed(0), Rng.seeded(0))
@@ -88,7 +88,7 @@ def test_with_a_tau_that_is_never_reached_it_is_pgd() -> None:
     settings = {"epsilon": 0.1, "step": 0.02, "steps": 6}
     method = Fat(Identity(), **settings, omega=0)
     ours = method.friendly(network(), x, y, fixed(6), Rng.seeded(0))
-    assert torch.equal(ours, Pgd(**settings)(network(), x, y, Rng.seeded(0)))
+    assert torch.equal(ours, Pgd.of_pixels(**settings)(network(), x, y, Rng.seeded(0)))
 
 
 def test_it_stays_in_the_ball_and_leaves_the_network_alone() -> None:

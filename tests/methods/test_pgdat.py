@@ -33,7 +33,7 @@ def test_it_trains_in_train_mode_on_what_the_attack_in_eval_mode_finds(vicinity:
     (ours,) = Pgdat(vicinity, epsilon=0.1, step=0.03, steps=4)(model, x, y, Rng.seeded(0))
     rng = Rng.seeded(0)
     x, y = vicinity(x, y, rng)
-    x = Pgd(epsilon=0.1, step=0.03, steps=4)(twin, x, y, rng)
+    x = Pgd.of_pixels(0.1, 0.03, 4)(twin, x, y, rng)
     expected = cross_entropy(twin(x), y).mean()
     assert torch.equal(ours, expected)
     for a, b in zip(model.buffers(), twin.buffers(), strict=True):

@@ -46,7 +46,7 @@ class AugMixPgdat(WithNorm):
     @property
     def attack(self) -> Pgd:
         """From a uniform start."""
-        return Pgd(self.epsilon, self.step, self.steps)
+        return Pgd.of_pixels(self.epsilon, self.step, self.steps)
 
     @property
     def work(self) -> float:

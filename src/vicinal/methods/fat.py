@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from vicinal.attacks.pgd import at_images, check_images, projected, uniform_start
+from vicinal.attacks.attack import at_images, check_images
+from vicinal.attacks.threat import Threat
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, TrainingData, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
@@ -47,7 +48,8 @@ class Fat(Method):
     batch_size: int = 128  # of the run, likewise
 
     def __post_init__(self) -> None:
-        for key in ("epsilon", "step", "omega"):
+        _ = Threat(self.epsilon)  # checks it
+        for key in ("step", "omega"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must be at least 0, got {getattr(self, key)}")
         if self.steps < 1:
@@ -86,7 +88,8 @@ class Fat(Method):
         self, model: nn.Module, x: Images, y: Targets, tau: Int64[Tensor, ""], rng: Rng
     ) -> Images:
         """Alg. 1: a sample stops where it is missed for the (τ + 1)-th time."""
-        adversarial = uniform_start(x, self.epsilon, rng)
+        region = Threat(self.epsilon).around(model, x)
+        adversarial = region.start(rng)
         misses = torch.zeros_like(y[:, 0])
         with searched(model):
             for _ in range(self.steps):
@@ -96,7 +99,7 @@ class Fat(Method):
                 if self.omega > 0:
                     moved += self.omega * torch.empty_like(x).normal_(generator=rng.device)
                 going = (misses <= tau).view(-1, 1, 1, 1)
-                adversarial = torch.where(going, projected(moved, x, self.epsilon), adversarial)
+                adversarial = torch.where(going, region.project(moved), adversarial)
         return adversarial
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.pgd import Pgd, check_images
+from vicinal.attacks.attack import check_images
+from vicinal.attacks.pgd import Pgd
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
@@ -40,7 +41,7 @@ class Pgdat(Method):
     @property
     def attack(self) -> Pgd:
         """From a uniform start."""
-        return Pgd(self.epsilon, self.step, self.steps)
+        return Pgd.of_pixels(self.epsilon, self.step, self.steps)
 
     @property
     def work(self) -> float:

@@ -30,7 +30,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.attacks.pgd import at_images
+from vicinal.attacks.attack import at_images
 from vicinal.contracts import Images, Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, permutation, shared_choice
 from vicinal.losses import LOSSES, LossName, cross_entropy
