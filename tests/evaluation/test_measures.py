@@ -119,7 +119,7 @@ def test_another_seed_gives_other_numbers(name: str) -> None:
 def test_a_config_is_its_evaluation_with_the_papers_settings(
     name: str, default: Evaluation
 ) -> None:
-    found = instantiate(plan_evaluation(name), _convert_="all")
+    found = instantiate(plan_evaluation(name, {}), _convert_="all")
     assert isinstance(default, Evaluation)
     assert type(found) is type(default)
     ours, theirs = (json.loads(json.dumps(asdict(each))) for each in (found, default))

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 
 import pytest
 from measured_samples import KINDS, corrupted, entry
@@ -50,6 +51,44 @@ def test_where_no_number_is_of_the_whole_a_few_of_the_shortest_are_shown() -> No
     assert shown[:2] == ["fog_top1", "snow_top1"]
     assert len(shown) == 8
     assert headline({}) == []
+
+
+def attacked(parts: Sequence[str], *more: str) -> list[str]:
+    """The numbers of attacks, in the order of records."""
+    checks = ("zero_gradients", "random_logits", "probabilities")
+    numbers = (f"{part}_{number}" for part in parts for number in ("top1", *more))
+    return sorted(["clean_top1", *checks, *numbers])
+
+
+@pytest.mark.parametrize("attacks", [["fgsm", "pgd"], ["a", "b", "c", "d"], [*"abcdefg"]])
+def test_accuracy_under_attacks_comes_before_what_only_some_attacks_have(
+    attacks: list[str],
+) -> None:
+    shown = headline(attacked(attacks, "l2", "linf", "top5"))
+    accuracies = ["clean_top1", *(f"{name}_top1" for name in attacks)]
+    assert sorted(shown[: 1 + len(attacks)]) == sorted(accuracies)
+    assert len(attacks) < 4 or len(shown) == 1 + len(attacks)
+
+
+def test_checks_of_attacks_never_stand_for_their_numbers() -> None:
+    checks = ["zero_gradients", "random_logits", "probabilities", "clean_probabilities"]
+    left = ["apgd_top1", "clean_top1", "robust_accuracy", "square_top1"]
+    assert sorted(headline([*left, *checks])) == left
+
+
+def test_each_of_several_curves_is_shown_at_its_first_points() -> None:
+    shown = headline(attacked([f"{name}_{at}" for name in "ab" for at in (0, 0.12, 0.1)], "l2"))
+    points = [f"{name}_{at}_top1" for at in (0, 0.1, 0.12) for name in "ab"]
+    assert shown == ["clean_top1", *points]
+
+
+def test_a_few_points_of_a_curve_stand_beside_the_whole() -> None:
+    radii = [f"{i / 4:g}_certified_accuracy" for i in range(17)]
+    shown = headline(sorted([*radii, "abstained", "mean_radius"]))
+    assert shown == ["abstained", "mean_radius", *(f"{r}_certified_accuracy" for r in range(5))]
+    short = [f"{i}_certified_accuracy" for i in (0, 0.5, 1, 10, 2)]
+    in_order = [short[i] for i in (0, 1, 2, 4, 3)]
+    assert headline([*short, "mean_radius"]) == ["mean_radius", *in_order]
 
 
 def test_evaluations_of_one_name_and_report_are_told_apart_by_their_settings() -> None:

@@ -169,13 +169,18 @@ def _unresolvable(config: DictConfig, error: Exception) -> str:
 
 def _lacking(config: DictConfig, key: str, message: str) -> str | None:
     """Advice if a setting copies that of another part (`${dataset.mean}`), which has none."""
-    match = re.fullmatch(r"Interpolation key '(\w+)\.(\w+)' not found", message)
-    part = config.get(match[1]) if match else None
-    if not match or not isinstance(part, DictConfig):
+    match = re.fullmatch(r"Interpolation key '(\w+)\.([\w.]+)' not found", message)
+    if not match or not isinstance(config.get(match[1]), DictConfig):
         return None
+    part, lacked = match[1], match[2].split(".")
+    while len(lacked) > 1 and isinstance(
+        OmegaConf.select(config, f"{part}.{lacked[0]}"), DictConfig
+    ):
+        part = f"{part}.{lacked.pop(0)}"
     return (
-        f"{key} copies {match[1]}.{match[2]}, and {part.get('_target_')} has no {match[2]}; choose "
-        f"another {key.partition('.')[0]} or {match[1]}, or give {key}=VALUE"
+        f"{key} copies {match[1]}.{match[2]}, and {OmegaConf.select(config, part).get('_target_')} "
+        f"has no {'.'.join(lacked)}; choose another {key.partition('.')[0]} or {match[1]}, or give "
+        f"{key}=VALUE"
     )
 
 

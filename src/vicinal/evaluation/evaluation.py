@@ -32,3 +32,27 @@ class Evaluation(Protocol):
     """
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers: ...
+
+
+@runtime_checkable
+class Transferable(Evaluation, Protocol):
+    """An evaluation whose adversarial examples may be made on the network of another run."""
+
+    @property
+    def source(self) -> str | None:
+        """That run: NAME/seed0 as under a run's `out`, or a folder."""
+        ...
+
+    def transferred(self, source: nn.Module) -> Evaluation:
+        """The evaluation with adversarial examples that are made on this network."""
+        ...
+
+
+@runtime_checkable
+class Tabulated(Protocol):
+    """An evaluation whose parts are rows of a table, which stays when it is finished."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The name of a part, and of each of its numbers; those under `time` are seconds."""
+        ...

@@ -9,11 +9,11 @@ from torch import nn
 
 from vicinal.data.split import Data
 from vicinal.draws import Rng
-from vicinal.evaluation.evaluation import Evaluation, Numbers
-from vicinal.loggers.evaluations import headline
+from vicinal.evaluation.evaluation import Evaluation, Numbers, Tabulated
+from vicinal.loggers.evaluations import headline, warnings
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
-from vicinal.storage.evaluations import KeptParts, check_finite, key
+from vicinal.storage.evaluations import KeptParts, KeptRows, check_finite, key
 from vicinal.storage.provenance import provenance
 
 SEED = 0  # of what evaluations draw: the same for every network
@@ -24,7 +24,8 @@ class Measuring:
     """The data and the machine of measurements on one network, whose weights have a checksum.
 
     Parts of an unfinished one are kept in `folder` under that checksum, so that no other network
-    takes them. All ranks make the same calls and get the same numbers.
+    takes them; where they are rows of a table, they stay afterwards. All ranks make the same calls
+    and get the same numbers.
     """
 
     data: Data
@@ -36,12 +37,16 @@ class Measuring:
         self, network: nn.Module, report: str, name: str, evaluation: Evaluation, config: Any
     ) -> dict[str, Any]:
         """Measure the evaluation of that name and config; its numbers and where they come from."""
-        path = self._parts(name, report, config)
-        parts = KeptParts(path, f"{name}, {report}", self.runtime.progress)
+        path, title = self._parts(name, report, config), f"{name}, {report}"
+        if isinstance(evaluation, Tabulated):
+            table = path.with_suffix(".tsv")
+            parts = KeptRows(table, title, self.runtime.progress, evaluation.columns)
+        else:
+            parts = KeptParts(path, title, self.runtime.progress)
         rng = Rng.seeded(SEED, device=self.runtime.target)
         with self.runtime.autocast():
             found = evaluation(self.runtime.evaluated(network), self.data, rng, parts)
-        check_finite(f"{name}, {report}", found)
+        check_finite(title, found)
         return {
             "name": name,
             "config": config,
@@ -53,7 +58,7 @@ class Measuring:
         }
 
     def forget_parts(self, entry: Mapping[str, Any]) -> None:
-        """Delete the parts of an evaluation, once its numbers are written."""
+        """Delete the parts of an evaluation, once its numbers are written; a table stays."""
         self._parts(entry["name"], entry["report"], entry["config"]).unlink(missing_ok=True)
 
     def _parts(self, name: str, report: str, config: Any) -> Path:
@@ -61,8 +66,9 @@ class Measuring:
 
 
 def described(entry: Mapping[str, Any]) -> str:
-    """An evaluation in one line: `cifar10_c, last: robust_accuracy 74.75, …`."""
+    """An evaluation in one line, `cifar10_c, last: robust_accuracy 74.75, …`; warnings follow."""
     metrics: Numbers = entry["metrics"]
     shown = [f"{each} {metrics[each]:.4g}" for each in headline(metrics)]
     more = [f"and {hidden} more"] if (hidden := len(metrics) - len(shown)) else []
-    return f"{entry['name']}, {entry['report']}: {', '.join(shown + more)}"
+    line = f"{entry['name']}, {entry['report']}: {', '.join(shown + more)}"
+    return "\n".join([line, *(f"  warning: {text}" for text in warnings(metrics))])

@@ -13,6 +13,7 @@ from vicinal.machine import ranks
 from vicinal.machine.signals import stopping
 from vicinal.storage.files import write_json_atomically
 from vicinal.storage.records import NOT_SCIENCE, canonical, digest, without
+from vicinal.storage.rows import Rows
 
 NOT_MEASURED = ("batch_size", "frost", *NOT_SCIENCE)  # settings that change no number
 
@@ -64,16 +65,12 @@ class KeptParts:
     ) -> dict[str, Numbers]:
         """The numbers of each part, by name; a signal ends the process between two parts."""
         kept = ranks.broadcast_object(self._read)
-        missing = [name for name in names if name not in kept]
-        done, shown = len(names) - len(missing), self.progress and ranks.is_main()
-        with stopping() as stop, counting(self.title, done, len(names), shown) as count:
-            for name in missing:
-                kept[name] = measure(name)
-                check_finite(f"{self.title}, {name}", kept[name])
-                if ranks.is_main():
-                    self._keep(kept)
-                count()
-                stop.obey(lambda: None)  # there is nothing more to save
+
+        def keep(name: str) -> None:
+            self.path.parent.mkdir(exist_ok=True)
+            write_json_atomically(self.path, kept)
+
+        _complete(kept, names, measure, keep, self.title, self.progress)
         return {name: kept[name] for name in names}
 
     def _read(self) -> dict[str, Numbers]:
@@ -82,6 +79,50 @@ class KeptParts:
         except (OSError, ValueError):  # there is none, or it is damaged: measure them again
             return {}
 
-    def _keep(self, parts: dict[str, Numbers]) -> None:
-        self.path.parent.mkdir(exist_ok=True)
-        write_json_atomically(self.path, parts)
+
+@dataclass(frozen=True)
+class KeptRows:
+    """As KeptParts, in a table with a row per part, in the order in which they are measured.
+
+    Parts are measured again from the first row that is cut off or damaged, so that the table ends
+    up as if nothing had happened.
+    """
+
+    path: Path
+    title: str
+    progress: bool
+    columns: tuple[str, ...]
+
+    def __call__(
+        self, names: Sequence[str], measure: Callable[[str], Numbers]
+    ) -> dict[str, Numbers]:
+        """The numbers of each part, by name; a signal ends the process between two parts."""
+        rows = Rows(self.path, self.columns)
+        kept = ranks.broadcast_object(rows.recover)
+
+        def keep(name: str) -> None:
+            rows.append(name, kept[name])
+
+        _complete(kept, names, measure, keep, self.title, self.progress)
+        return {name: kept[name] for name in names}
+
+
+def _complete(
+    kept: dict[str, Numbers],
+    names: Sequence[str],
+    measure: Callable[[str], Numbers],
+    keep: Callable[[str], None],
+    title: str,
+    progress: bool,
+) -> None:
+    """Measure the parts that are not kept yet; `keep` writes down each, on rank zero."""
+    missing = [name for name in names if name not in kept]
+    done, shown = len(names) - len(missing), progress and ranks.is_main()
+    with stopping() as stop, counting(title, done, len(names), shown) as count:
+        for name in missing:
+            kept[name] = measure(name)
+            check_finite(f"{title}, {name}", kept[name])
+            if ranks.is_main():
+                keep(name)
+            count()
+            stop.obey(lambda: None)  # there is nothing more to save
