@@ -15,6 +15,7 @@ from unittest.mock import patch
 import torch
 from apart import NAME, Anywhere, Apart, Device, WaitsError, unwaited
 from composing import brief, compose
+from every_attack import ATTACKS, batch, made, small
 
 import vicinal.draws
 from vicinal import vicinities
@@ -50,6 +51,7 @@ def main(methods: list[str]) -> None:
             "waiting": {line: waits(line) for line in [*WAIT, *DO_NOT_WAIT]},
             "meeting": meeting(),
             "vicinities": {name: sent(name) for name in VICINITIES},
+            "attacks": {name: unlike(name) for name in ATTACKS},
             "methods": {method: difference(method) for method in methods},
         }
     print(json.dumps(found))
@@ -88,6 +90,23 @@ def sent(name: str) -> str | None:
     except RuntimeError as error:
         return str(error)
     return None
+
+
+def unlike(name: str) -> str | None:
+    """What an attack waits for, or how its images differ from the CPU's."""
+    try:
+        there, here = (attacked(name, device) for device in (NAME, "cpu"))
+    except RuntimeError as error:
+        return str(error)
+    assert isinstance(there, Apart)
+    return None if torch.equal(there.held, here) else "its images differ"
+
+
+def attacked(name: str, device: str) -> torch.Tensor:
+    attack, x, y = made(name), *(each.detach().to(device) for each in batch(small()))
+    model, draws = small().to(device), Rng.seeded(0, device=device).of_rows(range(len(x)))
+    with unwaited():
+        return attack(model, x, y, draws)
 
 
 def difference(method: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from apart_steps import DO_NOT_WAIT, VICINITIES, WAIT
 from composing import FIRST, OTHERS
+from every_attack import ATTACKS
 
 STEPS = Path(__file__).with_name("apart_steps.py")
 
@@ -42,6 +43,13 @@ def test_no_step_waits_whatever_the_method_holds() -> None:
 @pytest.mark.parametrize("name", VICINITIES)
 def test_vicinities_send_nothing_as_large_as_the_batch(name: str, found: dict[str, Any]) -> None:
     assert found["vicinities"][name] is None
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_wait_for_nothing_and_find_what_they_find_on_the_cpu(
+    name: str, found: dict[str, Any]
+) -> None:
+    assert found["attacks"][name] is None
 
 
 def test_what_waits_is_told(found: dict[str, Any]) -> None:

@@ -4,15 +4,20 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from corruption_samples import photographs
+from evaluation_samples import data
+from every_attack import ATTACKS, batch, made, small
 from whole_runs import execute
 
 from vicinal.data.shifted.deformed import DEFORMATIONS, Deformed
 from vicinal.data.split import Split
-from vicinal.draws import Rng
+from vicinal.draws import Rng, RowDraws
+from vicinal.evaluation.certified import Certified
 from vicinal.images.corruptions.corrupt import COMMON, EXTRA, corrupted
+from vicinal.machine.runtime import Runtime
 
 GPU = "cuda"
 pytestmark = [
@@ -54,10 +59,62 @@ def test_a_gpu_measures_what_the_cpu_does_from_the_same_weights(tmp_path: Path) 
         shutil.copytree(tmp_path / "trained", tmp_path / f"on_{kind}", dirs_exist_ok=True)
         record = execute(
             tmp_path / f"on_{kind}",
-            "evaluation=[deformed,spatial,activations,between]",
+            "evaluation=[deformed,spatial,activations,between,white_box]",
             "evaluation.between.pairs=200",
             *("runtime.precision=fp32", "runtime.compile=false", f"runtime.device={kind}"),
         )
         found.append({each["name"]: each["metrics"] for each in record["evaluations"].values()})
     for name, numbers in found[0].items():
         assert found[1][name] == pytest.approx(numbers, rel=0.02, abs=2)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_never_waits_for_the_device_and_stays_in_the_ball(name: str) -> None:
+    model, attack = small().to(GPU), made(name)
+    x, y = (each.detach().to(GPU) for each in batch(small()))
+
+    def draws() -> RowDraws:
+        return Rng.seeded(0, device=GPU).of_rows(range(len(x)))
+
+    attack(model, x, y, draws())  # what is done once may wait
+    own = draws()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = attack(model, x, y, own)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    region = attack.threat.around(model, x)
+    assert (region.distance(found) <= region.epsilon * (1 + 1e-5)).all()
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("name", ["fgsm", "ifgsm", "apgd", "ddn", "deepfool", "square"])
+def test_of_a_compiled_network_an_attack_finds_what_it_finds_uncompiled(
+    name: str, graphs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # within what is compiled
+    runtime = Runtime(device=GPU, precision="fp32", cuda_graphs=graphs)
+    runtime.start()
+    x, y = (each.detach().to(GPU) for each in batch(small()))
+    found = []
+    for compiles in (False, True):
+        network = small().to(GPU)
+        model = runtime.evaluated(runtime.compiled(network) if compiles else network)
+        draws = Rng.seeded(0, device=GPU).of_rows(range(len(x)))
+        images = made(name)(model, x, y, draws)
+        found.append(images.clone())
+        same = network(images).argmax(1)
+        found.append(same)
+    first, first_classes, second, second_classes = found
+    assert torch.equal(first_classes, second_classes)
+    assert (first - second).abs().mean() < 1e-3
+
+
+def test_certificates_of_a_gpu_are_those_of_the_cpu_but_for_the_draws() -> None:
+    certified, found = Certified(0.25, n=3000, every=1, batch_size=1000), []
+    for kind in ("cpu", GPU):
+        rng = Rng.seeded(0, device=kind)
+        found.append(certified(small().to(kind), data(20).to(kind), rng)["mean_radius"])
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], rel=0.1)

@@ -9,6 +9,7 @@ from composing import compose
 
 from vicinal.cli.configs import build, resolved
 from vicinal.run import Run
+from vicinal.storage import records
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
@@ -22,9 +23,10 @@ def execute(out: Path, *overrides: str) -> dict[str, Any]:
     """A run as the command line makes it; its record."""
     config = compose(*small(overrides), *overrides, f"out={out}", f"results={out}/results")
     run: Run = build(config)
-    run.execute(resolved(config), {"model": "wrn10_2", "method": "some"})
-    (path,) = out.rglob("record.json")
-    return json.loads(path.read_text())
+    tree, choices = resolved(config), {"model": "wrn10_2", "method": "some"}
+    run.execute(tree, choices)
+    folder = out / records.name(tree, run.dataset.name, choices) / f"seed{run.seed}"
+    return json.loads((folder / "record.json").read_text())
 
 
 def small(overrides: tuple[str, ...]) -> list[str]:

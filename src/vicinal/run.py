@@ -17,8 +17,9 @@ from vicinal.data.decode.select import decoder_for
 from vicinal.data.split import Data, Dataset
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
+from vicinal.evaluation.another import Another
 from vicinal.evaluation.clean import Clean
-from vicinal.evaluation.evaluation import Evaluation
+from vicinal.evaluation.evaluation import Evaluation, Transferable
 from vicinal.evaluation.finished import Finished
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
@@ -108,7 +109,7 @@ class Run:
             data = self._data()
             for known in (record, other):
                 records.check_data(known, data.fingerprint)
-            self._check_reports(data)
+            self._check_evaluations(data, trained=record is not None)
             logger = self.logger if ranks.is_main() else Silent()
             trained = record is None
             if record is None:
@@ -169,9 +170,12 @@ class Run:
             rng=Rng.seeded(self.seed, ranks.rank(), self.runtime.target),
         )
 
-    def _check_reports(self, data: Data) -> None:
+    def _check_evaluations(self, data: Data, trained: bool) -> None:
         if self.evaluation and "best_valid" in self.reports and data.valid is None:
             raise ValueError("reports must not name best_valid without a hold-out")
+        for each in () if trained else self.evaluation.values():
+            if isinstance(each, Transferable) and each.source is not None:
+                Another.at(each.source, Path(self.out))  # not only once the training is over
 
     def finished(self, folder: Path) -> Finished:
         """A finished run in its folder, for evaluations."""
@@ -183,7 +187,8 @@ class Run:
 
     def _finished(self, folder: Path, record: dict[str, Any], data: Data) -> Finished:
         copy = records.published(self.results, record["name"], record["seed"])
-        return Finished(folder, copy, record, data, self.runtime, partial(self.build, data))
+        build, out = partial(self.build, data), Path(self.out)
+        return Finished(folder, copy, record, data, self.runtime, out, build)
 
     def measure(self, model: nn.Module, data: Data, last: bool = True) -> dict[str, float]:
         """`clean` of every split that is measured at this point."""

@@ -25,7 +25,12 @@ UNWRITTEN = {
 }
 
 
-PLACES = {"vicinity": "vicinity@method.vicinity", "sets": "sets@evaluation.corrupted.sets"}
+BESIDE = {"certified": ["method=gauss"]}  # whose noise it copies
+PLACES = {
+    "vicinity": "vicinity@method.vicinity",
+    "sets": "sets@evaluation.corrupted.sets",
+    "attack": "attack@evaluation.attacked.attacks.pgd",
+}
 
 
 @pytest.mark.parametrize(("group", "option"), groups())
@@ -33,7 +38,9 @@ def test_every_config_that_we_ship_passes_and_writes_out_its_settings(
     group: str, option: str
 ) -> None:
     place = PLACES.get(group, group)
-    config, choices = compose_cached(["evaluation=corrupted", f"{place}={option}"])
+    config, choices = compose_cached(
+        ["evaluation=[corrupted,attacked]", f"{place}={option}", *BESIDE.get(option, ())]
+    )
     assert choices[place] == option
     for key in OmegaConf.missing_keys(config[group]) if group in config else ():
         OmegaConf.update(config, key, "given")

@@ -59,7 +59,7 @@ class Activations:
     ) -> list[dict[str, PerChannel]]:
         """The sums over each batch of this rank, by stage."""
         found: list[dict[str, PerChannel]] = []
-        if not rank_rows(len(data.test), self.batch_size):
+        if not rank_rows(torch.arange(len(data.test)), self.batch_size):
             return found  # a tap must see a forward
 
         def note(stage: str, features: Features) -> Features:

@@ -14,23 +14,27 @@ from vicinal.surgery.modes import evaluating
 
 
 def rank_batches(
-    model: nn.Module, split: Part, batch_size: int
+    model: nn.Module, split: Part, batch_size: int, rows: Rows | None = None
 ) -> Iterator[tuple[Inputs, Labels, Rows]]:
-    """This rank's batches, on the network's device; their rows stay on the CPU."""
+    """This rank's batches of these rows (default: all) on the network's device.
+
+    A batch comes with its own rows, on the CPU.
+    """
     device = device_of(model, split)
-    mine = rank_rows(len(split), batch_size)
-    for rows, (x, y, _) in zip(mine, split.batches(mine), strict=True):
+    mine = rank_rows(torch.arange(len(split)) if rows is None else rows, batch_size)
+    for own, (x, y, _) in zip(mine, split.batches(mine), strict=True):
         inputs = as_inputs(x.to(device, non_blocking=True))
-        yield inputs, y.to(device, non_blocking=True), rows
+        yield inputs, y.to(device, non_blocking=True), own
 
 
-def rank_rows(count: int, batch_size: int) -> list[Rows]:
-    """The rows of this rank's batches of `count` samples.
+def rank_rows(rows: Rows, batch_size: int) -> list[Rows]:
+    """The rows of this rank's batches.
 
     These are some of the batches of a single process, so that a sample's logits do not depend on
     the number of ranks.
     """
-    return list(torch.arange(count).split(batch_size))[ranks.rank() :: ranks.world_size()]
+    batches = rows.split(batch_size) if len(rows) else ()
+    return list(batches)[ranks.rank() :: ranks.world_size()]
 
 
 def hits_of_all(

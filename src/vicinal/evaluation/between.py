@@ -72,7 +72,7 @@ class Between:
         x, y, device = data.train.x, data.train.y, device_of(model, data.train)
         found = torch.zeros(self.pairs, 2, dtype=torch.float64, device=device)
         with searched(model):
-            for batch in rank_rows(self.pairs, self.batch_size):
+            for batch in rank_rows(torch.arange(self.pairs), self.batch_size):
                 rows = pairs[:, batch].to(x.device, non_blocking=True)
                 x_i, x_j = as_inputs(x[rows].to(device, non_blocking=True))
                 ends = y[rows].to(device, non_blocking=True)

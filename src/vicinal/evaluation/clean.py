@@ -42,7 +42,7 @@ class Clean:
         found = torch.zeros(len(split), 4, dtype=torch.float64, device=device)
         classes = 0
         with evaluating(model), torch.no_grad():
-            for x, y, rows in split.batches(rank_rows(len(split), self.batch_size)):
+            for x, y, rows in split.batches(rank_rows(torch.arange(len(split)), self.batch_size)):
                 logits = model(as_inputs(x.to(device, non_blocking=True)))
                 found[rows.to(device)] = _per_sample(logits, y.to(device, non_blocking=True))
                 classes = logits.shape[1]
@@ -73,13 +73,13 @@ def calibration_error(
 def _per_sample(logits: Logits, y: Int64[Tensor, " n"]) -> Float64[Tensor, "n 4"]:
     """The rank of the true class, its negative log-likelihood, the confidence, and the hit."""
     log_probs = F.log_softmax(logits.double(), dim=1)
-    rank = _rank(logits, y)
+    rank = rank_of_true(logits, y)
     nll = F.nll_loss(log_probs, y, reduction="none")
     columns = (rank.double(), nll, log_probs.amax(1).exp(), (rank == 0).double())
     return torch.stack(columns, dim=1)
 
 
-def _rank(logits: Logits, y: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+def rank_of_true(logits: Logits, y: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """How many classes come before the true one; of equal logits the lower index comes first.
 
     Counted instead of taken from topk, whose order among ties differs between devices. Written as

@@ -9,12 +9,14 @@ from typing import Any
 from torch import nn
 
 from vicinal.data.split import Data
-from vicinal.evaluation.evaluation import Evaluation
+from vicinal.evaluation.another import Another
+from vicinal.evaluation.evaluation import Evaluation, Transferable
 from vicinal.evaluation.measuring import Measuring, described
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.storage import records, weights
 from vicinal.storage.evaluations import key, missing
+from vicinal.storage.records import digest
 from vicinal.storage.run_folder import forget_checkpoints, write_record
 
 
@@ -30,6 +32,7 @@ class Finished:
     record: dict[str, Any]
     data: Data
     runtime: Runtime
+    out: Path  # where other runs are
     build: Callable[[], nn.Module]
 
     def tidy(self) -> None:
@@ -56,11 +59,12 @@ class Finished:
         """Measure what the record lacks; an evaluation that was interrupted goes on."""
         for report in dict.fromkeys(report for report, _ in lacking):
             network, kept = self.network(report), self.record["weights"][report]
-            parts = self.folder / "evaluations"
-            measuring = Measuring(self.data, self.runtime, parts, kept["sha256"])
             for name in (name for of, name in lacking if of == report):
-                entry = measuring.entry(network, report, name, evaluations[name], configs[name])
-                self._record(entry | {"epoch": kept["epoch"]})
+                evaluation, others = self._with_source(evaluations[name], report)
+                mark = digest([kept, others]) if others else kept["sha256"]
+                measuring = Measuring(self.data, self.runtime, self.folder / "evaluations", mark)
+                entry = measuring.entry(network, report, name, evaluation, configs[name])
+                self._record(entry | others | {"epoch": kept["epoch"]})
                 measuring.forget_parts(entry)
 
     def network(self, report: str = "last") -> nn.Module:
@@ -68,6 +72,17 @@ class Finished:
         kept = ranks.broadcast_object(lambda: weights.read(self.folder, self.record, report))
         self._built.load_state_dict(kept)
         return self._built
+
+    def _with_source(
+        self, evaluation: Evaluation, report: str
+    ) -> tuple[Evaluation, dict[str, Any]]:
+        """The evaluation, and what the record says about the other run that it needs, if any."""
+        if not isinstance(evaluation, Transferable) or evaluation.source is None:
+            return evaluation, {}
+        another = Another.at(evaluation.source, self.out)
+        network = another.network(report, self.data, self.runtime)
+        transferred = evaluation.transferred(self.runtime.evaluated(network))
+        return transferred, {"source": another.summary(report)}
 
     @cached_property
     def _built(self) -> nn.Module:
