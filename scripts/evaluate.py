@@ -114,10 +114,11 @@ def evaluate_table(name: str, settings: list[str]) -> None:
         raise RunError(f"--table must be one of {listed(name, table.names())}, got {name}")
     sweep = Sweep([table.load(name)], parse_request([f"table={name}", *settings]), _with_hydra)
     print(sweep.plan())
-    for job in (job for job in sweep.jobs if job.state == "trained"):
-        config, choices = split_hydra(_with_hydra(job.overrides))
-        run: Run = build(config)
-        run.execute(recorded(config), choices)
+    for stage in sweep.stages():
+        for overrides in (overrides for job, overrides in stage if job.state == "trained"):
+            config, choices = split_hydra(_with_hydra(overrides))
+            run: Run = build(config)
+            run.execute(recorded(config), choices)
 
 
 def evaluate_timm(arguments: argparse.Namespace, chosen: DictConfig) -> None:

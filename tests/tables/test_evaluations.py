@@ -38,7 +38,7 @@ TABLE = Table(
     },
 )
 TRAINED, MEASURED, HELD_OUT = TABLE.cells
-PLANNED = plan_evaluation("clean")
+PLANNED = plan_evaluation("clean", {})
 
 
 def entry(error: float, report: str = "best_test", **changed: Any) -> dict[str, Any]:
@@ -210,3 +210,16 @@ def test_a_cell_that_names_no_evaluation_is_refused(changed: dict[str, str], tol
     rows = [{"label": "digits", "printed": ["3.8"]}]
     with pytest.raises(ValueError, match=says(told)):
         Table("paper/wrong", TABLE.tree | {"columns": columns, "rows": rows})
+
+
+def test_another_attack_is_named_as_it_is_typed() -> None:
+    cell = replace(MEASURED, evaluation="white_box", part="fgsm", measures="accuracy")
+    typed = (
+        "attack@evaluation.white_box.attacks.fgsm=ddn",
+        "evaluation.white_box.attacks.fgsm.steps=7",
+    )
+    config = recorded(compose("evaluation=white_box", *typed))["evaluation"]["white_box"]
+    found = {"name": "white_box", "config": config, "report": "best_test"}
+    outcome = RecordIndex([run(0, {"x": found | {"metrics": {"fgsm_top1": 40.0}}})]).outcome(cell)
+    assert set(typed) <= set(outcome.reduced)
+    assert outcome.values == {0: 40.0}

@@ -10,7 +10,7 @@ from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import page
 from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.table import Table
-from vicinal.tables.values import reported_values
+from vicinal.tables.values import Reported, reported_values
 
 
 def test_remarks_on_a_table_stand_under_it_once() -> None:
@@ -42,6 +42,6 @@ def test_accuracy_on_training_labels_is_that_of_the_last_epoch(
         split="kept",
     )
     record = {"curves": {"epoch": [1.0, 2.0, 3.0], "kept_top1": kept}}
-    assert reported_values(record, cell) == {(): 60.0}
+    assert reported_values(record, cell) == {(): Reported(60.0)}
     with pytest.raises(ValueError, match="report of kept data must be last"):
         replace(cell, report="best_valid")

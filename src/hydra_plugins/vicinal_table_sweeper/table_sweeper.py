@@ -52,14 +52,18 @@ class TableSweeper(Sweeper):
         print(sweep.plan())
         if request.dry_run:
             return
-        jobs = [job.overrides for job in sweep.unfinished]
-        step = self.max_batch_size or max(len(jobs), 1)
-        for start in range(0, len(jobs), step):
-            self._launch(jobs[start : start + step], start, sweep)
+        launched = 0
+        for stage in sweep.stages():
+            step = self.max_batch_size or max(len(stage), 1)
+            for start in range(0, len(stage), step):
+                self._launch(stage[start : start + step], launched, sweep)
+                launched += len(stage[start : start + step])
         print(sweep.summary())
         if sweep.failures:
             failures = "\n  ".join(sweep.failures)
-            raise RunError(f"{len(sweep.failures)} of {len(jobs)} runs failed:\n  {failures}")
+            raise RunError(
+                f"{len(sweep.failures)} of {len(sweep.unfinished)} runs failed:\n  {failures}"
+            )
 
     def _tree(self, name: str) -> Any:
         return OmegaConf.to_container(self._compose([f"table={name}"]).table)
@@ -69,10 +73,11 @@ class TableSweeper(Sweeper):
         assert self.config is not None
         return self.context.config_loader.load_sweep_config(self.config, list(overrides))
 
-    def _launch(self, jobs: Sequence[Sequence[str]], start: int, sweep: Any) -> None:
+    def _launch(self, jobs: Sequence[Any], start: int, sweep: Any) -> None:
         assert self.launcher is not None
-        for job, result in zip(jobs, self.launcher.launch(jobs, start), strict=True):
+        results = self.launcher.launch([overrides for _, overrides in jobs], start)
+        for (job, overrides), result in zip(jobs, results, strict=True):
             try:
                 _ = result.return_value  # raises what the job raised
             except Exception as error:
-                sweep.record_failure(job, error)
+                sweep.record_failure(job, overrides, error)

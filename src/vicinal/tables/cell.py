@@ -17,12 +17,14 @@ MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "top5_error": ("top5", -1, 100),
     "top5_accuracy": ("top5", 1, 0),
     "nll": ("nll", 1, 0),
+    "share": ("top1", 0.01, 0),  # accuracy from 0 to 1
     # Of evaluations:
     "robust_accuracy": ("robust_accuracy", 1, 0),
     "robust_accuracy_without_noise": ("robust_accuracy_without_noise", 1, 0),
     "mce": ("mce", 1, 0),
     "mce_without_noise": ("mce_without_noise", 1, 0),
     "corruption_error": ("ce", 1, 0),
+    "certified_accuracy": ("certified_accuracy", 1, 0),
     "accuracy_of_batches": ("batch_mean_top1", 1, 0),
     "bn_variance": ("variance", 1, 0),
 }
@@ -58,6 +60,8 @@ class Cell:
     split: str = "test"
     evaluation: str | None = None  # what is measured on the trained network
     part: str | None = None  # of the evaluation: its numbers are called PART_MEASURE
+    source: tuple[str, ...] = ()  # overrides of another run, whose network is attacked instead
+    beside: tuple[str, ...] = ()  # evaluations that a reader wants to see beside the number
     paper_runs: int = 1
     gpus: int = 1  # in the paper; each GPU normalised its own share of a batch
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -101,14 +105,22 @@ class Cell:
         if self.report not in reports:
             listed = " or ".join(reports)
             raise ValueError(f"{where}: report of {self.split} data must be {listed}")
-        if self.evaluation is not None and self.report not in WEIGHTS:
-            raise ValueError(f"{where}: report of an evaluation must be {' or '.join(WEIGHTS)}")
-        if self.part is not None and self.evaluation is None:
-            raise ValueError(f"{where}: part needs an evaluation")
+        self._check_evaluation(where)
         if self.best_of and self.better == "none":
             raise ValueError(f"{where}: best_of needs a better direction, got none")
         if self.runnable and not self.overrides:
             raise ValueError(f"{where}: run must be given, unless the cell waits for something")
+
+    def _check_evaluation(self, where: str) -> None:
+        if self.evaluation is not None and self.report not in WEIGHTS:
+            raise ValueError(f"{where}: report of an evaluation must be {' or '.join(WEIGHTS)}")
+        for field in ("part", "source", "beside"):
+            if getattr(self, field) and self.evaluation is None:
+                raise ValueError(f"{where}: {field} needs an evaluation")
+        for name in self.beside:
+            if name not in EVALUATIONS:
+                listed = ", ".join(EVALUATIONS)
+                raise ValueError(f"{where}: beside must be some of {listed}, got {name}")
 
     @property
     def runs(self) -> list[tuple[str, ...]]:

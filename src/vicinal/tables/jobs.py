@@ -24,31 +24,55 @@ class Job:
     state: str  # finished, failed (diverged), trained (not all is measured), started or missing
     evaluations: int = 0
     unmeasured: int = 0  # of them
+    alone: tuple[str, ...] | None = None  # without what needs other runs; None: that is all done
+    needs_others: bool = False
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """What tells it from the others."""
+        return self.run.name, self.seed
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What cells want of one run after its training, in their order."""
 
+    run: PlannedRun
+    seed: int
     names: dict[str, None] = field(default_factory=dict)  # of evaluations
     reports: dict[str, None] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)  # by evaluation, the run that it needs
 
-    def add(self, cell: Cell) -> None:
+    @property
+    def place(self) -> str:
+        """The run, as evaluations of other runs name it."""
+        return f"{self.run.name}/seed{self.seed}"
+
+    def add(self, cell: Cell, source: str | None = None) -> None:
         """Add what a cell wants."""
-        if cell.evaluation is not None:
-            self.names[cell.evaluation] = self.reports[cell.report] = None
+        if cell.evaluation is None:
+            return
+        self.reports[cell.report] = None
+        self.names.update(dict.fromkeys((cell.evaluation, *cell.beside)))
+        if source is not None:
+            self.sources[cell.evaluation] = source
 
     @property
     def asked_reports(self) -> list[str]:
         """Those of the cells; the last epoch for evaluations that none of them names."""
         return list(self.reports) or ["last"]
 
-    def overrides(self, asked: Sequence[str]) -> tuple[str, ...]:
-        """The overrides that choose and set these evaluations, and those that are asked for."""
+    def overrides(self, asked: Sequence[str], alone: bool = False) -> tuple[str, ...]:
+        """The overrides that choose and set these evaluations, and those that are asked for.
+
+        `alone` leaves out those that need another run.
+        """
         names = dict.fromkeys([*self.names, *chosen(asked)])
+        names = [name for name in names if not (alone and name in self.sources)]
         if not names:
             return ()
-        settings = [line for line in asked if _about(line) in names]
+        sources = [f"evaluation.{name}.source={at}" for name, at in self.sources.items()]
+        settings = [line for line in (*sources, *asked) if _about(line) in names]
         reports = ",".join(self.asked_reports)
         return (f"evaluation=[{','.join(names)}]", *settings, f"reports=[{reports}]")
 

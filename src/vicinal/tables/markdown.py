@@ -149,8 +149,10 @@ def _orderings(results: TableResults) -> str:
 
 def _notes(results: TableResults) -> str:
     notes = dict[str, list[Cell]]()
-    for cell in (outcome.cell for outcome in results.outcomes):
-        for text in (cell.note, f"† quoted from {cell.quoted}" if cell.quoted else None):
+    for outcome in results.outcomes:
+        cell, warned = outcome.cell, (f"ours: {text}" for text in outcome.warnings)
+        quoted = f"† quoted from {cell.quoted}" if cell.quoted else None
+        for text in (cell.note, quoted, *warned):
             if text:
                 notes.setdefault(text, []).append(cell)
     notes |= machines(results)

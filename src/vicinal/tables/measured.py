@@ -6,7 +6,7 @@ from math import floor, log10
 from statistics import mean
 from typing import Any
 
-from vicinal.loggers.evaluations import headline
+from vicinal.loggers.evaluations import headline, warnings
 from vicinal.tables.markdown import grid
 from vicinal.tables.runs import grouped, mean_and_spread
 
@@ -60,6 +60,12 @@ class Measured:
         first, *others = (entry["metrics"] for entry in self.entries)
         return [name for name in first if all(name in each for each in others)]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What checks say against its numbers, for any seed."""
+        said = (text for entry in self.entries for text in warnings(entry["metrics"]))
+        return list(dict.fromkeys(said))
+
     def values(self, number: str) -> list[float]:
         """One number, by seed."""
         return [entry["metrics"][number] for entry in self.entries]
@@ -90,7 +96,7 @@ def _row(each: Measured) -> list[str]:
     values = {name: each.values(name) for name in headline(each.numbers)}
     numbers = [f"{name} {mean_and_spread(of, _decimals(mean(of)))}" for name, of in values.items()]
     marks = {"generated": each.generated, "reduced": each.reduced}
-    remarks = [word for word, holds in marks.items() if holds]
+    remarks = [*(word for word, holds in marks.items() if holds), *each.warnings]
     settings = [each.name, each.report, each.settings, str(len(each.entries))]
     return [*each.run.split("/"), *settings, ", ".join(numbers), ", ".join(remarks)]
 

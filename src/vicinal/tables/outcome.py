@@ -27,6 +27,7 @@ class Outcome:
     records: tuple[Record, ...] = field(default=(), repr=False)
     pooled: Deviation | None = None
     counted: float | None = None  # a number that needs no run
+    warnings: tuple[str, ...] = ()  # what checks of the evaluations say against our number
 
     @property
     def mean(self) -> float | None:

@@ -1,6 +1,6 @@
 """The run behind each cell: which config its overrides make, and the name it is recorded under."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -37,10 +37,31 @@ def name_run(overrides: Sequence[str], config: DictConfig, choices: dict[str, st
     return PlannedRun(tuple(overrides), tree, name)
 
 
+def plan_evaluation(name: str, run: Mapping[str, Any], source: str | None = None) -> Any:
+    """The config of an evaluation as the tables measure it on a run, whose config it may copy from.
+
+    `source` is the other run that it needs, if it needs one.
+    """
+    config = deepcopy(_composed_evaluation(name))
+    if source is not None:
+        config.source = source
+    whole = OmegaConf.create({**run, "evaluation": {name: config}})
+    return OmegaConf.to_container(whole.evaluation[name], resolve=True, throw_on_missing=True)
+
+
 @cache
-def plan_evaluation(name: str) -> Any:
-    """The config of an evaluation as the tables use it."""
-    return recorded(compose_cached((f"evaluation={name}",))[0])["evaluation"][name]
+def _composed_evaluation(name: str) -> DictConfig:
+    return compose_cached((f"evaluation={name}",))[0].evaluation[name]
+
+
+def plan_source(overrides: tuple[str, ...], seed: int) -> str:
+    """The run whose network is attacked in place of that of a run with this seed: NAME/seedK."""
+    return f"{plan_run(overrides).name}/seed{source_seed(seed)}"
+
+
+def source_seed(seed: int) -> int:
+    """Always another seed."""
+    return 0 if seed != 0 else 1
 
 
 def replaces_part(line: str) -> bool:

@@ -75,13 +75,15 @@ class RecordIndex:
         finished = [record for record in records if "failed" not in record]
         failed = tuple(record["seed"] for record in records if "failed" in record)
         copies = any(record["data"]["canonical"] is False for record in finished)
-        change, values = values_by_seed(finished, cell)
+        change, values = values_by_seed(finished, cell, reduction)
         reduced = (*reduction, *change, *((NOT_ORIGINAL,) if copies else ()))
         if not reduced:  # only planned seeds may decide: others could be picked for their result
             values = {seed: value for seed, value in values.items() if seed in cell.seeds}
             failed = tuple(seed for seed in failed if seed in cell.seeds)
+        numbers = {seed: each.value for seed, each in values.items()}
+        warned = tuple(dict.fromkeys(text for each in values.values() for text in each.warnings))
         pooled = self._spreads.of(cell)
-        return Outcome(cell, run, values, failed, reduced, tuple(records), pooled)
+        return Outcome(cell, run, numbers, failed, reduced, tuple(records), pooled, warnings=warned)
 
 
 def best(cell: Cell, outcomes: Sequence[Outcome]) -> Outcome:
@@ -96,6 +98,7 @@ def best(cell: Cell, outcomes: Sequence[Outcome]) -> Outcome:
         values={seed: choose(each.values[seed] for each in outcomes) for seed in sorted(seeds)},
         failed=tuple(sorted({seed for each in outcomes for seed in each.failed})),
         records=tuple(record for each in outcomes for record in each.records),
+        warnings=tuple(dict.fromkeys(text for each in outcomes for text in each.warnings if seeds)),
     )
 
 

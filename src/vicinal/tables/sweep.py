@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vicinal.cli.configs import build, check, recorded
 from vicinal.cli.failures import user_message
@@ -18,7 +19,7 @@ from vicinal.storage import records
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Cost, Costs
 from vicinal.tables.jobs import Job, Wanted, check_asked, progress
-from vicinal.tables.plan import PlannedRun, name_run, split_hydra
+from vicinal.tables.plan import PlannedRun, name_run, source_seed, split_hydra
 from vicinal.tables.request import SweepRequest
 from vicinal.tables.table import Table
 
@@ -36,25 +37,29 @@ class Sweep:
     jobs: list[Job] = field(init=False)
     failures: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
+    _stopped: set[tuple[str, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Compose and check every run before the first one starts; sort them by seed."""
         check_run, check_evaluations = cache(self._check_run), cache(self._check_evaluations)
         runs, wanted = dict[str, Checked](), dict[tuple[str, int], Wanted]()
+
+        def want(overrides: Sequence[str], reduction: Sequence[str], seed: int) -> Wanted:
+            checked = check_run(self._overrides(overrides, reduction))
+            run, *_ = runs.setdefault(checked[0].name, checked)
+            return wanted.setdefault((run.name, seed), Wanted(run, seed))
+
         cells = [(cell, run) for cell in self.cells if cell.trainable for run in cell.runs]
-        for cell, run in cells:
-            for reduction in self.request.reductions:
-                checked = check_run(self._overrides(run, reduction))
-                name = checked[0].name
-                runs.setdefault(name, checked)
-                for seed in self.request.seeds or cell.seeds:
-                    wanted.setdefault((name, seed), Wanted()).add(cell)
+        for (cell, run), reduction in product(cells, self.request.reductions):
+            for seed in self.request.seeds or cell.seeds:
+                source = want(cell.source, reduction, source_seed(seed)) if cell.source else None
+                want(run, reduction, seed).add(cell, source and source.place)
         check_asked(self.request.evaluation, wanted.values())
         jobs = []
-        for (name, seed), want in wanted.items():
-            lines = want.overrides(self.request.evaluation)
-            configs = check_evaluations(lines) if lines else {}
-            jobs.append(_job(runs[name], seed, lines, configs, want.asked_reports))
+        for each in wanted.values():
+            lines = each.overrides(self.request.evaluation)
+            configs = check_evaluations(each.run.overrides, lines) if lines else {}
+            jobs.append(_job(runs[each.run.name], each, self.request.evaluation, configs))
         self.jobs = sorted(jobs, key=lambda job: job.seed)
 
     @property
@@ -72,6 +77,15 @@ class Sweep:
     def unfinished(self) -> list[Job]:
         """The jobs to launch."""
         return [job for job in self.jobs if job.state != "finished"]
+
+    def stages(self) -> Iterator[list[tuple[Job, tuple[str, ...]]]]:
+        """What to launch: first all that needs no other run, and once that is over the rest."""
+        yield [(job, job.alone) for job in self.unfinished if job.alone is not None]
+        yield [
+            (job, job.overrides)
+            for job in self.unfinished
+            if job.needs_others and job.place not in self._stopped
+        ]
 
     def plan(self) -> str:
         """What the sweep will run, and for how long."""
@@ -93,8 +107,9 @@ class Sweep:
             lines.append(f"{evaluations} evaluations of them: {unmeasured} missing")
         return "\n".join([*lines, *self._plan_runs()])
 
-    def record_failure(self, overrides: Sequence[str], error: Exception) -> None:
+    def record_failure(self, job: Job, overrides: Sequence[str], error: Exception) -> None:
         """Remember a job that did not finish, and why."""
+        self._stopped.add(job.place)
         if isinstance(error, BusyError):
             self.busy.append(str(error))
         else:
@@ -116,17 +131,22 @@ class Sweep:
         return (*lines, join("reduced", reduction)) if reduction else lines
 
     def _check_run(self, overrides: tuple[str, ...]) -> Checked:
-        config, choices = split_hydra(self.compose(overrides))
+        config, choices = self._composed(overrides)
         check(config, choices)
         built = build(config)
         return name_run(overrides, config, choices), Path(built.out), Path(built.results)
 
-    def _check_evaluations(self, overrides: tuple[str, ...]) -> Configs:
-        """The configs of evaluations, by name; they do not depend on the run."""
-        config, choices = split_hydra(self.compose(overrides))
+    def _check_evaluations(self, run: tuple[str, ...], lines: tuple[str, ...]) -> Configs:
+        """The configs of evaluations, by name."""
+        config, choices = self._composed(lines)
+        if "${" in str(OmegaConf.to_container(config.evaluation)):  # it copies from the run
+            config, choices = self._composed((*run, *lines))
         check(config, choices)
         build(config)
         return recorded(config)["evaluation"]
+
+    def _composed(self, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+        return split_hydra(self.compose(overrides))
 
     def _plan_runs(self) -> Iterator[str]:
         """A line per run with its cost, and the total."""
@@ -151,14 +171,27 @@ class Sweep:
         return Costs.known(finished, next(iter(results)) / "bench")
 
 
-def _job(
-    checked: Checked, seed: int, lines: Sequence[str], configs: Configs, reports: Sequence[str]
-) -> Job:
-    run, out, results = checked
+def _job(checked: Checked, wanted: Wanted, asked: Sequence[str], configs: Configs) -> Job:
+    (run, out, results), seed = checked, wanted.seed
     folder, copy = out / run.name / f"seed{seed}", records.published(str(results), run.name, seed)
+    reports = wanted.asked_reports
+    own = {name: config for name, config in configs.items() if name not in wanted.sources}
     state, unmeasured = progress(folder, copy, configs, reports)
-    overrides, num_evaluations = (*run.overrides, *lines), len(configs) * len(reports)
-    return Job(run, seed, (*overrides, f"seed={seed}"), state, num_evaluations, unmeasured)
+    all_done = progress(folder, copy, own, reports)[0] == "finished"
+    overrides, alone = (
+        (*run.overrides, *wanted.overrides(asked, alone=alone), f"seed={seed}")
+        for alone in (False, True)
+    )
+    return Job(
+        run,
+        seed,
+        overrides,
+        state,
+        evaluations=len(configs) * len(reports),
+        unmeasured=unmeasured,
+        alone=None if all_done else alone,
+        needs_others=bool(wanted.sources),
+    )
 
 
 def _states(jobs: Iterable[Job]) -> str:

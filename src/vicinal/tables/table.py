@@ -8,6 +8,9 @@ one of the same key. Its other fields come from the nearest of cell, row, column
     measures, unit, better   what is printed, and which direction is good (lower, higher, none)
     report, split            the epoch that counts, and the data it is measured on
     evaluation, part         what is measured on the trained network, and the part of it
+    source                   the other run on whose network its adversarial examples are made: its
+                             overrides, in place of those of the row
+    beside                   evaluations that are planned with it, for whoever reads the number
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
@@ -38,7 +41,7 @@ from vicinal.tables.cell import Cell
 
 TABLES = CONFIGS / "table"
 _CELL_FIELDS = (
-    *("measures", "unit", "better", "report", "split", "evaluation", "part"),
+    *("measures", "unit", "better", "report", "split", "evaluation", "part", "source", "beside"),
     *("paper_runs", "gpus", "seeds", "best_of", "quoted", "note", "waits", "definition"),
     "resampled",
 )
@@ -159,9 +162,12 @@ class Table:
         _check_fields(f"{self.name}, {row['label']}", entry, ("printed", "run", *_CELL_FIELDS))
         levels = (self.tree, column, row, entry)
         fields = {key: level[key] for level in levels for key in _CELL_FIELDS if key in level}
-        for key in ("seeds", "best_of"):
+        for key in ("seeds", "best_of", "beside", "source"):
             if key in fields:
                 fields[key] = tuple(fields[key])
+        if fields.get("source"):
+            lines = self.tree.get("run", ()), column.get("run", ()), fields["source"]
+            fields["source"] = self._overrides(lines)
         return Cell(
             table=self.name,
             row=_label(row["label"]),

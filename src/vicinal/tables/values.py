@@ -2,43 +2,64 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
-from vicinal.cli.configs import CONFIGS, recorded
+from vicinal.cli.configs import CONFIGS
+from vicinal.cli.overrides import merge
+from vicinal.loggers.evaluations import warnings
 from vicinal.storage.evaluations import settings
 from vicinal.tables.cell import MEASURES, Cell
-from vicinal.tables.plan import compose_cached, plan_evaluation
+from vicinal.tables.plan import compose_cached, plan_evaluation, plan_source
 
 Record = Mapping[str, Any]
+PARTS = {"sets": "corrupted.sets", "attack": "attacked.attacks.pgd"}  # groups, and a place of each
 Change = tuple[str, ...]  # overrides: how an evaluation differs from the one that is planned
 
 
-def values_by_seed(records: Sequence[Record], cell: Cell) -> tuple[Change, dict[int, float]]:
+@dataclass(frozen=True)
+class Reported:
+    """A number of a record, and what the checks of its evaluation say against it."""
+
+    value: float
+    warnings: tuple[str, ...] = ()
+
+
+def values_by_seed(
+    records: Sequence[Record], cell: Cell, reduction: Sequence[str] = ()
+) -> tuple[Change, dict[int, Reported]]:
     """A cell's numbers by seed, and how their evaluation differs from the planned one.
 
-    Other settings count only where the planned ones were not measured; of several, those that most
-    seeds share.
+    `reduction` is how these runs, and any other that they need, differ from the planned ones. Other
+    settings of an evaluation count only where the planned ones were not measured; of several, those
+    that most seeds share.
     """
-    found: dict[Change, dict[int, float]] = defaultdict(dict)
+    found: dict[Change, dict[int, Reported]] = defaultdict(dict)
     for record in records:
-        for change, value in reported_values(record, cell).items():
+        for change, value in reported_values(record, cell, reduction).items():
             found[change][record["seed"]] = value
     best = max(found, key=lambda change: (change == (), len(found[change]), change), default=())
     return best, found.get(best, {})
 
 
-def reported_values(record: Record, cell: Cell) -> dict[Change, float]:
+def reported_values(
+    record: Record, cell: Cell, reduction: Sequence[str] = ()
+) -> dict[Change, Reported]:
     """The number of a record that a cell reports, by what its evaluation had changed."""
     _, scale, offset = MEASURES[cell.measures]
     if cell.evaluation is None:
-        return {(): offset + scale * _while_training(record, cell)}
-    planned = settings(plan_evaluation(cell.evaluation))
+        return {(): Reported(offset + scale * _while_training(record, cell))}
+    source = merge(cell.source, reduction)
+    named = plan_source(source, record["seed"]) if cell.source else None
+    planned = settings(plan_evaluation(cell.evaluation, record["config"], named))
     return {
-        _changes(f"evaluation.{cell.evaluation}", planned, settings(each["config"])): offset
-        + scale * each["metrics"][cell.metric]
+        _changes(f"evaluation.{cell.evaluation}", planned, settings(each["config"])): Reported(
+            offset + scale * each["metrics"][cell.metric], tuple(warnings(each["metrics"]))
+        )
         for each in record["evaluations"].values()
         if (each["name"], each["report"]) == (cell.evaluation, cell.report)
         and cell.metric in each["metrics"]  # not if parts of it were left out
@@ -60,8 +81,8 @@ def _changes(key: str, planned: Any, found: Any) -> Change:
         return () if planned == found else (f"{key}={found}",)
     target = found.get("_target_")
     if target != planned.get("_target_"):
-        option, config = _option(str(target))
-        return (f"sets@{key}={option}", *_changes(key, config, found))
+        place, config = _option(str(target))
+        return (place.format(key), *_changes(key, config, found))
     names = sorted(planned.keys() | found.keys())
     pairs = ((f"{key}.{name}", planned.get(name), found.get(name)) for name in names)
     return tuple(line for pair in pairs for line in _changes(*pair))
@@ -69,10 +90,12 @@ def _changes(key: str, planned: Any, found: Any) -> Change:
 
 @cache
 def _option(target: str) -> tuple[str, Any]:
-    """The option of `sets` that has this class, and its settings; another is named by its class."""
-    for path in sorted((CONFIGS / "sets").glob("*.yaml")):
-        if yaml.safe_load(path.read_text()).get("_target_") == target:
-            place = f"sets@evaluation.corrupted.sets={path.stem}"
-            config = recorded(compose_cached(("evaluation=corrupted", place))[0])
-            return path.stem, settings(config["evaluation"]["corrupted"]["sets"])
-    return target, {"_target_": target}
+    """How the option of this class is chosen, and its settings; another is named by its class."""
+    for group, place in PARTS.items():
+        for path in sorted((CONFIGS / group).glob("*.yaml")):
+            if yaml.safe_load(path.read_text()).get("_target_") == target:
+                chosen = f"{group}@evaluation.{place}={path.stem}"
+                config = compose_cached((f"evaluation={place.partition('.')[0]}", chosen))[0]
+                node = OmegaConf.to_container(OmegaConf.select(config.evaluation, place))
+                return f"{group}@{{}}={path.stem}", settings(node)
+    return f"{{}}={target}", {"_target_": target}
