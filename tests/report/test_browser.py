@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from attacked_samples import both
 from measured_samples import corrupted, entry
 from report_samples import HOSTILE, record, small, unrun
 
@@ -62,7 +63,7 @@ def test_a_browser_opens_every_cell_and_nothing_overflows(tmp_path: Path) -> Non
     assert CHROMIUM is not None
     wide = unrun("gradaug/table8")
     measured = record("d/m/other/1", 0, 5.0, entry(corrupted(70.0)))
-    markup = page([small(), wide], [measured], "rules")
+    markup = page([small(), wide], [measured, *both()], "rules")
     (tmp_path / "page.html").write_text(markup.replace("<head>", f"<head>{PROBE}", 1))
     (tmp_path / "frames.html").write_text(FRAMES)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}"]
@@ -80,4 +81,4 @@ def test_a_browser_opens_every_cell_and_nothing_overflows(tmp_path: Path) -> Non
         assert "Reproduced" in first
         assert "python train.py -m method=erm seed=0,1,2" in first
         assert "with uncommitted changes" in first
-        assert HOSTILE in first
+        assert f"Our number. no gradient {HOSTILE}" in first

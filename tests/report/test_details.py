@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from report_samples import small
+from report_samples import HOSTILE, small
 
 from vicinal.report import details, words
 
@@ -26,6 +26,8 @@ def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
     assert told["pool"][reduced["reduced"]] == ("schedule.epochs=3",)
     line = "python train.py -m method=erm schedule.epochs=3 seed=0,1,5"
     assert told["pool"][reduced["commands"]][1][1] == line
+    assert told["pool"][first["warnings"]] == (f"no gradient {HOSTILE}",)
+    assert "warnings" not in reduced
     failed = told["runs"][told["cells"]["mixup-table0-2-3"]["run"]]
     assert all("not finite" in run["failed"] for run in failed.values())
 

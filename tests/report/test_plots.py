@@ -12,6 +12,7 @@ from vicinal.report import words
 from vicinal.report.caterpillar import caterpillar
 from vicinal.report.curves import charts
 from vicinal.report.dots import plots
+from vicinal.report.frames import FRAME
 from vicinal.report.page import page
 from vicinal.report.scales import Scale
 
@@ -65,7 +66,7 @@ def test_a_curve_ends_at_its_last_error_and_its_band_at_the_extremes() -> None:
     seeds = [record("d/m/e/1", seed, error) for seed, error in enumerate((4.0, 8.0))]
     ((chart,), axes) = (found := charts([("one", seeds), ("twice", seeds)])), found[0]["axes"]
     (curve,) = chart["curves"]
-    assert (chart["title"], curve["name"], curve["final"]) == ("d, m", "one", 6.0)
+    assert (chart["title"], curve["name"], curve["number"]) == ("d, m", "one", "6.00")
 
     def end(path: str, steps: int) -> tuple[float, float]:
         numbers = [int(number) for number in re.findall(r"-?\d+", path)]
@@ -75,15 +76,15 @@ def test_a_curve_ends_at_its_last_error_and_its_band_at_the_extremes() -> None:
     assert end(curve["line"], 2) == pytest.approx((axes.x(3), axes.y(6.0)), abs=0.1)
     assert end(curve["band"], 2) == pytest.approx((axes.x(3), axes.y(8.0)), abs=0.1)
     assert end(curve["band"], 3) == pytest.approx((axes.x(3), axes.y(4.0)), abs=0.1)
-    assert axes.x(1) == axes.left
-    assert axes.right == axes.x(3)
-    assert axes.top < axes.y(50.0) < axes.y(4.0) < axes.bottom
+    assert axes.x(1) == FRAME.left
+    assert axes.x(3) == FRAME.right
+    assert FRAME.top < axes.y(50.0) < axes.y(4.0) < FRAME.bottom
 
 
 def test_a_run_of_one_epoch_has_a_chart() -> None:
     short = record("d/m/e/1", 0, 4.0) | {"curves": {"epoch": [1], "test_top1": [96.0]}}
     (chart,) = charts([("one", [short])])
-    assert chart["axes"].epochs == [1]
+    assert chart["axes"].columns == [1]
 
 
 def test_a_chart_has_no_more_curves_than_colours() -> None:

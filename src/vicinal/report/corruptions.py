@@ -1,7 +1,6 @@
 """Accuracy on corrupted test images: a map per method, and a bar for what papers print of it."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from statistics import mean, stdev
@@ -10,6 +9,7 @@ from typing import Any
 from vicinal.images.corruptions.corrupt import COMMON, SEVERITIES
 from vicinal.report import words
 from vicinal.report.dots import Mark
+from vicinal.report.panels import Named, named
 from vicinal.report.scales import Scale
 from vicinal.tables.measured import Measured, measured
 from vicinal.tables.runs import mean_and_spread
@@ -18,7 +18,6 @@ SET = re.compile(r"(.+)_([1-5])_top1")
 
 Record = Mapping[str, Any]
 Means = Mapping[tuple[str, int], float]  # by corruption and severity
-Named = Sequence[tuple[str, Measured]]  # by method
 
 
 def corruptions(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -36,7 +35,7 @@ def corruptions(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 
 def _panel(dataset: str, model: str, found: Sequence[Measured]) -> dict[str, Any]:
-    first, methods = found[0], _named(found)
+    first, methods = found[0], named(found)
     tables = [(name, _means(each)) for name, each in methods]
     every = [value for _, means in tables for value in means.values()]
     scale = _tens(every)
@@ -50,17 +49,6 @@ def _panel(dataset: str, model: str, found: Sequence[Measured]) -> dict[str, Any
         "maps": [{"name": name, "rows": _rows(means, scale)} for name, means in tables],
         "bars": _bars(methods),
     }
-
-
-def _named(found: Sequence[Measured]) -> Named:
-    """Each run by its method; by its id too, where there are several of a method."""
-    count = Counter(each.run.split("/")[2] for each in found)
-    named = list[tuple[str, Measured]]()
-    for each in found:
-        *_, method, identity = each.run.split("/")
-        name = method if count[method] == 1 else f"{method}, {identity}"
-        named.append((f"{name} (reduced)" if each.reduced else name, each))
-    return named
 
 
 def _means(each: Measured) -> Means:

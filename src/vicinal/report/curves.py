@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import log10
 from statistics import mean
-from typing import Any, ClassVar
+from typing import Any
 
+from vicinal.report.frames import FRAME, HUES, path
 from vicinal.report.scales import Scale
 
 POINTS = 60  # per curve
-HUES = 8  # of report.css, and so the most curves in one chart
 FLOOR = 0.05  # percent; a logarithmic scale has no zero
 
 Record = Mapping[str, Any]
@@ -19,37 +18,30 @@ Point = tuple[int, float, float, float]  # epoch; lowest, mean and highest error
 
 @dataclass(frozen=True)
 class Axes:
-    """Epochs to the right, the logarithm of the error upwards, in a frame with room for labels."""
+    """Epochs to the right, the logarithm of the error upwards."""
 
     last: int
     low: float
     high: float
-    width: ClassVar[int] = 360
-    height: ClassVar[int] = 210
-    left: ClassVar[int] = 30
-    right: ClassVar[int] = 348
-    top: ClassVar[int] = 6
-    bottom: ClassVar[int] = 182
 
     def x(self, epoch: float) -> float:
         """An epoch's place."""
-        return self.left + (self.right - self.left) * (epoch - 1) / max(self.last - 1, 1)
+        return FRAME.across((epoch - 1) / max(self.last - 1, 1))
 
     def y(self, error: float) -> float:
         """An error's place."""
         low, high = log10(self.low), log10(self.high)
-        part = (log10(max(error, FLOOR)) - low) / (high - low)
-        return self.bottom - (self.bottom - self.top) * part
+        return FRAME.up((log10(max(error, FLOOR)) - low) / (high - low))
 
     @property
-    def epochs(self) -> list[float]:
+    def columns(self) -> list[float]:
         """The first epoch, and round ones."""
         scale = Scale(1, max(self.last, 2))  # a run of one epoch spans none
         ticks = [t for t in scale.ticks() if t % 1 == 0 and t >= 0.1 * self.last]
         return [tick for tick in (1, *ticks) if tick <= self.last]
 
     @property
-    def errors(self) -> list[float]:
+    def rows(self) -> list[float]:
         """Round numbers: at least three where that is possible, and few."""
         found: list[float] = []
         for steps in ((1,), (1, 2, 5), (1, 2, 3, 5, 7), range(1, 10)):
@@ -84,8 +76,16 @@ def _chart(title: str, runs: Sequence[tuple[str, Sequence[Record]]]) -> dict[str
     low = min(max(low, FLOOR) for _, low, _, _ in every)
     high = max(high for *_, high in every)
     axes = Axes(max(epoch for epoch, *_ in every), low * 0.9, max(high, 2 * FLOOR) * 1.05)
-    curves = [_curve(axes, *each) for each in drawn]
-    return {"title": title, "axes": axes, "curves": curves}
+    ends = "; ".join(f"{name} ends at {points[-1][2]:.2f} %" for name, points, _ in drawn)
+    return {
+        "title": title,
+        "measure": "test error, %, log scale",
+        "over": "epoch",
+        "says": f"Test error by epoch, {title}: {ends}",
+        "frame": FRAME,
+        "axes": axes,
+        "curves": [_curve(axes, i, *each) for i, each in enumerate(drawn)],
+    }
 
 
 def _points(seeds: Sequence[Record]) -> list[Point]:
@@ -98,19 +98,12 @@ def _points(seeds: Sequence[Record]) -> list[Point]:
     return [(epoch, min(each), mean(each), max(each)) for epoch, each in found]
 
 
-def _curve(axes: Axes, name: str, points: Sequence[Point], banded: bool) -> dict[str, Any]:
+def _curve(
+    axes: Axes, hue: int, name: str, points: Sequence[Point], banded: bool
+) -> dict[str, Any]:
     there = [(axes.x(epoch), axes.y(high)) for epoch, _, _, high in points]
     back = [(axes.x(epoch), axes.y(low)) for epoch, low, _, _ in reversed(points)]
     middle = [(axes.x(epoch), axes.y(centre)) for epoch, _, centre, _ in points]
-    band = f"{_path([*there, *back])}z" if banded else None
-    return {"name": name, "final": points[-1][2], "line": _path(middle), "band": band}
-
-
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    """In tenths, each place relative to the one before it: the shortest way to write it."""
-    tenths = [(round(10 * x), round(10 * y)) for x, y in places]
-    steps = (
-        f"{x - before[0]}{'' if y < before[1] else ' '}{y - before[1]}"
-        for before, (x, y) in pairwise(tenths)
-    )
-    return f"M{tenths[0][0]} {tenths[0][1]}l{' '.join(steps)}".replace(" -", "-")
+    band = f"{path([*there, *back])}z" if banded else None
+    said = {"name": name, "title": "", "number": f"{points[-1][2]:.2f}"}
+    return said | {"look": f"c{hue}", "line": path(middle), "band": band}

@@ -64,6 +64,7 @@ def _cell(outcome: Outcome, pool: Pool) -> dict[str, Any]:
         "values": [[seed, round(value, digits + 2)] for seed, value in outcome.values.items()],
         "digits": digits,
         "reduced": pool.place(outcome.reduced) if outcome.reduced else None,
+        "warnings": pool.place(outcome.warnings) if outcome.warnings else None,
     }
     return {key: value for key, value in found.items() if value not in (None, [], "")}
 

@@ -6,6 +6,8 @@ from typing import Any
 from markupsafe import Markup
 
 from vicinal.report import words
+from vicinal.report.attacks import attacks
+from vicinal.report.certificates import certificates
 from vicinal.report.corruptions import corruptions
 from vicinal.report.curves import charts
 from vicinal.report.details import details
@@ -39,6 +41,8 @@ def page(
         tables=sum(not results.table.variant for results in every),
         overview=overview({name: _outcomes(tables) for name, tables in by_paper.items()}),
         corruptions=corruptions(records),
+        attacks=attacks(records),
+        certificates=certificates(records),
         others=_others(runs.grouped(runs.unlisted_runs(every, records))),
         rules=rules,
         details=details([results for tables in by_paper.values() for results in tables], folder),

@@ -109,7 +109,7 @@
     const cell = data.cells[id];
     const shared = (place) => (place == null ? null : data.pool[place]);
     return { where: data.tables[cell.table], ...cell, ...data.pool[cell.as],
-      commands: shared(cell.commands), note: shared(cell.note), reduced: shared(cell.reduced) };
+      commands: shared(cell.commands), note: shared(cell.note), reduced: shared(cell.reduced), warnings: shared(cell.warnings) };
   };
 
   const show = (id, from) => {
@@ -127,6 +127,7 @@
         cell.ours ? el("div", null, el("span", null, "ours"), el("b", null, cell.ours), el("span", null, "mean ± deviation (runs)")) : null),
       strip(cell),
       el(`p.says.k-${cell.verdict}`, null, sign(cell.verdict), cell.says),
+      (cell.warnings || []).map((line) => el("p", null, el("b.doubt", null, "Our number. "), line)),
       cell.note ? el("p", null, el("b", null, "Note. "), cell.note) : null,
       cell.quoted ? el("p", null, `The paper quotes this number from ${cell.quoted}.`) : null,
       cell.reduced ? [el("h3", null, "How it is reduced"), el("ul", null, cell.reduced.map((line) => el("li", null, el("code", null, line))))] : null,
