@@ -6,13 +6,15 @@ python scripts/bench.py loader               decoding of an image folder
 python scripts/bench.py chains               AugMix images
 python scripts/bench.py evaluations          a test set, against a bare loop
 python scripts/bench.py corruptions          corrupted test images
+python scripts/bench.py attacks              attacks, against the passes that they need
+python scripts/bench.py certificates         noisy copies, against bare forward passes
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
 import argparse
 from pathlib import Path
 
-from benches import chains, corruptions, evaluations, gpu, loader, steps
+from benches import attacks, certificates, chains, corruptions, evaluations, gpu, loader, steps
 
 BENCHES = {
     "steps": steps,
@@ -21,6 +23,8 @@ BENCHES = {
     "chains": chains,
     "evaluations": evaluations,
     "corruptions": corruptions,
+    "attacks": attacks,
+    "certificates": certificates,
 }
 
 
