@@ -79,6 +79,13 @@ def test_of_several_budgets_the_nearest_to_the_papers_is_shown() -> None:
     assert outcome(*budgets, *runs(ERM.overrides, 3.7, 3.8, 3.9)).reduced == ()
 
 
+def test_runs_on_data_from_a_file_are_reduced_wherever_the_file_is() -> None:
+    lines = ["dataset=npz", "dataset.name=mine"]
+    here = runs(merge(ERM.overrides, lines, ["dataset.arrays=here.npz"]), 3.7, reduced=lines)
+    found = outcome(*here)
+    assert (found.verdict, found.reduced) == ("reduced", tuple(lines))
+
+
 def test_a_copy_of_the_data_makes_a_run_reduced() -> None:
     found = outcome(*runs(ERM.overrides, 3.75, 3.8, 3.85, data={"canonical": False}))
     assert (found.verdict, found.reduced) == ("reduced", (NOT_ORIGINAL,))

@@ -25,8 +25,11 @@ class PlannedRun:
 
 @cache
 def plan_run(overrides: tuple[str, ...]) -> PlannedRun:
-    """Plan the run that these overrides make."""
+    """Plan the run that these overrides make, wherever its data are."""
     config, choices = compose_cached(overrides)
+    for key in records.NOT_SCIENCE:
+        if OmegaConf.is_missing(config.dataset, key):
+            config.dataset[key] = ""
     return name_run(overrides, config, choices)
 
 
