@@ -5,14 +5,13 @@ ratio is ours over the bare passes of the same round. Writes attacks.json.
 """
 
 import argparse
-from collections.abc import Callable
 from statistics import median
-from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benches.turns import turns
 from vicinal.cli.configs import build, compose
 from vicinal.draws import Rng
 from vicinal.evaluation.attacked import Attacked
@@ -65,21 +64,15 @@ def compared(
     y = F.one_hot(torch.arange(arguments.batch) % 10, 10).to(x)
     x = runtime.layout(x)
 
-    def ours() -> Tensor:
-        return attack(model, x, y, rng)
+    def ours() -> float:
+        return attack(model, x, y, rng).sum().item()
 
-    def bare() -> Tensor:
-        return passes(model, x, y.argmax(1), PASSES[name])
+    def bare() -> float:
+        return passes(model, x, y.argmax(1), PASSES[name]).sum().item()
 
-    seconds: dict[Callable[[], Tensor], list[float]] = {ours: [], bare: []}
-    for turn in range(arguments.rounds + 1):
-        for contender, times in seconds.items():
-            began = perf_counter()
-            contender().sum().item()  # waits for the device
-            if turn:
-                times.append(perf_counter() - began)
-    ratio = median(a / b for a, b in zip(seconds[ours], seconds[bare], strict=True))
-    found = {each.__name__: median(times) for each, times in seconds.items()}
+    seconds = turns({"ours": ours, "bare": bare}, arguments.rounds)
+    ratio = median(a / b for a, b in zip(*seconds.values(), strict=True))
+    found = {each: median(times) for each, times in seconds.items()}
     print(f"{name:<8} {found['ours']:10.3f} {found['bare']:10.3f} {ratio:7.3f}")
     return found | {"passes": PASSES[name], "ratio": ratio}
 

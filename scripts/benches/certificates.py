@@ -5,14 +5,13 @@ certificates.json.
 """
 
 import argparse
-from collections.abc import Callable
 from math import ceil
 from statistics import median
-from time import perf_counter
 
 import torch
 from torch import nn
 
+from benches.turns import turns
 from vicinal.cli.configs import build, compose
 from vicinal.data.split import Data, Split
 from vicinal.draws import Rng
@@ -69,16 +68,11 @@ def compared(depth: int, arguments: argparse.Namespace, runtime: Runtime) -> dic
     def bare() -> None:
         forwards(model.eval(), noisy, count)
 
-    copies = {certificates: counted, bare: count * arguments.batch}
-    found: dict[Callable[[], None], list[float]] = {each: [] for each in copies}
+    copies = {"certificates": counted, "bare": count * arguments.batch}
     with runtime.autocast():
-        for turn in range(arguments.rounds + 1):
-            for contender, rates in found.items():
-                began = perf_counter()
-                contender()  # ends with a number on the CPU, and so waits for the device
-                if turn:
-                    rates.append(copies[contender] / (perf_counter() - began))
-    rates = {each.__name__: median(found[each]) for each in found}
+        seconds = turns({"certificates": certificates, "bare": bare}, arguments.rounds)
+    found = {name: [copies[name] / each for each in times] for name, times in seconds.items()}
+    rates = {name: median(each) for name, each in found.items()}
     ratio = median(a / b for a, b in zip(*found.values(), strict=True))
     print(f"resnet{depth:<6} {rates['certificates']:12.0f} {rates['bare']:10.0f} {ratio:7.3f}")
     return rates | {"ratio": ratio}

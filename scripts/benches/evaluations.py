@@ -5,13 +5,12 @@ rounds. Writes evaluations.json.
 """
 
 import argparse
-from collections.abc import Callable
 from statistics import median
-from time import perf_counter
 
 import torch
 from torch import nn
 
+from benches.turns import turns
 from vicinal.cli.configs import build, compose
 from vicinal.data.split import Split
 from vicinal.evaluation.clean import Clean
@@ -63,15 +62,9 @@ def compared(name: str, arguments: argparse.Namespace, runtime: Runtime) -> dict
 
     if abs(ours() - bare()) > 1e-6:
         raise RuntimeError(f"the accuracies of {name} differ: {ours()} and {bare()}")
-    seconds: dict[Callable[[], float], list[float]] = {ours: [], bare: []}
-    for turn in range(arguments.rounds + 1):
-        for contender, times in seconds.items():
-            began = perf_counter()
-            contender()  # ends with a number on the CPU, and so waits for the device
-            if turn:
-                times.append(perf_counter() - began)
-    rates = {each.__name__: arguments.images / median(seconds[each]) for each in seconds}
-    ratio = median(b / a for a, b in zip(seconds[ours], seconds[bare], strict=True))
+    seconds = turns({"ours": ours, "bare": bare}, arguments.rounds)
+    rates = {name: arguments.images / median(times) for name, times in seconds.items()}
+    ratio = median(b / a for a, b in zip(*seconds.values(), strict=True))
     print(f"{name:<16} {rates['ours']:10.0f} {rates['bare']:10.0f} {ratio:7.3f}")
     return rates | {"ratio": ratio}
 

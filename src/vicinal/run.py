@@ -187,8 +187,7 @@ class Run:
 
     def _finished(self, folder: Path, record: dict[str, Any], data: Data) -> Finished:
         copy = records.published(self.results, record["name"], record["seed"])
-        build, out = partial(self.build, data), Path(self.out)
-        return Finished(folder, copy, record, data, self.runtime, out, build)
+        return Finished(folder, copy, record, data, self.runtime, partial(self.build, data))
 
     def measure(self, model: nn.Module, data: Data, last: bool = True) -> dict[str, float]:
         """`clean` of every split that is measured at this point."""

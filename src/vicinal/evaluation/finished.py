@@ -32,7 +32,6 @@ class Finished:
     record: dict[str, Any]
     data: Data
     runtime: Runtime
-    out: Path  # where other runs are
     build: Callable[[], nn.Module]
 
     def tidy(self) -> None:
@@ -79,7 +78,8 @@ class Finished:
         """The evaluation, and what the record says about the other run that it needs, if any."""
         if not isinstance(evaluation, Transferable) or evaluation.source is None:
             return evaluation, {}
-        another = Another.at(evaluation.source, self.out)
+        above = self.record["name"].count("/") + 1  # NAME/seedK is below all runs
+        another = Another.at(evaluation.source, self.folder.resolve().parents[above])
         network = another.network(report, self.data, self.runtime)
         transferred = evaluation.transferred(self.runtime.evaluated(network))
         return transferred, {"source": another.summary(report)}
