@@ -44,6 +44,7 @@ SPLITS = {
 }
 MEASURES = {
     "nll": "loss",
+    "share": "accuracy from 0 to 1",
     "mce": "mCE",
     "multiply_adds": "multiply-adds",
     "top5_error": "top-5 error",
