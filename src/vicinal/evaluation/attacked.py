@@ -1,6 +1,6 @@
 """Accuracy on adversarial examples of every test image, at one ε or along a curve.
 
-Attacks run in full precision, whatever the network runs in: gradients in bf16 would weaken them.
+Attacks run in float32, whatever the network runs in: gradients in bf16 would weaken them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -32,7 +32,7 @@ INSTALL = "pip install git+https://github.com/fra31/auto-attack"
 class AutoAttack:
     """Accuracy in percent on the `images` test images, without an attack and after all of them.
 
-    It runs in full precision, and leaves torch's generators as they were.
+    It runs in float32, and leaves torch's generators as they were.
     """
 
     epsilon: float = 8 / 255
