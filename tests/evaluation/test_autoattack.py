@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from attack_samples import trained
+from attack_samples import of_trained, trained
 from composing import compose
 from evaluation_samples import data, network, same_on_ranks, unchanged
 from hydra.utils import instantiate
@@ -17,7 +17,7 @@ from wording import says
 
 from vicinal.attacks.apgd import Apgd
 from vicinal.attacks.threat import Threat
-from vicinal.data.split import Data, Split
+from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.evaluation.autoattack import AutoAttack
@@ -56,15 +56,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setitem(sys.modules, "autoattack", module)
     CALLS.clear()
     return CALLS
-
-
-def of_trained() -> tuple[nn.Module, Data]:
-    """A network, and images of which it is right on all but three; they are float64."""
-    model, x, y = trained()
-    labels = y.argmax(1)
-    labels[:3] = (labels[:3] + 1) % 4
-    split = Split(x, labels)
-    return model, replace(data(4), train=split, test=split)
 
 
 def test_an_image_is_robust_if_the_returned_one_is_right(fake: list[dict[str, Any]]) -> None:

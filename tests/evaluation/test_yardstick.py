@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from attack_samples import right, trained
+from attack_samples import of_trained, right
 from composing import compose
 from evaluation_samples import data, network, resumed, same_on_ranks, unchanged
 from hydra.utils import instantiate
@@ -20,7 +20,7 @@ from vicinal.attacks.attack import Attack
 from vicinal.attacks.square import Square
 from vicinal.attacks.threat import Threat
 from vicinal.contracts import Images, Targets
-from vicinal.data.split import Data, Split
+from vicinal.data.split import Split
 from vicinal.draws import Draws, Rng
 from vicinal.errors import RunError
 from vicinal.evaluation.checks import CHECKS
@@ -35,15 +35,6 @@ def attacks(scale: float = 1.0) -> dict[str, Attack]:
         "apgd": Apgd(Threat(0.3 * scale, "l2"), 3),
         "square": Square(Threat(0.07 * scale), 60),
     }
-
-
-def of_trained() -> tuple[nn.Module, Data]:
-    """A network, and images of which it is right on all but three; they are float64."""
-    model, x, y = trained()
-    labels = y.argmax(1)
-    labels[:3] = (labels[:3] + 1) % 4
-    split = Split(x, labels)
-    return model, replace(data(4), train=split, test=split)
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,7 @@ class Apgd:
     rho: float = 0.75
 
     def __post_init__(self) -> None:
-        if self.threat.epsilon in (None, inf):
-            raise ValueError(
-                f"threat.epsilon must be finite, got {self.threat.epsilon} (the first step is 2ε)"
-            )
+        self.threat.check_bounded("the first step is 2ε")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if not 0 <= self.rho <= 1:

@@ -1,12 +1,13 @@
 """The contract of attacks on a trained network, and what several of them share."""
 
+from math import inf
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from vicinal.attacks.threat import Threat
-from vicinal.contracts import Images, Inputs, Logits, Targets
+from vicinal.contracts import Images, Inputs, Logits, PerSample, Targets
 from vicinal.draws import Draws
 from vicinal.losses import cross_entropy
 
@@ -37,6 +38,14 @@ def at_images(model: nn.Module, x: Images, y: Targets) -> tuple[Logits, Images]:
         # Summed, so that a sample's gradient does not depend on the size of the batch.
         (gradient,) = torch.autograd.grad(cross_entropy(logits, y).sum(), x)
     return logits.detach(), gradient
+
+
+def margins(logits: Logits, y: Targets) -> PerSample:
+    """The true class's logit minus the largest other one: negative where the network is wrong."""
+    true = y.argmax(dim=1, keepdim=True)
+    # Of equal logits `max` differentiates one, `amax` all.
+    largest = logits.scatter(1, true, -inf).max(dim=1).values
+    return logits.gather(1, true).squeeze(1) - largest
 
 
 def check_images(x: Inputs) -> None:

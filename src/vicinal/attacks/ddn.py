@@ -15,8 +15,8 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from vicinal.attacks.attack import at_images
-from vicinal.attacks.smallest import Smallest, check_threat, margins
+from vicinal.attacks.attack import at_images, margins
+from vicinal.attacks.smallest import Smallest, check_threat
 from vicinal.attacks.threat import Threat
 from vicinal.contracts import Images, Targets
 from vicinal.draws import Draws

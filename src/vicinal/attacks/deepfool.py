@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from vicinal.attacks.smallest import Smallest, check_threat, margins
+from vicinal.attacks.attack import margins
+from vicinal.attacks.smallest import Smallest, check_threat
 from vicinal.attacks.threat import Region, Threat
 from vicinal.contracts import Images, Logits, Targets
 from vicinal.draws import Draws

@@ -35,8 +35,7 @@ class Pgd:
         for key in ("step", "steps"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must be at least 0, got {getattr(self, key)}")
-        if self.threat.epsilon is None:
-            raise ValueError("threat.epsilon must be a number, got null (steps are shares of it)")
+        self.threat.check_bounded("steps are shares of it")
 
     @classmethod
     def of_pixels(cls, epsilon: float, step: float, steps: int) -> "Pgd":

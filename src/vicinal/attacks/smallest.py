@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from vicinal.attacks.threat import Region, Threat
-from vicinal.contracts import Images, Logits, PerSample, Targets
+from vicinal.contracts import Images, PerSample
 
 
 class Smallest(NamedTuple):
@@ -35,14 +35,6 @@ class Smallest(NamedTuple):
         """What is too far away is projected; rounding changes none of the others."""
         far = self.distances > region.epsilon
         return torch.where(far.view(-1, 1, 1, 1), region.project(self.images), self.images)
-
-
-def margins(logits: Logits, y: Targets) -> PerSample:
-    """The true class's logit minus the largest other one: negative where the network is wrong."""
-    true = y.argmax(dim=1, keepdim=True)
-    # Of equal logits `max` differentiates one, `amax` all.
-    largest = logits.scatter(1, true, -inf).max(dim=1).values
-    return logits.gather(1, true).squeeze(1) - largest
 
 
 def check_threat(threat: Threat, *, linf: bool = False) -> None:

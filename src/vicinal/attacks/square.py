@@ -11,15 +11,15 @@ Cost:     `queries` + 1 forwards
 """
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vicinal.attacks.attack import check_images
+from vicinal.attacks.attack import check_images, margins
 from vicinal.attacks.threat import Threat
-from vicinal.contracts import Images, PerSample, Targets
+from vicinal.contracts import Images, Targets
 from vicinal.draws import Draws
 from vicinal.surgery.modes import evaluating
 
@@ -44,10 +44,7 @@ class Square:
             raise ValueError(
                 f"threat.norm must be linf, got {self.threat.norm} (squares are of the Linf attack)"
             )
-        if self.threat.epsilon in (None, inf):
-            raise ValueError(
-                f"threat.epsilon must be finite, got {self.threat.epsilon} (squares change by 2ε)"
-            )
+        self.threat.check_bounded("squares change by 2ε")
         if self.queries < 1:
             raise ValueError(f"queries must be at least 1, got {self.queries}")
         if not 0 < self.p_init <= 1:
@@ -64,14 +61,14 @@ class Square:
         draws = rng.uniform_like(x.new_empty(len(x), self.queries, 2 + x.shape[1]))
         with evaluating(model):
             best = region.project(x + reach * stripes)
-            least = _margins(model, best, y)
+            least = margins(model(best), y)
             for query, drawn in enumerate(draws.unbind(1)):
                 shift = 2 * reach * _squares(drawn, self._side(query, x), x)
                 moved = region.project(best + shift)
-                margins = _margins(model, moved, y)
-                better = (least >= 0) & (margins < least)
+                found = margins(model(moved), y)
+                better = (least >= 0) & (found < least)
                 best = torch.where(better.view(-1, 1, 1, 1), moved, best)
-                least = torch.where(better, margins, least)
+                least = torch.where(better, found, least)
         return best
 
     def _side(self, query: int, x: Images) -> int:
@@ -95,10 +92,3 @@ def _squares(drawn: Float[Tensor, "n drawn"], side: int, x: Images) -> Images:
 
 def _signs(uniform: Tensor) -> Tensor:
     return torch.where(uniform < 0.5, -1.0, 1.0).to(uniform)
-
-
-def _margins(model: nn.Module, x: Images, y: Targets) -> PerSample:
-    """By how much the true logit exceeds the others; below 0 an image is misclassified."""
-    logits, label = model(x), y.argmax(1, keepdim=True)
-    others = logits.scatter(1, label, -inf).amax(1)
-    return logits.gather(1, label).squeeze(1) - others

@@ -43,6 +43,11 @@ class Threat:
         if self.epsilon is not None and not self.epsilon >= 0:
             raise ValueError(f"epsilon must be at least 0, got {self.epsilon}")
 
+    def check_bounded(self, reason: str) -> None:
+        """Refuse a ball without a bound."""
+        if self.epsilon in (None, inf):
+            raise ValueError(f"threat.epsilon must be finite, got {self.epsilon} ({reason})")
+
     def around(self, model: nn.Module, x: Images) -> "Region":
         """The images that are allowed around each of `x`."""
         needed = self.units == "normalized" or self.clip in ("normalized", "batches_of_100")

@@ -19,7 +19,7 @@ from vicinal.errors import RunError
 from vicinal.evaluation.batches import check_batch_size
 from vicinal.evaluation.checks import CHECKS, percentages, signs
 from vicinal.evaluation.evaluation import Numbers, Parts, each, flat
-from vicinal.evaluation.examined import Examined, spread
+from vicinal.evaluation.examined import Examined, check_attacks, spread
 
 BESIDE = ("clean", "checks")  # parts that are no attacks
 CHECKED = 1000  # images that tell whether attacks on a network can be trusted
@@ -45,14 +45,7 @@ class Attacked:
     batch_size: int = 250
 
     def __post_init__(self) -> None:
-        if not self.attacks:
-            raise ValueError("attacks must name an attack, got none")
-        for name, attack in self.attacks.items():
-            if name in BESIDE:
-                raise ValueError(f"attacks must not be called {' or '.join(BESIDE)}, got {name}")
-            if not isinstance(attack, Attack):
-                kind = type(attack).__name__
-                raise ValueError(f"attacks.{name} must be an Attack, got {kind}")
+        check_attacks(self.attacks, BESIDE)
         check_batch_size(self.batch_size)
         clips = [attack.threat.clip for attack in self.variants.values()]  # checks each ε, too
         if "batches_of_100" in clips and (self.batch_size % 100 or not self.attack_missed):
@@ -104,8 +97,7 @@ class Transferred:
             attack = self.attacked.variants[name]
             return self._under(attack, examined, right(), draws)
 
-        with torch.autocast(examined.device.type, enabled=False):
-            found = parts((*BESIDE, *self.attacked.variants), measure)
+        found = parts((*BESIDE, *self.attacked.variants), measure)
         checks = found.pop("checks")
         return flat(found) | checks
 

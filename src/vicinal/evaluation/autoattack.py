@@ -30,7 +30,7 @@ INSTALL = "pip install git+https://github.com/fra31/auto-attack"
 
 @dataclass(frozen=True)
 class AutoAttack:
-    """Accuracy in percent on the `images` test images, without an attack and after all of them.
+    """Accuracy in percent on `images` images of the test set, without an attack and after all.
 
     It runs in float32, and leaves torch's generators as they were.
     """
@@ -58,9 +58,8 @@ class AutoAttack:
             )
         examined = Examined(model, data, self.batch_size)
         rows = spread(len(data.test), self.images)
-        with torch.autocast(examined.device.type, enabled=False):
-            clean = examined.right(rows, lambda x, y, _: x)
-            robust = examined.right(clean, partial(self._attacked, model))
+        clean = examined.right(rows, lambda x, y, _: x)
+        robust = examined.right(clean, partial(self._attacked, model))
         return {
             "clean_top1": 100 * len(clean) / len(rows),
             "robust_accuracy": 100 * len(robust) / len(rows),

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from vicinal.contracts import Inputs
 from vicinal.data.batches import as_inputs
-from vicinal.data.split import Labels, Part, Rows
+from vicinal.data.split import Data, Labels, Part, Rows
+from vicinal.errors import RunError
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
@@ -54,6 +55,12 @@ def hits_of_all(
 def device_of(model: nn.Module, split: Part) -> torch.device:
     """The network's device; that of the labels if it has no parameters."""
     return next((p.device for p in model.parameters()), split.y.device)
+
+
+def check_image_data(data: Data) -> None:
+    """Refuse data that are not images."""
+    if len(shape := data.test.shape) != 3:
+        raise RunError(f"dataset must have images to attack, got samples of shape {shape}")
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -1,6 +1,6 @@
 """What attacks do to test images of a network, image by image and on any number of ranks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +8,10 @@ from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vicinal.attacks.attack import Attack
 from vicinal.contracts import Images, Targets
 from vicinal.data.split import Data, Rows
-from vicinal.errors import RunError
-from vicinal.evaluation.batches import device_of, rank_batches
+from vicinal.evaluation.batches import check_image_data, device_of, rank_batches
 from vicinal.evaluation.clean import rank_of_true
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
@@ -21,8 +21,9 @@ from vicinal.surgery.modes import evaluating
 class Examined:
     """A network, and the test images it is examined on.
 
-    The batches are those of the given rows, whichever ranks measure them, so that no number depends
-    on the number of ranks.
+    It is measured in float32, whatever the caller's autocast: gradients in bf16 would weaken
+    attacks. The batches are those of the given rows, whichever ranks measure them, so that no
+    number depends on the number of ranks.
     """
 
     model: nn.Module
@@ -30,9 +31,7 @@ class Examined:
     batch_size: int
 
     def __post_init__(self) -> None:
-        shape = self.data.test.shape
-        if len(shape) != 3:
-            raise RunError(f"dataset must have images to attack, got samples of shape {shape}")
+        check_image_data(self.data)
 
     @property
     def device(self) -> torch.device:
@@ -45,11 +44,12 @@ class Examined:
         measure: Callable[[Images, Targets, Rows], Shaped[Tensor, "m k"]],
         columns: int = 1,
     ) -> Float64[Tensor, "r k"]:
-        """What is measured of each of these rows, on the CPU."""
+        """What is measured of each of these rows, in float32; the result is on the CPU."""
         found = torch.zeros(len(self.data.test), columns, dtype=torch.float64, device=self.device)
-        for x, y, batch in rank_batches(self.model, self.data.test, self.batch_size, rows):
-            targets = F.one_hot(y, self.data.num_classes).to(x)
-            found[batch.to(self.device)] = measure(x, targets, batch).double()
+        with torch.autocast(self.device.type, enabled=False):
+            for x, y, batch in rank_batches(self.model, self.data.test, self.batch_size, rows):
+                targets = F.one_hot(y, self.data.num_classes).to(x)
+                found[batch.to(self.device)] = measure(x, targets, batch).double()
         return ranks.all_reduce_(found).cpu()[rows]
 
     def ranks(self, x: Images, y: Targets) -> Int64[Tensor, " n"]:
@@ -70,3 +70,14 @@ def spread(count: int, wanted: int | None) -> Rows:
     """The rows of `wanted` samples, or of all: evenly spaced, as classes may stand in order."""
     rows = torch.arange(count)
     return rows if wanted is None or wanted >= count else rows[:wanted] * count // wanted
+
+
+def check_attacks(attacks: Mapping[str, Attack], taken: Sequence[str]) -> None:
+    """Refuse what is no attack, and names that other numbers have."""
+    if not attacks:
+        raise ValueError("attacks must name an attack, got none")
+    for name, attack in attacks.items():
+        if name in taken:
+            raise ValueError(f"attacks must not be called {' or '.join(taken)}, got {name}")
+        if not isinstance(attack, Attack):
+            raise ValueError(f"attacks.{name} must be an Attack, got {type(attack).__name__}")

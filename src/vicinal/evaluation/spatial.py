@@ -16,8 +16,7 @@ from vicinal.attacks.affine import WorstAffine
 from vicinal.contracts import Inputs
 from vicinal.data.split import Data, Labels, Rows
 from vicinal.draws import Rng
-from vicinal.errors import RunError
-from vicinal.evaluation.batches import check_batch_size, hits_of_all
+from vicinal.evaluation.batches import check_batch_size, check_image_data, hits_of_all
 from vicinal.evaluation.evaluation import Numbers, Parts, each
 
 
@@ -46,10 +45,7 @@ class Spatial:
         return WorstAffine(self.draws, self.degrees, self.shift)
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
-        if len(data.test.shape) != 3:
-            raise RunError(
-                f"dataset must have images to attack, got samples of shape {data.test.shape}"
-            )
+        check_image_data(data)
         _, height, width = data.test.shape
         moves = self.attack.drawn(len(data.test), height, width, rng.fork("moves"))
 

@@ -18,12 +18,12 @@ from vicinal.draws import Rng
 from vicinal.evaluation.batches import check_batch_size
 from vicinal.evaluation.checks import CHECKS, percentages, signs
 from vicinal.evaluation.evaluation import Numbers, Parts, each
-from vicinal.evaluation.examined import Examined, spread
+from vicinal.evaluation.examined import Examined, check_attacks, spread
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Robust accuracy in percent on the `images` test images.
+    """Robust accuracy in percent on `images` images of the test set.
 
     An image stands if it is right without an attack and after all attacks so far. `clean_top1` and
     NAME_top1 of each attack are the percentages that stand then; `robust_accuracy` is the last one.
@@ -36,10 +36,7 @@ class Yardstick:
     batch_size: int = 250
 
     def __post_init__(self) -> None:
-        if not self.attacks:
-            raise ValueError("attacks must name an attack, got none")
-        if "clean" in self.attacks:
-            raise ValueError("attacks must not be called clean (clean_top1 is without an attack)")
+        check_attacks(self.attacks, ("clean",))
         if self.images is not None and self.images < 1:
             raise ValueError(f"images must be at least 1, got {self.images} (or null, for all)")
         check_batch_size(self.batch_size)
@@ -47,15 +44,14 @@ class Yardstick:
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         examined = Examined(model, data, self.batch_size)
         rows = spread(len(data.test), self.images)
-        with torch.autocast(examined.device.type, enabled=False):
-            checks = examined.measured(rows, lambda x, y, _: signs(model, x, y), len(CHECKS))
-            standing = examined.right(rows, lambda x, y, _: x)
-            left = {"clean_top1": len(standing)}
-            for name in self.attacks:
-                fallen = parts((name,), partial(self._fallen, examined, standing, rng))[name]
-                still = [row for row in standing.tolist() if str(row) not in fallen]
-                standing = torch.tensor(still, dtype=torch.int64)
-                left[f"{name}_top1"] = len(standing)
+        checks = examined.measured(rows, lambda x, y, _: signs(model, x, y), len(CHECKS))
+        standing = examined.right(rows, lambda x, y, _: x)
+        left = {"clean_top1": len(standing)}
+        for name in self.attacks:
+            fallen = parts((name,), partial(self._fallen, examined, standing, rng))[name]
+            still = [row for row in standing.tolist() if str(row) not in fallen]
+            standing = torch.tensor(still, dtype=torch.int64)
+            left[f"{name}_top1"] = len(standing)
         left["robust_accuracy"] = len(standing)
         return {name: 100 * count / len(rows) for name, count in left.items()} | percentages(checks)
 

@@ -175,9 +175,11 @@ def _job(checked: Checked, wanted: Wanted, asked: Sequence[str], configs: Config
     (run, out, results), seed = checked, wanted.seed
     folder, copy = out / run.name / f"seed{seed}", records.published(str(results), run.name, seed)
     reports = wanted.asked_reports
-    own = {name: config for name, config in configs.items() if name not in wanted.sources}
     state, unmeasured = progress(folder, copy, configs, reports)
-    all_done = progress(folder, copy, own, reports)[0] == "finished"
+    alone_state = state
+    if wanted.sources:
+        own = {name: config for name, config in configs.items() if name not in wanted.sources}
+        alone_state, _ = progress(folder, copy, own, reports)
     overrides, alone = (
         (*run.overrides, *wanted.overrides(asked, alone=alone), f"seed={seed}")
         for alone in (False, True)
@@ -189,7 +191,7 @@ def _job(checked: Checked, wanted: Wanted, asked: Sequence[str], configs: Config
         state,
         evaluations=len(configs) * len(reports),
         unmeasured=unmeasured,
-        alone=None if all_done else alone,
+        alone=None if alone_state == "finished" else alone,
         needs_others=bool(wanted.sources),
     )
 

@@ -53,6 +53,14 @@ def reported_values(
     _, scale, offset = MEASURES[cell.measures]
     if cell.evaluation is None:
         return {(): Reported(offset + scale * _while_training(record, cell))}
+    entries = [
+        each
+        for each in record["evaluations"].values()
+        if (each["name"], each["report"]) == (cell.evaluation, cell.report)
+        and cell.metric in each["metrics"]  # not if parts of it were left out
+    ]
+    if not entries:
+        return {}
     source = merge(cell.source, reduction)
     named = plan_source(source, record["seed"]) if cell.source else None
     planned = settings(plan_evaluation(cell.evaluation, record["config"], named))
@@ -60,9 +68,7 @@ def reported_values(
         _changes(f"evaluation.{cell.evaluation}", planned, settings(each["config"])): Reported(
             offset + scale * each["metrics"][cell.metric], tuple(warnings(each["metrics"]))
         )
-        for each in record["evaluations"].values()
-        if (each["name"], each["report"]) == (cell.evaluation, cell.report)
-        and cell.metric in each["metrics"]  # not if parts of it were left out
+        for each in entries
     }
 
 
