@@ -69,7 +69,7 @@ class Region(NamedTuple):
     high: Tensor | float
 
     def project(self, moved: Images) -> Images:
-        """The nearest images of the ball; then clipped, which takes none of them out of it."""
+        """The nearest images of the ball, then clipped: out of it only by clip=normalized."""
         if self.norm == "linf":
             reach = self.epsilon * self.scale
             return self.clipped(torch.clamp(moved, self.x - reach, self.x + reach))

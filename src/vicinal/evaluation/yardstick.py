@@ -1,7 +1,7 @@
 """Accuracy that is left after attacks in turn, each on the images that still stand.
 
 As in AutoAttack (Croce & Hein, ICML 2020, arXiv 2003.01690, §6), of which it has two attacks.
-Attacks run in float32, whatever the network runs in: gradients in bf16 would weaken them.
+Attacks run in float32 (see Examined).
 """
 
 from collections.abc import Mapping
