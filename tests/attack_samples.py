@@ -8,7 +8,8 @@ from evaluation_samples import data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 
 
 @cache

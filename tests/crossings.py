@@ -28,7 +28,7 @@ from two_ranks import on_two
 
 import vicinal.draws
 from vicinal.cli.configs import build
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.loop import Loop
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
@@ -133,7 +133,7 @@ def advance(loop: Loop, steps: int) -> None:
         for _ in loop.steps():
             if loop.steps_done == until:
                 break
-        if loop.steps_done == (loop.epoch + 1) * len(loop.batches):
+        if loop.steps_done == (loop.epoch + 1) * loop.batches.steps(0):
             loop.close_epoch()
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from two_ranks import on_two
 
-from vicinal.data.split import Data, Part, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Part, Split
 from vicinal.draws import Rng
 from vicinal.evaluation.evaluation import Numbers
 from vicinal.models.normalized import Normalized

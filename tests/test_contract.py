@@ -19,7 +19,8 @@ from torch.utils.flop_counter import flop_registry
 import vicinal
 from vicinal.cli.configs import CONFIGS, build
 from vicinal.contracts import Method
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.models.normalized import Normalized
 from vicinal.models.wide_resnet import WideResNet

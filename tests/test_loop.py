@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from wording import says
 
-from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
+from vicinal.contracts import Inputs, Loss, Memory, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.data.split import Split
 from vicinal.draws import Rng
@@ -118,6 +118,77 @@ def test_the_average_is_exponential_and_is_what_is_evaluated() -> None:
     assert alone.network is alone.model
 
 
+def test_the_mean_is_averaged_sgds_from_its_epoch_on() -> None:
+    """As torch's ASGD averages, whose mean leaves out the first of these weights."""
+    trained = loop(optimizer=Sgd(lr=0.1, momentum=0, mean_from=0.5))
+    model = network()
+    asgd = torch.optim.ASGD(model.parameters(), lr=0.1, lambd=0, t0=0)
+    since: list[Tensor] = []
+    for epoch in range(4):
+        for x, y, _ in trained.batches.epoch(epoch, 0, Rng.seeded(0)):
+            asgd.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            if epoch == 2 and not since:  # AWD-LSTM's switch: a new optimizer
+                asgd = torch.optim.ASGD(model.parameters(), lr=0.1, lambd=0, t0=0)
+            asgd.param_groups[0]["lr"] = 0.1 * (0.1 if epoch >= 2 else 1)
+            asgd.step()
+            since += [model[1].weight.detach().clone()] if epoch >= 2 else []
+        for _ in trained.steps():
+            pass
+        trained.close_epoch()
+        assert (trained.network is trained.model) == (epoch < 2)
+    averaged = trained.network[1].weight
+    torch.testing.assert_close(averaged, torch.stack(since).mean(0), rtol=1e-5, atol=1e-6)
+    theirs = asgd.state[model[1].weight]["ax"]
+    torch.testing.assert_close(theirs, torch.stack(since[1:]).mean(0), rtol=1e-5, atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Remembers(Method):
+    """ERM's loss, weighted by the loss of the step before."""
+
+    wants: ClassVar = ("memory",)
+
+    def __call__(
+        self, model: nn.Module, x: Inputs, y: Targets, rng: Rng, *, memory: Memory
+    ) -> Iterator[Loss]:
+        loss = F.cross_entropy(model(x), y)
+        before = sum((each.mean() for each in memory.state), start=torch.zeros(()))
+        memory.state = (loss.detach().repeat(len(x), 1),)
+        yield loss * (1 + before)
+
+
+def test_what_a_network_carries_is_empty_at_the_start_of_an_epoch() -> None:
+    trained = loop(Remembers())
+    for _ in trained.steps():
+        assert len(trained.memory.state) == 1
+    trained.close_epoch()
+    assert trained.memory.state == ()
+
+
+def test_a_restart_goes_on_from_the_weights_and_forgets_the_rest() -> None:
+    """AWD-LSTM's fine-tuning: the best weights, a new optimizer, averaged at once."""
+    trained = loop(optimizer=Sgd(lr=0.1, mean_from=0.25))
+    for _ in trained.steps():
+        pass
+    best = {name: value.clone() for name, value in trained.model.state_dict().items()}
+    trained.close_epoch()
+    for _ in trained.steps():
+        pass
+    trained.close_epoch()
+    assert trained.optimizer.state
+    trained.restart(best)
+    assert not trained.optimizer.state
+    for name, value in trained.network.state_dict().items():
+        assert torch.equal(value, best[name])
+    steps = trained.steps()
+    next(steps)
+    first = trained.model[1].weight.detach().clone()
+    next(steps)
+    mean = (first + trained.model[1].weight) / 2
+    torch.testing.assert_close(trained.network[1].weight, mean)
+
+
 @dataclass(frozen=True)
 class Breaks(Method):
     """Infinite loss at one step."""
@@ -150,11 +221,17 @@ def test_weights_that_are_not_finite_do_not_become_a_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    "optimizer", [Sgd(lr=0.1, ema_decay=0.9), Adam(lr=0.01, ema_decay=0.9)], ids=["sgd", "adam"]
+    ("method", "optimizer"),
+    [
+        (Erm(Mixup()), Sgd(lr=0.1, ema_decay=0.9)),
+        (Erm(Mixup()), Adam(lr=0.01, ema_decay=0.9)),
+        (Remembers(), Sgd(lr=0.1, momentum=0, mean_from=0.3)),
+    ],
+    ids=["sgd", "adam", "carried and averaged"],
 )
-def test_resuming_at_every_step_changes_no_bit(optimizer: Optimizer) -> None:
+def test_resuming_at_every_step_changes_no_bit(method: Method, optimizer: Optimizer) -> None:
     def make() -> Loop:
-        return loop(Erm(Mixup()), optimizer, model=dropout_network())
+        return loop(method, optimizer, model=dropout_network())
 
     def dropout_network() -> nn.Module:
         return nn.Sequential(*network(), nn.Dropout(0.3))
@@ -182,7 +259,7 @@ def advance(trained: Loop, steps: int) -> list[dict[str, float]]:
     """Just after a step, before its epoch is closed."""
     history = []
     while trained.steps_done < steps:
-        if trained.steps_done - trained.epoch * len(trained.batches) == len(trained.batches):
+        if trained.steps_in_epoch == trained.batches.steps(0):
             history.append(trained.close_epoch())
         for _ in trained.steps():
             if trained.steps_done == steps:

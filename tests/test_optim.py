@@ -106,6 +106,7 @@ def test_frozen_parameters_are_not_handed_over() -> None:
         ("weight_decay", -1.0),
         ("clip_norm", 0.0),
         ("ema_decay", 1.0),
+        ("mean_from", 1.0),
         ("momentum", 1.0),
     ],
 )
@@ -117,3 +118,16 @@ def test_values_out_of_range_are_refused(key: str, value: float) -> None:
 def test_nesterov_needs_momentum() -> None:
     with pytest.raises(ValueError, match=says("^nesterov ... false ... momentum")):
         Sgd(lr=0.1, momentum=0.0, nesterov=True)
+
+
+def test_weights_have_one_average() -> None:
+    with pytest.raises(ValueError, match=says("^mean_from ... ema_decay ... 0.5 ... 0.9")):
+        Sgd(lr=0.1, mean_from=0.5, ema_decay=0.9)
+
+
+def test_the_mean_starts_after_its_share_of_the_epochs() -> None:
+    """AWD-LSTM as adversarial softmax trains it: from epoch 200 of 4,000."""
+    averaged = [Sgd(lr=30, mean_from=0.05).averages(epoch, 4000) for epoch in range(4000)]
+    assert averaged == [False] * 200 + [True] * 3800
+    assert Sgd(lr=30, mean_from=0.0).averages(0, 2)
+    assert not Sgd(lr=30).averages(5, 10)

@@ -2,17 +2,20 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from composing import compose
+from torch import nn
 from whole_runs import SMALL, KilledError, execute, without_time
 
 from vicinal.cli.configs import build, resolved
 from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.storage.run_folder import RunFolder
+from vicinal.storage.weights import snapshot
 
 
 def test_measuring_now_and_then_changes_no_weight(tmp_path: Path) -> None:
@@ -63,6 +66,66 @@ def test_a_run_stopped_anywhere_ends_as_if_it_never_was(
     resumed = execute(out, f"method={method}")
     assert without_time(resumed) == without_time(whole)
     assert [session["from_step"] for session in resumed["sessions"]] == [0, stop]
+
+
+RESTARTED = (
+    "schedule=constant schedule.epochs=3 schedule.restarts=2 schedule.patience_epochs=1 "
+    "optimizer.lr=0.5 optimizer.mean_from=0.5 schedule.batch_size=20"
+).split()
+
+
+def test_a_restarted_run_starts_from_its_best_weights_and_ends_by_its_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after every one of its epochs, it ends as if it never was."""
+    whole = execute(tmp_path / "whole", *RESTARTED)
+    curves = whole["curves"]
+    stages = [
+        [loss for loss, of in zip(curves["valid_nll"], curves["stage"], strict=True) if of == stage]
+        for stage in range(3)
+    ]
+    assert len(stages[0]) == 3
+    for losses in stages[1:]:  # patience 1: worse than the best but for the epoch before
+        worse = [n for n in range(2, len(losses)) if losses[n] > min(losses[: n - 1])]
+        assert len(losses) == (worse[0] + 1 if worse else 3)
+    original, out = RunFolder.save_if_due, tmp_path / "stopped"
+
+    def save_and_die(self: RunFolder, loop: Loop) -> None:
+        original(self, loop)
+        if loop.steps_in_epoch == 0:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_if_due", save_and_die)
+        for _ in range(len(curves["stage"]) - 1):
+            with pytest.raises(KilledError):
+                execute(out, *RESTARTED)
+    assert without_time(execute(out, *RESTARTED)) == without_time(whole)
+
+
+def test_a_restart_is_from_the_best_weights_on_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[dict[str, torch.Tensor]] = []
+    started: list[dict[str, torch.Tensor]] = []
+    log, restart = RunFolder.log, Loop.restart
+
+    def log_and_keep(self: RunFolder, values: dict[str, float], network: nn.Module) -> None:
+        log(self, values, network)
+        kept.append(snapshot(network))
+
+    def restart_and_keep(self: Loop, weights: Mapping[str, torch.Tensor] | None) -> None:
+        restart(self, weights)
+        started.append(snapshot(self.model))
+
+    monkeypatch.setattr(RunFolder, "log", log_and_keep)
+    monkeypatch.setattr(Loop, "restart", restart_and_keep)
+    settings = "schedule=constant schedule.epochs=4 schedule.restarts=1 seed=2".split()
+    valid = execute(tmp_path, *settings)["curves"]["valid_top1"]
+    best = max(range(4), key=lambda epoch: valid[epoch])
+    assert 0 < best < 3  # neither the first nor the last weights
+    (found,) = started
+    assert all(torch.equal(value, kept[best][name]) for name, value in found.items())
 
 
 def test_a_record_says_what_was_run_on_what_and_what_came_out(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The learning rates that the papers print, by epoch."""
 
 from math import cos, pi
+from random import Random
+from typing import Any
 
 import pytest
 from wording import says
@@ -83,3 +85,37 @@ def test_impossible_schedules_are_refused(key: str, value: float) -> None:
 def test_milestones_in_epochs_are_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match=says("^milestones ... 0 ... 1 ... 100 of 200 ... 0.5")):
         Step((100, 150))
+
+
+def stage_lengths(losses: list[float], patience: int) -> int:
+    """How many epochs AWD-LSTM's finetune.py trains on these losses: its condition, literally."""
+    best: list[float] = []
+    for epoch, loss in enumerate(losses, start=1):
+        if len(best) > patience and loss > min(best[:-patience]):
+            return epoch
+        best.append(loss)
+    return len(losses)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stage_after_a_restart_ends_when_awd_lstms_fine_tuning_does(seed: int) -> None:
+    random = Random(seed)
+    losses = [4 + random.gauss(0, 0.1) - 0.01 * epoch for epoch in range(40)]
+    schedule = Schedule(epochs=40, batch_size=20, curve=Constant(), restarts=2, patience_epochs=5)
+    ends = [n for n in range(1, 41) if schedule.ends(1, losses[:n])]
+    assert ends[0] == stage_lengths(losses, 5)
+    assert [n for n in range(1, 41) if schedule.ends(0, losses[:n])] == [40]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"restarts": -1}, "^restarts ... at least 0 ... -1"),
+        ({"patience_epochs": 0}, "^patience_epochs ... at least 1 ... 0"),
+        ({"restarts": 1, "measure_epochs": 2}, "^measure_epochs ... 1 ... restarts ... 2"),
+        ({"restarts": 1, "curve": Step()}, "^restarts ... 0 ... 1 ... Step"),
+    ],
+)
+def test_restarts_that_cannot_be_decided_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=says(message)):
+        Schedule(**{"epochs": 2, "batch_size": 1, "curve": Constant(), **change})

@@ -13,7 +13,8 @@ from torch import nn
 
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.loop import Loop
 from vicinal.machine import ranks

@@ -13,7 +13,8 @@ from torch import nn
 
 from benches.turns import turns
 from vicinal.cli.configs import build, compose
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.evaluation.certified import Certified
 from vicinal.machine.runtime import Runtime

@@ -26,7 +26,7 @@ from torchvision import transforms
 from benches.drawn import endless
 from benches.pictures import Pictures
 from benches.racing import Contender, Row, now
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.run import Run
 
 Batches = Iterable[tuple[Tensor, Tensor]]

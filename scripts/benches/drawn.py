@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 
 from vicinal.cli.configs import CONFIGS, build, compose
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.loop import Loop
 from vicinal.run import Run
 

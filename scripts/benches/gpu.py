@@ -41,7 +41,7 @@ from benches.judging import compared, described, not_measured, shared, table, ta
 from benches.networks import Network, known_networks
 from benches.racing import NOT_REACHED, Contender, Effort, Row, one_line, prepared, race, release
 from vicinal.cli.configs import CONFIGS
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.run import Run
 from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance

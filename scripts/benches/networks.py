@@ -7,7 +7,7 @@ import torch
 
 from benches.drawn import CIFAR, composed, drawn_data
 from benches.floors import Work, work
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.models.init import without_weights
 from vicinal.run import Run
 

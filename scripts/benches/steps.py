@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from benches.drawn import composed, drawn_data, endless, names
 from benches.racing import now
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.run import Run
 from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance

@@ -2,17 +2,28 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, Protocol, get_type_hints, runtime_checkable
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from vicinal.draws import Rng
 
-Inputs = Float[Tensor, "n ..."]  # images in [0, 1], or feature vectors, as the network takes
-Images = Float[Tensor, "n c h w"]  # for vicinities that need pixels
+Inputs = Float[Tensor, "n ..."]  # images in [0, 1], or other features, as the network takes
+Images = Float[Tensor, "n c h w"]  # for what needs pixels in [0, 1]
+Maps = Float[Tensor, "n c height width"]  # images or spectrograms, for what needs no pixels
+Words = Int64[Tensor, "n t"]  # a stretch of each of n texts: numbers of words in the vocabulary
+Embedded = Float[Tensor, "n t e"]  # a vector per word
 Targets = Float[Tensor, "n k"]  # rows of probabilities
 Logits = Float[Tensor, "n k"]
 Rows = Int64[Tensor, " n"]  # positions in the training split
@@ -56,24 +67,67 @@ class Vicinity(Protocol):
     def __call__(self, x: Inputs, y: Targets, rng: Rng) -> tuple[Inputs, Targets]: ...
 
 
+@dataclass
+class Memory:
+    """What a recurrent network carries from one stretch of its texts to the next: n x d each.
+
+    It is empty at the start of a text. The loop keeps it between steps; a method reads it, and
+    replaces it once per step.
+    """
+
+    state: tuple[Float[Tensor, "n _"], ...] = ()
+
+
+class Read(NamedTuple):
+    """What a language model makes of a stretch of text."""
+
+    logits: Float[Tensor, "n t k"]  # of each next word
+    features: Float[Tensor, "n t d"]  # that the softmax layer gets
+    outputs: Float[Tensor, "n t d"]  # of the last recurrent layer, before dropout
+    state: tuple[Float[Tensor, "n _"], ...]  # for the next stretch
+
+
+class LanguageModel(nn.Module, ABC):
+    """A network that reads text, a stretch at a time, and predicts each next word."""
+
+    @property
+    @abstractmethod
+    def classifier(self) -> nn.Linear:
+        """The softmax layer; its weight has a row per word."""
+
+    @abstractmethod
+    def embed(self, words: Words) -> Embedded:
+        """The vector of each word."""
+
+    @abstractmethod
+    def forward(self, x: Words | Embedded, state: tuple[Tensor, ...] = ()) -> Read:
+        """Read words, or vectors in their place, on from a state; () is the start of a text."""
+
+
+Wants = tuple[Literal["rows", "unlabelled", "memory"], ...]
+
+
 class Method(ABC):
     """What a run minimises: yields its loss in terms, which the loop backpropagates as they arrive.
 
     Every rank yields the same number of terms in a step.
 
-    Two methods of the papers need more than (x, y). A method that sets `wants` gets these as
-    keywords: `rows`, the samples' positions in the training split, or `unlabelled`, the same number
-    of further images. `attach` shows it the data once, before training.
+    Some methods need more than (x, y). A method that sets `wants` gets these as keywords: `rows`,
+    the samples' positions in the training split; `unlabelled`, the same number of further images;
+    `memory`, what the network carries from the step before. `attach` shows it the data once, before
+    training.
+
+    On text, x and y are `Words`: y are the words that follow those of x.
     """
 
-    wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ()
+    wants: ClassVar[Wants] = ()
 
     @property
     def work(self) -> float:
         """At most how much arithmetic a step takes, where ERM's forward and backward are 1."""
         return 1.0
 
-    def attach(self, data: TrainingData) -> "Method":
+    def attach(self, data: Any) -> "Method":
         """The method that will train on these data; by default itself."""
         return self
 
@@ -82,7 +136,7 @@ class Method(ABC):
         return model
 
     @abstractmethod
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]: ...
+    def __call__(self, model: nn.Module, x: Any, y: Any, rng: Rng) -> Iterator[Loss]: ...
 
 
 @runtime_checkable
@@ -112,17 +166,16 @@ class Resumable(Protocol):
         ...
 
 
-def image_parts(part: object, key: str) -> Iterator[tuple[str, str]]:
-    """The parts of a method or vicinity that take only images: dotted key and class of each.
+def parts(part: object, key: str) -> Iterator[tuple[str, str, Any]]:
+    """The parts of a method or vicinity: dotted key, class, and what its call takes as `x`.
 
-    The call's annotation says so: `x: Images`; `Inputs` would include vectors.
+    The annotation says that: `Images` are pixels, `Inputs` any features, `Words` text.
     """
     if not (is_dataclass(part) and callable(part)):
         return
-    if _takes(type(part)) is Images:
-        yield key, type(part).__name__
+    yield key, type(part).__name__, _takes(type(part))
     for field in fields(part):
-        yield from image_parts(getattr(part, field.name), f"{key}.{field.name}")
+        yield from parts(getattr(part, field.name), f"{key}.{field.name}")
 
 
 @cache

@@ -1,9 +1,9 @@
-"""The loop that trains a classifier: its only backward and its only optimizer step.
+"""The loop that trains classifiers and language models: its only backward, its only optimizer step.
 
-What is not a classifier's training has a loop of its own, `vicinal.tasks.*.loop`.
+What is neither has a loop of its own, `vicinal.tasks.*.loop`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from time import perf_counter
 from typing import Any
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from vicinal.contracts import Inputs, Loss, Method, Rows, Targets
-from vicinal.data.batches import Batches
+from vicinal.contracts import Loss, Memory, Method, Rows
+from vicinal.data.batches import Extent, Feed
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import RunError
 from vicinal.machine import ranks
@@ -39,7 +39,7 @@ class Loop:
         self,
         model: nn.Module,
         method: Method,
-        batches: Batches,
+        batches: Feed,
         *,
         optimizer: Optimizer,
         schedule: Schedule,
@@ -49,14 +49,12 @@ class Loop:
         ranks.broadcast_parameters(model)
         self.exchange = GradientExchange(model)
         self.model, self.method, self.batches = model, method, batches
-        self.base_lr, self.clip_norm = optimizer.lr, optimizer.clip_norm
-        self.optimizer = optimizer(model)
+        self.settings, self.optimizer = optimizer, optimizer(model)
         self.schedule, self.runtime, self.rng = schedule, runtime, rng
         self.average: Average | None = None
-        if optimizer.ema_decay is not None:
-            self.average = Average(model, optimizer.ema_decay)
-            runtime.compiled(self.average.network)
+        self.memory = Memory()
         self.epoch = 0  # epochs completed
+        self.stage = 0  # how often the training was restarted
         self.steps_done = 0
         self.seconds = 0.0  # of training, in this epoch
         self.loss_sum = 0.0  # over this epoch's samples, up to the last check
@@ -68,22 +66,26 @@ class Loop:
         return self.model if self.average is None else self.average.network
 
     def steps(self) -> Iterator[int]:
-        """Train through the rest of this epoch, yielding the batch's size after every step."""
+        """Train through the rest of this epoch, yielding the batch's samples after every step."""
         self.model.train()
-        first = self.steps_done - self.epoch * len(self.batches)
-        since = perf_counter()
+        first, since = self.steps_in_epoch, perf_counter()
         for x, y, rows in self.batches.epoch(self.epoch, first, self.rng):
-            samples = self.batches.size(self.steps_done - self.epoch * len(self.batches))
-            self.step(self.runtime.begin_step(x), y, rows, samples)
+            extent = self.batches.extent(self.epoch, self.steps_in_epoch)
+            self.step(self.runtime.begin_step(x), y, rows, extent)
             if self.steps_done % CHECK_EVERY == 0:
                 self.check()
             self.seconds, since = self.seconds + perf_counter() - since, perf_counter()
-            yield samples
+            yield extent.samples
             since = perf_counter()
 
-    def step(self, x: Inputs, y: Targets, rows: Rows, samples: int) -> None:
-        """Update the weights once, for the mean loss over the `samples` of all ranks."""
-        rate = self.base_lr * self.schedule.rate(self.steps_done, len(self.batches))
+    @property
+    def steps_in_epoch(self) -> int:
+        """Steps done of the current epoch."""
+        return self.steps_done - self.batches.first(self.epoch)
+
+    def step(self, x: Tensor, y: Tensor, rows: Rows, extent: Extent) -> None:
+        """Update the weights once, for the mean loss over the samples of all ranks."""
+        rate = self._rate(extent)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
             for parameter in group["params"]:
@@ -91,27 +93,51 @@ class Loop:
         self.exchange.begin()
         loss = torch.zeros((), device=x.device)
         for own_term in self.terms(x, y, rows):
-            term = ranks.weighted(own_term, len(x), samples)
+            term = ranks.weighted(own_term, len(x), extent.rows)
             self.exchange.next_term()
             term.backward()
             loss = loss + term.detach()
-        self.exchange.finish(len(x), samples)
-        if self.clip_norm is not None:
-            clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.exchange.finish(len(x), extent.rows)
+        if self.settings.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
-        if self.average is not None:
-            self.average.update(self.model, first=self.steps_done == 0)
+        self._take_average()
         self.steps_done += 1
-        self.losses.append((loss, samples))
+        self.losses.append((loss, extent.samples))
 
-    def terms(self, x: Inputs, y: Targets, rows: Rows) -> Iterator[Loss]:
+    def _rate(self, extent: Extent) -> float:
+        """This step's learning rate."""
+        steps = self.batches.steps(self.epoch)
+        step = self.epoch * steps + self.steps_in_epoch
+        return self.settings.lr * self.schedule.rate(step, steps) * extent.rate
+
+    def _take_average(self) -> None:
+        if self.average is None and self._averages:
+            self.average = self._new_average()
+        if self.average is not None:
+            self.average.update(self.model)
+
+    @property
+    def _averages(self) -> bool:
+        """Whether weights are averaged; in a stage after a restart they are from its beginning."""
+        settings, epochs = self.settings, self.schedule.epochs
+        return settings.averages(epochs if self.stage else self.epoch, epochs)
+
+    def _new_average(self) -> Average:
+        average = Average(self.model, self.settings.ema_decay)
+        self.runtime.compiled(average.network)
+        return average
+
+    def terms(self, x: Tensor, y: Tensor, rows: Rows) -> Iterator[Loss]:
         """The method's terms, computed under the run's autocast and yielded outside it."""
         method = self.schedule.method(self.epoch, self.method)
-        more: dict[str, Tensor] = {}
+        more: dict[str, Any] = {}
         if "rows" in method.wants:
             more["rows"] = rows
         if "unlabelled" in method.wants:
             more["unlabelled"] = self.runtime.layout(self.batches.more(len(x), self.rng))
+        if "memory" in method.wants:
+            more["memory"] = self.memory
         terms = method(self.model, x, y, self.rng, **more)
         while True:
             with self.runtime.autocast():
@@ -124,11 +150,21 @@ class Loop:
         """Complete the epoch; return its mean loss, last learning rate and training seconds."""
         since = perf_counter()
         self.check()
-        loss = self.loss_sum / len(self.batches.split)
+        loss = self.loss_sum / self.batches.samples(self.epoch)
         rate = self.optimizer.param_groups[0]["lr"]
         seconds = self.seconds + perf_counter() - since
         self.epoch, self.seconds, self.loss_sum = self.epoch + 1, 0.0, 0.0
-        return {"train_loss": loss, "lr": rate, "seconds": seconds}
+        self.memory = Memory()
+        values = {"train_loss": loss, "lr": rate, "seconds": seconds}
+        return values | {"stage": float(self.stage)} if self.schedule.restarts else values
+
+    def restart(self, weights: Mapping[str, Tensor] | None) -> None:
+        """Go on from these weights, known to rank zero, with a new optimizer and a new average."""
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        ranks.broadcast_parameters(self.model)
+        self.optimizer, self.average = self.settings(self.model), None
+        self.stage += 1
 
     def check(self) -> None:
         """Add up the losses since the last check; stop the run if one is not finite."""
@@ -157,7 +193,9 @@ class Loop:
         self.check()
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["counters"] = [self.epoch, self.steps_done, self.seconds]
-        state["loss_sum"] = self.loss_sum
+        state["loss_sum"], state["stage"] = self.loss_sum, self.stage
+        state["averaged"] = 0 if self.average is None else self.average.count
+        state["memory"] = ranks.all_gather_rows(self.memory.state)
         draws, *others = ranks.all_gather_object(all_states(self.rng))
         return state | draws | ({"other_ranks": others} if others else {})
 
@@ -168,10 +206,16 @@ class Loop:
         one always, each rank's own if there are as many ranks, the device's if it is of the same
         kind. The others are seeded from the seed, the step and the rank.
         """
+        self.average = self._new_average() if "average" in state else None
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         lay_out_like_weights(self.optimizer)
         self.epoch, self.steps_done, self.seconds = state["counters"]
+        self.stage = state.get("stage", 0)  # of earlier versions, here and below
+        if self.average is not None:
+            self.average.count = state.get("averaged", self.steps_done)
+        carried = (ranks.shard(rows) for rows in state.get("memory", ()))
+        self.memory = Memory(tuple(rows.to(self.runtime.target) for rows in carried))
         self.loss_sum = float(state["loss_sum"])
         self.losses.clear()
         draws = [state, *state.get("other_ranks", [])]

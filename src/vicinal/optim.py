@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +19,7 @@ class Optimizer(ABC):
     decay_norms: bool = True  # False spares one-dimensional weights (norms, biases), as in timm
     clip_norm: float | None = None  # the gradient's largest L2 norm
     ema_decay: float | None = None  # evaluate an exponential average of the weights
+    mean_from: float | None = None  # or their plain mean, from this share of the run on
 
     def __post_init__(self) -> None:
         if self.lr <= 0:
@@ -30,6 +30,19 @@ class Optimizer(ABC):
             raise ValueError(f"clip_norm must be above 0, got {self.clip_norm} (null: no clipping)")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must be between 0 and 1, got {self.ema_decay}")
+        if self.mean_from is not None and not 0 <= self.mean_from < 1:
+            raise ValueError(f"mean_from must be at least 0 and below 1, got {self.mean_from}")
+        if self.mean_from is not None and self.ema_decay is not None:
+            raise ValueError(
+                f"mean_from and ema_decay cannot both be set, got {self.mean_from} and "
+                f"{self.ema_decay} (they average the same weights)"
+            )
+
+    def averages(self, epoch: int, epochs: int) -> bool:
+        """Whether weights are averaged in this epoch of a run."""
+        if self.mean_from is not None:
+            return epoch >= round(self.mean_from * epochs)
+        return self.ema_decay is not None
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The trained parameters, in one group or, if norms are spared, two."""
@@ -109,26 +122,30 @@ def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
 
 
 class Average:
-    """An exponential average of a network's weights, which is evaluated in their place.
+    """An average of a network's weights, which is evaluated in their place.
 
-    w' = decay w' + (1 - decay) w after every step, starting from the weights after the first one.
-    Like torch's AveragedModel it has no correction for its start, so a run should last many times
-    1 / (1 - decay) steps. Unlike it, it counts nothing on the device and copies nothing there, so
-    no step waits. Buffers (BatchNorm's statistics) are the network's own.
+    With a decay it is exponential: w' = decay w' + (1 - decay) w after every step, starting from
+    the weights after the first one. Like torch's AveragedModel it has no correction for its start,
+    so a run should last many times 1 / (1 - decay) steps. Without one it is the mean of the weights
+    after each step, as in averaged SGD. Unlike torch's it counts nothing on the device and copies
+    nothing there, so no step waits. Buffers (BatchNorm's statistics) are the network's own.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float | None) -> None:
         self.network, self.decay = deepcopy(model).requires_grad_(False), decay
+        self.count = 0  # of averaged steps
 
     @torch.no_grad()
-    def update(self, model: nn.Module, *, first: bool) -> None:
-        """Take in the weights after a step; `first` is the run's first."""
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after a step."""
+        self.count += 1
         averaged: list[Tensor] = [*self.network.parameters()]
         weights: list[Tensor] = [*model.parameters()]
-        if first:
+        if self.count == 1:
             _copy(averaged, weights)
         else:
-            get_ema_multi_avg_fn(self.decay)(averaged, weights, 1)
+            share = 1 / self.count if self.decay is None else 1 - self.decay
+            torch._foreach_lerp_(averaged, weights, share)  # pyright: ignore[reportPrivateImportUsage]
         _copy(list(self.network.buffers()), list(model.buffers()))
 
 

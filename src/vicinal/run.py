@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,12 @@ import torch
 from torch import nn
 
 from vicinal.contracts import Method
-from vicinal.data.batches import Batches
+from vicinal.data.dataset import Dataset, RunData
 from vicinal.data.decode.select import decoder_for
-from vicinal.data.split import Data, Dataset
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.another import Another
-from vicinal.evaluation.clean import Clean
-from vicinal.evaluation.evaluation import Evaluation, Transferable
+from vicinal.evaluation.evaluation import Evaluation, Measure, Transferable
 from vicinal.evaluation.finished import Finished
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
@@ -30,7 +28,6 @@ from vicinal.machine.runtime import Runtime
 from vicinal.machine.signals import Stop, stopping
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.init import without_weights
-from vicinal.models.normalized import Normalized
 from vicinal.optim import Optimizer
 from vicinal.schedules import Schedule
 from vicinal.storage import records, weights
@@ -42,14 +39,14 @@ from vicinal.storage.run_folder import (
     read_record,
     write_record,
 )
-from vicinal.trial import check_network, check_ranks, check_samples, rehearse
+from vicinal.trial import check_measures, check_network, check_ranks, rehearse
 
 PARTS = {
     "dataset": Dataset,
     "method": Method,
     "optimizer": Optimizer,
     "schedule": Schedule,
-    "clean": Clean,
+    "clean": Measure,
     "runtime": Runtime,
     "logger": Logger,
 }
@@ -64,7 +61,7 @@ class Run:
     method: Method
     optimizer: Optimizer
     schedule: Schedule
-    clean: Clean
+    clean: Measure  # of every split, while it trains
     evaluation: Mapping[str, Evaluation]  # measured after training, by name
     runtime: Runtime
     logger: Logger
@@ -88,11 +85,18 @@ class Run:
                 raise ValueError(f"reports must be some of {known}, got {report}")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
-        with without_weights():  # the network's own checks, before any data is read
-            self.model(num_classes=2, shape=(3, 32, 32))
+        self._probe  # noqa: B018 (the network's own checks, before any data is read)
+
+    @cached_property
+    def _probe(self) -> nn.Module:
+        """A network of the run's kind, of no particular size and without weights."""
+        with without_weights():
+            return self.model(num_classes=2, shape=(3, 32, 32))
 
     def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:
         """Train to the end, continuing an earlier attempt; return the last test accuracy.
+
+        Of a language model it is the perplexity.
 
         A training that diverges leaves a record that says so, until another attempt succeeds.
         All ranks execute a run together; rank zero locks its folder, writes and prints.
@@ -109,7 +113,7 @@ class Run:
             data = self._data()
             for known in (record, other):
                 records.check_data(known, data.fingerprint)
-            self._check_evaluations(data, trained=record is not None)
+            self._check_measurements(data, trained=record is not None)
             logger = self.logger if ranks.is_main() else Silent()
             trained = record is None
             if record is None:
@@ -129,33 +133,29 @@ class Run:
             finished.measure(lacking, self.evaluation, config["evaluation"])
             if lacking or trained:
                 logger.finish(record)
-        return record["metrics"]["last"]["top1"]
+        last = record["metrics"]["last"]
+        return last.get("top1", last.get("perplexity"))
 
-    def build(self, data: Data) -> nn.Module:
+    def build(self, data: RunData) -> nn.Module:
         """The network as the method wants it, on its device; its weights depend on the seed."""
         torch.manual_seed(derived_seed(self.seed, "torch"))
-        shape = data.train.shape
-        body = self.model(num_classes=data.num_classes, shape=shape)
-        prepared = self.method.prepare(Normalized(body, data.mean, data.std))
+        data.check_network(self._probe)
+        body = self.model(num_classes=data.num_classes, shape=data.shape)
+        prepared = self.method.prepare(data.network(body))
         if self.runtime.sync_batchnorm and ranks.world_size() > 1:
             prepared = sync_norms(prepared)
         model = self.runtime.place(prepared)
-        check_network(model, shape, self.runtime.target)
+        check_network(model, data.zeros(self.runtime.target))
         return self.runtime.compiled(model)
 
-    def loop(self, data: Data) -> Loop:
+    def loop(self, data: RunData) -> Loop:
         """Ready for the first step."""
         methods = {"method": self.method, "schedule.warmup_method": self.schedule.warmup_method}
-        check_samples(methods, data.train.shape)
-        batches = Batches(
-            data.train,
-            data.num_classes,
-            self.schedule.batch_size,
-            data.augment,
-            self.seed,
-            data.unlabelled,
-        )
-        if "unlabelled" in self.method.wants and data.unlabelled is None:
+        for key, method in methods.items():
+            if method is not None:
+                data.check_method(key, method)
+        batches = data.batches(self.schedule.batch_size, self.seed)
+        if "unlabelled" in self.method.wants and batches.unlabelled is None:
             raise ValueError("method needs unlabelled images, and this dataset keeps none")
         model = self.build(data)
         if ranks.rank() > 0:  # layers that draw inside the network must not draw alike
@@ -170,9 +170,12 @@ class Run:
             rng=Rng.seeded(self.seed, ranks.rank(), self.runtime.target),
         )
 
-    def _check_evaluations(self, data: Data, trained: bool) -> None:
+    def _check_measurements(self, data: RunData, trained: bool) -> None:
+        check_measures(self.clean, self.evaluation, data)
         if self.evaluation and "best_valid" in self.reports and data.valid is None:
             raise ValueError("reports must not name best_valid without a hold-out")
+        if self.schedule.restarts and data.valid is None:
+            raise ValueError("schedule.restarts must be 0 without a hold-out")
         for each in () if trained else self.evaluation.values():
             if isinstance(each, Transferable) and each.source is not None:
                 Another.at(each.source, Path(self.out))  # not only once the training is over
@@ -185,11 +188,11 @@ class Run:
         records.check_data(record, data.fingerprint)
         return self._finished(folder, record, data)
 
-    def _finished(self, folder: Path, record: dict[str, Any], data: Data) -> Finished:
+    def _finished(self, folder: Path, record: dict[str, Any], data: RunData) -> Finished:
         copy = records.published(self.results, record["name"], record["seed"])
         return Finished(folder, copy, record, data, self.runtime, partial(self.build, data))
 
-    def measure(self, model: nn.Module, data: Data, last: bool = True) -> dict[str, float]:
+    def measure(self, model: nn.Module, data: RunData, last: bool = True) -> dict[str, float]:
         """`clean` of every split that is measured at this point."""
         splits, network = data.measured(last), self.runtime.evaluated(model)
         with self.runtime.autocast():
@@ -203,7 +206,7 @@ class Run:
             raise LossNotFiniteError(f"{', '.join(failed)} not finite although the loss was")
         return measured
 
-    def _data(self) -> Data:
+    def _data(self) -> RunData:
         """The data, on the device where it is trained on."""
         self.runtime.start()
         self.runtime.forget()
@@ -211,7 +214,7 @@ class Run:
             return self.dataset.load().to(self.runtime.target, decoder_for(self.runtime))
 
     def _attempt(
-        self, folder: Path, origin: dict[str, Any], data: Data, copy: Path, logger: Logger
+        self, folder: Path, origin: dict[str, Any], data: RunData, copy: Path, logger: Logger
     ) -> dict[str, Any]:
         """Train and return the record; a training that diverges publishes one that says so."""
         try:
@@ -226,7 +229,7 @@ class Run:
         return record
 
     def _train(
-        self, path: Path, origin: dict[str, Any], data: Data, logger: Logger
+        self, path: Path, origin: dict[str, Any], data: RunData, logger: Logger
     ) -> dict[str, Any]:
         loop = self.loop(data)
         rehearse(loop)
@@ -243,7 +246,7 @@ class Run:
             raise DivergedError(f"{error}; last good checkpoint: {last}") from error
         record = origin | {
             "metrics": records.metrics(folder.history),
-            "timing": records.timing(folder.history, len(data.train)),
+            "timing": records.timing(folder.history, len(data.train), loop.batches.unit),
             "parameters": count_parameters(loop.model),
             "data": data.summary(),
             "sessions": folder.sessions,
@@ -256,36 +259,52 @@ class Run:
             write_record(path, record)  # before the logger, which may wait for a network
         return record
 
-    def _fit(self, loop: Loop, data: Data, folder: RunFolder, logger: Logger) -> None:
+    def _fit(self, loop: Loop, data: RunData, folder: RunFolder, logger: Logger) -> None:
         """Train to the last epoch, with a checkpoint whenever one is due and at the end."""
-        epochs = self.schedule.epochs
+        schedule, batches = self.schedule, loop.batches
         with (
             stopping() as stop,
             Progress(
-                epochs=epochs,
-                steps_per_epoch=len(loop.batches),
-                start_step=loop.steps_done,
+                epochs=schedule.most_epochs,
+                steps_per_epoch=batches.steps(0),
+                start_step=loop.epoch * batches.steps(0) + loop.steps_in_epoch,
+                unit=batches.unit,
                 enabled=self.runtime.progress and ranks.is_main(),
             ) as progress,
         ):
-            while loop.epoch < epochs:
+            while not self._ended(loop, folder):
                 _train_epoch(loop, folder, stop, progress)
                 values = loop.close_epoch()
-                if self.schedule.measured(loop.epoch):
-                    values |= self.measure(loop.network, data, last=loop.epoch == epochs)
+                last = loop.epoch == schedule.epochs
+                if schedule.measured(loop.epoch):
+                    values |= self.measure(loop.network, data, last)
                     folder.log({"epoch": loop.epoch, **values}, loop.network)
                     logger.log(loop.epoch, values)
                     progress.epoch(loop.epoch, values)
-                if loop.epoch == epochs:
+                if self._ended(loop, folder):
                     folder.save(loop)
-                else:
-                    folder.save_if_due(loop)
+                    continue
+                if self._stage_ends(loop, folder):
+                    loop.restart(folder.best.get("best_valid"))
+                folder.save_if_due(loop)
+
+    def _ended(self, loop: Loop, folder: RunFolder) -> bool:
+        """Whether the last stage of the schedule is complete."""
+        return loop.stage == self.schedule.restarts and self._stage_ends(loop, folder)
+
+    def _stage_ends(self, loop: Loop, folder: RunFolder) -> bool:
+        """Whether the epochs so far complete the current stage of the schedule."""
+        if not self.schedule.restarts:
+            return loop.epoch == self.schedule.epochs
+        epochs = (epoch for epoch in folder.history if epoch["stage"] == loop.stage)
+        losses = [-records.score(epoch, "valid") for epoch in epochs]
+        return bool(losses) and self.schedule.ends(loop.stage, losses)
 
 
 def _train_epoch(loop: Loop, folder: RunFolder, stop: Stop, progress: Progress) -> None:
     """Train through the rest of an epoch, with a checkpoint when one is due or a signal came."""
-    for images in loop.steps():
-        progress.step(images)
+    for samples in loop.steps():
+        progress.step(samples)
         if folder.asks(loop):
             folder.save_if_due(loop)
             stop.obey(partial(folder.save, loop))

@@ -64,6 +64,10 @@ class Schedule:
 
     The first `warmup_method_epochs` train by `warmup_method` (MaxUp §4: standard augmentation for
     five epochs). They count among `epochs`, and nothing is reset after them.
+
+    After `epochs` the training may be restarted, from the weights that are best on validation, with
+    a new optimizer. Such a stage lasts until an epoch is worse than the best of all but the last
+    `patience_epochs` before it, and at most `epochs`.
     """
 
     epochs: int
@@ -74,11 +78,13 @@ class Schedule:
     warmup_method: Method | None = None
     warmup_method_epochs: int = 0
     measure_epochs: int = 1  # from one measurement to the next; the last epoch is always measured
+    restarts: int = 0
+    patience_epochs: int = 5
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        for key in ("batch_size", "measure_epochs"):
+        for key in ("batch_size", "measure_epochs", "patience_epochs"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
         for key in ("warmup_epochs", "warmup_method_epochs"):
@@ -92,9 +98,37 @@ class Schedule:
                 f"got {self.warmup_method_epochs} (choose with method@schedule.warmup_method=NAME)"
             )
 
+        if self.restarts < 0:
+            raise ValueError(f"restarts must be at least 0, got {self.restarts}")
+        if self.restarts and self.measure_epochs > 1:
+            raise ValueError(
+                f"measure_epochs must be 1 with restarts, got {self.measure_epochs} (every epoch "
+                "decides whether the training is restarted)"
+            )
+        if self.restarts and not isinstance(self.curve, Constant):
+            raise ValueError(
+                f"restarts must be 0 unless the curve is Constant, got {self.restarts} with "
+                f"{type(self.curve).__name__}"
+            )
+
+    @property
+    def most_epochs(self) -> int:
+        """The epochs of all stages, if none ends early."""
+        return self.epochs * (1 + self.restarts)
+
     def measured(self, epoch: int) -> bool:
         """Whether the network is measured after this epoch, counted from 1."""
         return epoch % self.measure_epochs == 0 or epoch == self.epochs
+
+    def ends(self, stage: int, losses: Sequence[float]) -> bool:
+        """Whether a stage ends after its epochs with these losses on validation.
+
+        Stage 0 is the training before any restart.
+        """
+        if len(losses) == self.epochs:
+            return True
+        earlier = losses[: -1 - self.patience_epochs]
+        return stage > 0 and len(earlier) > 0 and losses[-1] > min(earlier)
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """The factor on the base learning rate at this step of the run."""

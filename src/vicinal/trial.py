@@ -4,14 +4,17 @@ import traceback
 from collections.abc import Mapping
 from copy import copy, deepcopy
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from vicinal.contracts import Method, image_parts
-from vicinal.data.batches import Batches
+from vicinal.contracts import Memory
+from vicinal.data.batches import Feed
+from vicinal.data.dataset import RunData
 from vicinal.draws import Rng
 from vicinal.errors import RunError
+from vicinal.evaluation.evaluation import Evaluation, Measure
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
@@ -31,23 +34,26 @@ def check_ranks(batch_size: int, folder: Path) -> None:
         raise RunError(f"all ranks must train one run, got {folder} and {', '.join(others)}")
 
 
-def check_samples(methods: Mapping[str, Method | None], shape: tuple[int, ...]) -> None:
-    """Refuse parts that take only images where a sample is a vector; `methods` are by key."""
-    for name, method in methods.items() if len(shape) != 3 else ():
-        for key, kind in image_parts(method, name):
+def check_measures(clean: Measure, evaluations: Mapping[str, Evaluation], data: RunData) -> None:
+    """Refuse what measures data of another kind."""
+    found: list[tuple[str, Any, str, object]] = [("clean", clean, "split", data.train)]
+    found += [(f"evaluation.{name}", each, "data", data) for name, each in evaluations.items()]
+    for key, each, argument, given in found:
+        takes = get_type_hints(type(each).__call__).get(argument, object)
+        if takes is not Any and not isinstance(given, takes):
             raise RunError(
-                f"{key} must take feature vectors with this dataset, got {kind}, which needs "
-                f"images (a sample is {' x '.join(map(str, shape))} numbers)"
+                f"{key} must measure {type(given).__name__}, got {type(each).__name__}, which "
+                f"measures {takes.__name__}"
             )
 
 
-def check_network(model: nn.Module, shape: tuple[int, ...], device: str) -> None:
+def check_network(model: nn.Module, sample: Tensor) -> None:
     """Refuse a network that does not take such samples."""
     try:
         with evaluating(model), torch.no_grad():
-            model(torch.zeros(1, *shape, device=device))
+            model(sample)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason, shape = str(error).splitlines()[0], tuple(sample.shape[1:])
         raise ValueError(f"model does not take inputs of {shape}: {reason}") from error
 
 
@@ -66,21 +72,21 @@ def rehearse(loop: Loop) -> None:
         of_each = f" of each of the {ranks.world_size()} ranks" if ranks.world_size() > 1 else ""
         raise RunError(
             f"schedule.batch_size must leave more than one sample for every batch{of_each}, got "
-            f"{loop.batches.batch_size} for {len(loop.batches.split)} training samples ({said})"
+            f"{loop.batches.batch_size} for {loop.batches.samples(0)} training samples ({said})"
         ) from failure
     last = [frame for frame, _ in traceback.walk_tb(failure.__traceback__)][-1]
     if last.f_globals.get("__name__", "").startswith("vicinal."):
         raise failure
     raise RunError(
-        f"method, model and dataset do not fit together: a step on {count} samples of "
-        f"{loop.batches.split.shape} ends in {type(failure).__name__}: {said} "
+        f"method, model and dataset do not fit together: a step on {count} samples "
+        f"ends in {type(failure).__name__}: {said} "
         "(HYDRA_FULL_ERROR=1 shows where)"
     ) from failure
 
 
-def smallest_share(batches: Batches) -> int:
-    """The fewest samples that a rank is given at a time."""
-    sizes = batches.size(0), batches.size(len(batches) - 1)
+def smallest_share(batches: Feed) -> int:
+    """The fewest rows that a rank is given at a time."""
+    sizes = (batches.extent(0, number).rows for number in (0, batches.steps(0) - 1))
     return min(size // ranks.world_size() or size for size in sizes)  # see ranks.shard
 
 
@@ -89,15 +95,13 @@ def _failure(loop: Loop, count: int) -> Exception | None:
     target, batches = loop.runtime.target, loop.batches
     twin = copy(loop)
     twin.model, twin.rng = deepcopy(loop.model).train(), Rng.seeded(0, ranks.rank(), target)
-    rows = torch.arange(count, device=target)
-    y = torch.eye(batches.num_classes, device=target)[rows % batches.num_classes]
-    x = torch.rand(count, *batches.split.shape, generator=twin.rng.device, device=target)
+    twin.memory = Memory()
     drawing = [torch.cuda.current_device()] if target == "cuda" else []
     try:
         with torch.random.fork_rng(drawing):
             for twin.epoch in {0, loop.schedule.warmup_method_epochs}:  # of either method
-                given = batches.augment(x, y, twin.rng)
-                for _ in twin.terms(twin.runtime.layout(given[0]), given[1], rows):
+                x, y, rows = batches.trial(count, twin.rng)
+                for _ in twin.terms(twin.runtime.layout(x), y, rows):
                     pass
     except Exception as error:  # a network may raise anything
         return error

@@ -9,9 +9,10 @@ import pytest
 from hydra.utils import get_object, instantiate
 
 from vicinal.cli.configs import CONFIGS, compose
+from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
 from vicinal.data.images import Images
-from vicinal.data.split import Dataset, fingerprint
+from vicinal.data.split import fingerprint
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.data.uci import Uci
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from wording import says
 
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.errors import RunError

@@ -68,7 +68,7 @@ def test_pairs_need_training_samples_in_memory() -> None:
     class Streamed:
         """A split whose images are read when they are needed."""
 
-        y, redrawn, shape = torch.zeros(3).long(), None, (3, 8, 8)
+        y, redrawn, shape, pixels = torch.zeros(3).long(), None, (3, 8, 8), True
 
         def __len__(self) -> int:
             return 3

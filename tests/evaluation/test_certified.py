@@ -19,7 +19,8 @@ from whole_runs import KilledError, execute
 from wording import says
 
 from vicinal.cli.configs import build, check, resolved
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.draws import Rng, derived_seed
 from vicinal.evaluation.certified import ABSTAIN, Certified, lower_bound
 from vicinal.evaluation.evaluation import Numbers, flat

@@ -9,7 +9,8 @@ from evaluation_samples import Noisy, data, network
 from torch import Tensor, nn
 from wording import says
 
-from vicinal.data.split import Data, Part, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Part, Split
 from vicinal.draws import Rng
 from vicinal.evaluation.clean import Clean
 from vicinal.evaluation.shifted import Shifted

@@ -87,7 +87,7 @@ def test_evaluation_is_in_the_time_left_and_not_in_the_rate():
         rate.step(100)
     clock.now += 10.0
     rate.end_epoch()
-    assert rate.images_per_second == pytest.approx(100.0)
+    assert rate.per_second == pytest.approx(100.0)
     assert rate.seconds_left == pytest.approx(30 * 2.0)
 
 

@@ -16,7 +16,7 @@ from wording import says
 from vicinal.cli.configs import build
 from vicinal.contracts import Method
 from vicinal.data.batches import Batches
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.draws import Rng
 from vicinal.machine import ranks
 from vicinal.machine.synced_norms import sync_norms

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from wording import says
 
 from vicinal.attacks.pgd import Pgd
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.methods.fat import Fat

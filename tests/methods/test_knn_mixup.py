@@ -14,8 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wording import says
 
 from vicinal.contracts import Inputs, Targets, Vicinity
+from vicinal.data.dataset import Data
 from vicinal.data.digits import digits
-from vicinal.data.split import Data, Split
+from vicinal.data.split import Split
 from vicinal.draws import Rng, beta
 from vicinal.losses import cross_entropy
 from vicinal.methods import knn_mixup

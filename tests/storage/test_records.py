@@ -140,6 +140,17 @@ def test_the_four_readings() -> None:
     assert found["best_valid"] == {"top1": 99.0, "nll": -99.0, "epoch": 3}  # the first of equals
 
 
+def test_of_language_models_the_likeliest_epoch_is_best() -> None:
+    losses = [(5.0, 4.0), (3.0, 6.0), (4.0, 2.0), (3.0, 2.0)]
+    epochs: list[dict[str, float]] = [
+        {"epoch": i, "test_nll": test, "valid_nll": valid}
+        for i, (test, valid) in enumerate(losses, start=1)
+    ]
+    found = metrics(epochs)
+    assert found["best_test"] == {"nll": 3.0, "epoch": 4}  # the last of equals
+    assert found["best_valid"] == {"nll": 4.0, "epoch": 3}  # the first of equals
+
+
 def test_without_a_hold_out_nothing_is_selected_on_one() -> None:
     assert "best_valid" not in metrics(history([50.0, 60.0]))
 
@@ -147,11 +158,11 @@ def test_without_a_hold_out_nothing_is_selected_on_one() -> None:
 def test_best_epochs_are_named_by_their_number_where_not_all_were_measured() -> None:
     every_fifth = [{**epoch, "epoch": 5 * epoch["epoch"]} for epoch in history([50.0, 70.0, 60.0])]
     assert metrics(every_fifth)["best_test"]["epoch"] == 10
-    assert timing(every_fifth, images=300)["seconds"] == 5 * (2.0 + 3.0 + 4.0)
+    assert timing(every_fifth, 300, "images")["seconds"] == 5 * (2.0 + 3.0 + 4.0)
 
 
 def test_rates_are_medians() -> None:
-    found = timing(history([1.0, 1.0, 1.0]), images=300)
+    found = timing(history([1.0, 1.0, 1.0]), 300, "images")
     assert found == {"seconds": 9.0, "seconds_per_epoch": 3.0, "images_per_second": 100.0}
 
 

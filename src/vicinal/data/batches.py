@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Shaped
@@ -17,6 +18,65 @@ from vicinal.machine import ranks
 def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:
     """Images as floats in [0, 1]; feature vectors as they are."""
     return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+class Extent(NamedTuple):
+    """How large a step's batch is, over all ranks, and the factor on its learning rate."""
+
+    rows: int
+    samples: int  # that its loss is the mean of: images, or words
+    rate: float = 1.0
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """What a run trains on: batches, which depend on the seed and the epoch alone."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a full batch, over all ranks."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What its samples are: images or words."""
+        ...
+
+    def steps(self, epoch: int) -> int:
+        """How many steps an epoch takes."""
+        ...
+
+    def first(self, epoch: int) -> int:
+        """How many steps all epochs before this one take."""
+        ...
+
+    def samples(self, epoch: int) -> int:
+        """How many samples an epoch has."""
+        ...
+
+    def extent(self, epoch: int, number: int) -> Extent:
+        """The extent of batch `number` of an epoch."""
+        ...
+
+    def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Tensor, Tensor, Rows]]:
+        """This rank's share of the batches of one epoch from number `first` on: x, y, rows."""
+        ...
+
+    @property
+    def unlabelled(self) -> object | None:
+        """Where `more` comes from, if there are unlabelled samples."""
+        ...
+
+    def more(self, count: int, rng: Rng) -> Inputs:
+        """As many unlabelled samples."""
+        ...
+
+    def trial(self, count: int, rng: Rng) -> tuple[Tensor, Tensor, Rows]:
+        """Random samples in place of a batch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,15 +94,25 @@ class Batches:
     seed: int
     unlabelled: Split | None = None
 
-    def __len__(self) -> int:
+    @property
+    def unit(self) -> str:
+        return "images"
+
+    def steps(self, epoch: int) -> int:
         return ceil(len(self.split) / self.batch_size)
 
-    def size(self, number: int) -> int:
-        """How many samples batch `number` of an epoch has, over all ranks."""
-        return min(self.batch_size, len(self.split) - number * self.batch_size)
+    def first(self, epoch: int) -> int:
+        return epoch * self.steps(epoch)
+
+    def samples(self, epoch: int) -> int:
+        return len(self.split)
+
+    def extent(self, epoch: int, number: int) -> Extent:
+        rows = min(self.batch_size, len(self.split) - number * self.batch_size)
+        return Extent(rows, rows)
 
     def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets, Rows]]:
-        """The batches of one epoch from number `first` on: inputs, one-hot targets, rows."""
+        """Inputs, one-hot targets, rows."""
         generator = Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.split), generator=generator)
         own = [ranks.shard(batch) for batch in order.split(self.batch_size)[first:]]
@@ -52,9 +122,16 @@ class Batches:
             yield *self.augment(as_inputs(x), y, rng), rows
 
     def more(self, count: int, rng: Rng) -> Inputs:
-        """`count` unlabelled samples, drawn with replacement and augmented like the others."""
+        """Drawn with replacement and augmented like the others."""
         assert self.unlabelled is not None  # checked when the run builds its loop
         rows = torch.randint(len(self.unlabelled), (count,), generator=rng.cpu)
         x = as_inputs(self.unlabelled.x[rows.to(self.unlabelled.x.device, non_blocking=True)])
         no_targets = torch.zeros(count, self.num_classes, device=x.device)
         return self.augment(x, no_targets, rng)[0]
+
+    def trial(self, count: int, rng: Rng) -> tuple[Inputs, Targets, Rows]:
+        device = self.split.y.device
+        rows = torch.arange(count, device=device)
+        y = torch.eye(self.num_classes, device=device)[rows % self.num_classes]
+        x = torch.rand(count, *self.split.shape, generator=rng.device, device=device)
+        return *self.augment(x, y, rng), rows

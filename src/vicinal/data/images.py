@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from vicinal.contracts import Vicinity
 from vicinal.data import npz
-from vicinal.data.split import Data, Source, Split, WithUnlabelled, fingerprint
+from vicinal.data.dataset import Data
+from vicinal.data.split import Source, Split, WithUnlabelled, fingerprint
 from vicinal.data.subsets import check_options, class_rows, held_out, noisy_labels
 from vicinal.errors import RunError
 from vicinal.vicinities.crop_flip import CropFlip

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
-from vicinal.contracts import Samples, Vicinity
+from vicinal.contracts import Samples
 from vicinal.data.decode.pool import Decoder
-from vicinal.vicinities.identity import Identity
 
 Labels = Int64[Tensor, " n"]
 Rows = Int64[Tensor, " _"]  # of any number: batches, among others
@@ -33,6 +32,11 @@ class Part(Samples, Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
+        ...
+
+    @property
+    def pixels(self) -> bool:
+        """Whether samples are images, kept as bytes, and not other numbers."""
         ...
 
     def __getitem__(self, rows: Shaped[Tensor, " m"]) -> Any:
@@ -68,6 +72,10 @@ class Split:
         """The shape of one sample."""
         return tuple(self.x.shape[1:])
 
+    @property
+    def pixels(self) -> bool:
+        return self.x.dtype == torch.uint8
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -91,76 +99,6 @@ def on_device(batches: Sequence[Rows], device: torch.device) -> Sequence[Rows]:
     if not batches:
         return ()
     return torch.cat(list(batches)).to(device).split([len(rows) for rows in batches])
-
-
-@dataclass(frozen=True)
-class Data:
-    """One dataset as a run uses it."""
-
-    train: Part
-    test: Part
-    valid: Part | None  # held out of train, never trained on
-    num_classes: int
-    mean: tuple[float, ...]  # of the network's first layer, one value per channel or feature
-    std: tuple[float, ...]
-    fingerprint: dict[str, str]  # of the content before any option, independent of its order
-    canonical: bool | None  # False: not known to be the original; None: no reason to doubt
-    unlabelled: Split | None = None  # more images, whose labels no method may use
-    replaced: dict[str, str] = field(
-        default_factory=dict
-    )  # corrupt files, and the message about each
-    augment: Vicinity = field(default_factory=Identity)  # of training batches, on the device
-
-    @classmethod
-    def of_test(cls, test: Part, num_classes: int) -> "Data":
-        """A test set alone, for evaluations of a network that was trained elsewhere."""
-        nothing = test[torch.empty(0, dtype=torch.int64)]
-        one = (0.0,) * test.shape[0], (1.0,) * test.shape[0]
-        return cls(nothing, test, None, num_classes, *one, fingerprint={}, canonical=None)
-
-    def to(self, device: str, decoder: Decoder | None = None) -> "Data":
-        """The same data on another device."""
-        splits = {name: split.to(device, decoder) for name, split in self._splits().items()}
-        return replace(self, **splits)
-
-    def measured(self, last: bool = True) -> dict[str, Part]:
-        """The splits to measure: the test set and a hold-out.
-
-        After the last epoch also, where labels were redrawn, the redrawn and the kept samples.
-        """
-        splits = {"test": self.test} | ({"valid": self.valid} if self.valid else {})
-        if last and self.train.redrawn is not None:
-            redrawn = self.train.redrawn
-            splits |= {"kept": self.train[~redrawn], "redrawn": self.train[redrawn]}
-        return {name: split for name, split in splits.items() if len(split)}
-
-    def summary(self) -> dict[str, Any]:
-        """What a record says about the data."""
-        return {
-            "samples": {name: len(split) for name, split in self._splits().items()},
-            "num_classes": self.num_classes,
-            "shape": list(self.train.shape),
-            "fingerprint": self.fingerprint,
-            "canonical": self.canonical,
-        } | ({"replaced": len(self.replaced)} if self.replaced else {})
-
-    def _splits(self) -> dict[str, Part]:
-        named = {name: getattr(self, name) for name in ("train", "test", "valid", "unlabelled")}
-        return {name: split for name, split in named.items() if split is not None}
-
-
-@runtime_checkable
-class Dataset(Protocol):
-    """What a run needs from a dataset."""
-
-    @property
-    def name(self) -> str:
-        """The name of the folder that holds its runs."""
-        ...
-
-    def load(self) -> Data:
-        """Read the data, and download missing files."""
-        ...
 
 
 def fingerprint(split: Split) -> str:

@@ -46,6 +46,10 @@ class StreamedSplit:
         return 3, self.crop.size, self.crop.size
 
     @property
+    def pixels(self) -> bool:
+        return True
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the folders, one per class, in the order of their labels."""
         first = np.unique(self.y.cpu().numpy(), return_index=True)[1]

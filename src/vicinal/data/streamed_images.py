@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from vicinal.contracts import Vicinity
+from vicinal.data.dataset import Data
 from vicinal.data.decode.crops import Crop
 from vicinal.data.image_folder import files, layout
-from vicinal.data.split import Data
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.subsets import check_options, held_out, noisy_labels
 from vicinal.machine import ranks

@@ -16,8 +16,9 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from vicinal.data import npz
+from vicinal.data.dataset import Data
 from vicinal.data.images import check
-from vicinal.data.split import Data, Split, fingerprint
+from vicinal.data.split import Split, fingerprint
 from vicinal.data.subsets import check_name, stratified
 from vicinal.errors import RunError
 

@@ -12,8 +12,9 @@ from zipfile import ZipFile
 
 import numpy as np
 
+from vicinal.data.dataset import Data
 from vicinal.data.download import RemoteFile, fetch
-from vicinal.data.split import Data, Split, Whole, fingerprint
+from vicinal.data.split import Split, Whole, fingerprint
 from vicinal.data.tabular import cells, divided, prepared, read, samples
 from vicinal.errors import RunError
 

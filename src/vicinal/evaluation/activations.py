@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.draws import Rng
 from vicinal.evaluation.batches import check_batch_size, rank_batches, rank_rows
 from vicinal.evaluation.evaluation import Numbers, Parts, each

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from vicinal.cli.configs import build
-from vicinal.data.split import Data
+from vicinal.data.dataset import RunData
 from vicinal.errors import RunError
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
@@ -45,7 +45,7 @@ class Another:
         named = {key: self.record[key] for key in ("name", "seed")}
         return named | {"weights": self.record.get("weights", {}).get(report)}
 
-    def network(self, report: str, data: Data, runtime: Runtime) -> nn.Module:
+    def network(self, report: str, data: RunData, runtime: Runtime) -> nn.Module:
         """Its network as it was at an epoch that papers report, for inputs like these data."""
         known, wanted = self.record["data"], data.summary()
         for key in ("num_classes", "shape"):

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.contracts import Images, Targets
-from vicinal.data.split import Data, Rows
+from vicinal.data.dataset import Data
+from vicinal.data.split import Rows
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.evaluation.batches import check_batch_size

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from vicinal.contracts import Inputs
 from vicinal.data.batches import as_inputs
-from vicinal.data.split import Data, Labels, Part, Rows
+from vicinal.data.dataset import Data
+from vicinal.data.split import Labels, Part, Rows
 from vicinal.errors import RunError
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vicinal.contracts import InMemory, Inputs, Targets
 from vicinal.data.batches import as_inputs
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.evaluation.batches import check_batch_size, device_of, rank_rows

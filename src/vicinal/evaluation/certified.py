@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from vicinal.contracts import Logits
 from vicinal.data.batches import as_inputs
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.draws import Rng, derived_seed
 from vicinal.evaluation.batches import device_of
 from vicinal.evaluation.evaluation import Numbers, Parts, each

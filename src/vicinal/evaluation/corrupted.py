@@ -14,8 +14,8 @@ from typing import Literal, get_args
 
 from torch import nn
 
+from vicinal.data.dataset import Data
 from vicinal.data.shifted.sets import ShiftedSets
-from vicinal.data.split import Data
 from vicinal.draws import Rng
 from vicinal.evaluation.clean import Clean
 from vicinal.evaluation.evaluation import Numbers, Parts, each, flat

@@ -1,11 +1,10 @@
 """The contract of evaluations, which measure a trained network."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
-from vicinal.data.split import Data
 from vicinal.draws import Rng
 
 Numbers = dict[str, float]
@@ -29,9 +28,21 @@ class Evaluation(Protocol):
 
     A long evaluation hands its parts to `parts`, which may know some of them already, so each part
     draws from `rng.fork(name)` alone. The caller chooses the precision: autocast around the call.
+    The annotation of `data` says which data it measures: `Data`, or `TextData`.
     """
 
-    def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers: ...
+    def __call__(self, model: nn.Module, data: Any, rng: Rng, parts: Parts = each) -> Numbers: ...
+
+
+@runtime_checkable
+class Measure(Protocol):
+    """What a run measures of each split while it trains; it leaves the network as it was.
+
+    All ranks must call it, and get the same numbers. One of them is `top1`, or else `nll`: by these
+    the best epochs are chosen.
+    """
+
+    def __call__(self, model: nn.Module, split: Any) -> Numbers: ...
 
 
 @runtime_checkable

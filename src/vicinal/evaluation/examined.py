@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from vicinal.attacks.attack import Attack
 from vicinal.contracts import Images, Targets
-from vicinal.data.split import Data, Rows
+from vicinal.data.dataset import Data
+from vicinal.data.split import Rows
 from vicinal.evaluation.batches import check_image_data, device_of, rank_batches
 from vicinal.evaluation.clean import rank_of_true
 from vicinal.machine import ranks

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from vicinal.data.split import Data
+from vicinal.data.dataset import RunData
 from vicinal.evaluation.another import Another
 from vicinal.evaluation.evaluation import Evaluation, Transferable
 from vicinal.evaluation.measuring import Measuring, described
@@ -30,7 +30,7 @@ class Finished:
     folder: Path
     copy: Path  # of its record, among the results
     record: dict[str, Any]
-    data: Data
+    data: RunData
     runtime: Runtime
     build: Callable[[], nn.Module]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vicinal.data.split import Data
+from vicinal.data.dataset import RunData
 from vicinal.draws import Rng
 from vicinal.evaluation.evaluation import Evaluation, Numbers, Tabulated
 from vicinal.loggers.evaluations import headline, warnings
@@ -28,7 +28,7 @@ class Measuring:
     and get the same numbers.
     """
 
-    data: Data
+    data: RunData
     runtime: Runtime
     folder: Path
     checksum: str

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.evaluation.evaluation import Numbers, Parts, each

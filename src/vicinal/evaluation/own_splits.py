@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.data.split import Data
+from vicinal.data.dataset import Data
 from vicinal.draws import Rng
 from vicinal.evaluation.clean import Clean
 from vicinal.evaluation.evaluation import Numbers, Parts, each, flat

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 
+from vicinal.data.dataset import Data
 from vicinal.data.decode.crops import Crop
 from vicinal.data.image_folder import class_folders
-from vicinal.data.split import Data
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import listed
 from vicinal.errors import RunError

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from vicinal.contracts import Inputs, Logits
+from vicinal.data.dataset import Data
 from vicinal.data.shifted.sets import ShiftedSets
-from vicinal.data.split import Data, Part
+from vicinal.data.split import Part
 from vicinal.draws import Rng
 from vicinal.evaluation.batches import hits_of_all
 from vicinal.evaluation.clean import Clean

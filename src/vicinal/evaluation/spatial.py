@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from vicinal.attacks.affine import WorstAffine
 from vicinal.contracts import Inputs
-from vicinal.data.split import Data, Labels, Rows
+from vicinal.data.dataset import Data
+from vicinal.data.split import Labels, Rows
 from vicinal.draws import Rng
 from vicinal.evaluation.batches import check_batch_size, check_image_data, hits_of_all
 from vicinal.evaluation.evaluation import Numbers, Parts, each

@@ -13,7 +13,8 @@ from torch import nn
 
 from vicinal.attacks.attack import Attack
 from vicinal.contracts import Images, Targets
-from vicinal.data.split import Data, Rows
+from vicinal.data.dataset import Data
+from vicinal.data.split import Rows
 from vicinal.draws import Rng
 from vicinal.evaluation.batches import check_batch_size
 from vicinal.evaluation.checks import CHECKS, percentages, signs

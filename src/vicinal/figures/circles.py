@@ -4,7 +4,8 @@ from math import pi
 
 import torch
 
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.data.tabular import statistics
 from vicinal.draws import Rng
 

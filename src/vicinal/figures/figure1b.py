@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from vicinal.data.batches import Batches
-from vicinal.data.split import Data, Split
+from vicinal.data.dataset import Data
+from vicinal.data.split import Split
 from vicinal.draws import Rng, derived_seed
 from vicinal.evaluation.clean import Clean
 from vicinal.figures import svg

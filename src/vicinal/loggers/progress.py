@@ -15,7 +15,13 @@ from rich.progress import Progress as Bar
 
 REFRESH_SECONDS = 0.5
 WINDOW_EPOCHS = 5  # that the rate averages over; the first one compiles and is slow
-SHOWN = {"train_loss": "loss {:.3f}", "valid_top1": "valid {:.2f} %", "test_top1": "test {:.2f} %"}
+SHOWN = {
+    "train_loss": "loss {:.3f}",
+    "valid_top1": "valid {:.2f} %",
+    "test_top1": "test {:.2f} %",
+    "valid_perplexity": "valid perplexity {:.2f}",
+    "test_perplexity": "test perplexity {:.2f}",
+}
 
 
 @dataclass
@@ -28,33 +34,33 @@ class Rate:
     _marks: deque[tuple[float, int]] = field(init=False)  # ends of the last epochs, and the start
     _epoch_began: float = field(init=False)
     _last_step: float = field(init=False)
-    _epoch_images: int = field(default=0, init=False)
-    _last_epoch: float = field(default=0.0, init=False)  # its images per second
+    _epoch_samples: int = field(default=0, init=False)
+    _last_epoch: float = field(default=0.0, init=False)  # its samples per second
 
     def __post_init__(self) -> None:
         now = self.clock()
         self._epoch_began = self._last_step = now
         self._marks = deque([(now, self.steps)], maxlen=WINDOW_EPOCHS + 1)
 
-    def step(self, images: int) -> float:
+    def step(self, samples: int) -> float:
         """Count one training step; returns the time."""
         self.steps += 1
-        self._epoch_images += images
+        self._epoch_samples += samples
         self._last_step = self.clock()
         return self._last_step
 
     def end_epoch(self) -> None:
         """Close the epoch; the time since its last step went to evaluation and checkpoints."""
-        self._last_epoch = self.images_per_second
+        self._last_epoch = self.per_second
         self._epoch_began = self._last_step = self.clock()
-        self._epoch_images = 0
+        self._epoch_samples = 0
         self._marks.append((self._epoch_began, self.steps))
 
     @property
-    def images_per_second(self) -> float:
+    def per_second(self) -> float:
         """The training speed in this epoch or else the last, without evaluation."""
         seconds = self._last_step - self._epoch_began
-        return self._epoch_images / seconds if seconds > 0 else self._last_epoch
+        return self._epoch_samples / seconds if seconds > 0 else self._last_epoch
 
     @property
     def seconds_left(self) -> float | None:
@@ -74,8 +80,9 @@ class Progress:
     """
 
     epochs: int
-    steps_per_epoch: int
+    steps_per_epoch: int  # of the first, where epochs differ a little
     start_step: int = 0  # where a resumed run continues
+    unit: str = "images"  # that steps count
     enabled: bool = True
     clock: Callable[[], float] = time.monotonic
     console: Console = field(default_factory=lambda: Console(stderr=True))
@@ -108,9 +115,9 @@ class Progress:
             self._refresh()
             self._bar.stop()
 
-    def step(self, images: int) -> None:
-        """Call after each training step on `images` images; draws at most twice per second."""
-        now = self._rate.step(images)
+    def step(self, samples: int) -> None:
+        """Call after each training step on so many samples; draws at most twice per second."""
+        now = self._rate.step(samples)
         if self._bar is not None and now >= self._next_refresh:
             self._refresh()
             self._next_refresh = now + REFRESH_SECONDS
@@ -118,6 +125,7 @@ class Progress:
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Call at the end of an epoch; shows those of `values` that are in SHOWN."""
         self._values |= values
+        self._rate.steps = epoch * self.steps_per_epoch
         self._rate.end_epoch()
         if self._bar is not None:
             self._refresh()
@@ -129,7 +137,7 @@ class Progress:
         return [form.format(self._values[k]) for k, form in SHOWN.items() if k in self._values]
 
     def _speed(self) -> str:
-        return f"{self._rate.images_per_second:,.0f} images/s"
+        return f"{self._rate.per_second:,.0f} {self.unit}/s"
 
     def _left(self) -> str:
         if self._rate.steps >= self._rate.total_steps:

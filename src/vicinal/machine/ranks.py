@@ -7,7 +7,7 @@ have the same network. A rank that fails exits with its own error, and torchrun 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from textwrap import shorten
@@ -72,7 +72,7 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def shard(rows: Shaped[Tensor, " n"]) -> Shaped[Tensor, " m"]:
+def shard(rows: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "m ..."]:
     """This rank's shard of a batch, in order.
 
     A batch at the end of an epoch may have fewer samples than there are ranks. Each rank then takes
@@ -134,6 +134,12 @@ def all_gather(values: Shaped[Tensor, " k"]) -> Shaped[Tensor, "r k"]:
     with _lost_rank_errors():
         dist.all_gather_into_tensor(rows, values)
     return rows.view(world_size(), -1)
+
+
+def all_gather_rows(own: Sequence[Shaped[Tensor, "m ..."]]) -> list[Shaped[Tensor, "n ..."]]:
+    """Join the ranks' shards of each of these tensors, on the CPU."""
+    shards = all_gather_object([rows.cpu() for rows in own])
+    return [torch.cat(each) for each in zip(*shards, strict=True)]
 
 
 def barrier() -> None:

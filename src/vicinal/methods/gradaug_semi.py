@@ -14,12 +14,12 @@ Cost:     2 * num_subnets + 2 forwards, 2 * num_subnets + 1 backwards, 1 update 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity, Wants
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, kl_divergence
 from vicinal.methods.gradaug import check_widths, widths
@@ -38,7 +38,7 @@ class GradAugSemi(Method):
     alpha: float = 0.8
     weight: float = 1.0
     ramp_steps: int = 200_000
-    wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("unlabelled",)
+    wants: ClassVar[Wants] = ("unlabelled",)
 
     def __post_init__(self) -> None:
         if self.num_subnets < 1:

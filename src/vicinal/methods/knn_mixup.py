@@ -32,6 +32,7 @@ from vicinal.contracts import (
     Targets,
     TrainingData,
     Vicinity,
+    Wants,
 )
 from vicinal.data.batches import as_inputs
 from vicinal.draws import Rng, beta
@@ -44,7 +45,7 @@ CHUNK = 1000  # samples whose distances to all others are in memory at once
 class KnnMixup(Method):
     """`vicinity` acts on the mixed pairs; `attach` returns the method that knows the neighbours."""
 
-    wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("rows",)
+    wants: ClassVar[Wants] = ("rows",)
 
     vicinity: Vicinity
     alpha: float = 1.0
@@ -76,7 +77,7 @@ class KnnMixup(Method):
 class _WithNeighbours(Method):
     """The method on its data: `nearest` are rows of `train`, `augment` is the data set's own."""
 
-    wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("rows",)
+    wants: ClassVar[Wants] = ("rows",)
 
     method: KnnMixup
     train: InMemory

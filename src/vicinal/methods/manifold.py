@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity, image_parts
+from vicinal.contracts import Images, Inputs, Loss, Maps, Method, Targets, Vicinity, parts
 from vicinal.draws import Rng, shared_choice
 from vicinal.losses import LOSSES, LossName
 from vicinal.surgery.taps import check_layers, run_tapped
@@ -46,6 +46,6 @@ class Manifold(Method):
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         k = shared_choice(self.layers, rng)
-        maps = any(image_parts(self.features, "features"))
+        maps = any(takes in (Images, Maps) for *_, takes in parts(self.features, "features"))
         logits, y = run_tapped(model, x, k, lambda h: self.features(h, y, rng), maps=maps)
         yield LOSSES[self.loss](logits, y).mean()

@@ -18,12 +18,12 @@ Cost:     2 forwards (the teacher's without gradient), 1 backward, 1 update of B
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity, Wants
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.surgery.steps import check_ramp, count_steps, ramp_up
@@ -38,7 +38,7 @@ class MeanTeacher(Method):
     weight: float = 8.0
     decay: float = 0.95
     ramp_steps: int = 200_000
-    wants: ClassVar[tuple[Literal["rows", "unlabelled"], ...]] = ("unlabelled",)
+    wants: ClassVar[Wants] = ("unlabelled",)
 
     def __post_init__(self) -> None:
         check_ramp(self.weight, self.ramp_steps)

@@ -135,15 +135,21 @@ def metrics(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def best_epochs(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """The epochs with the best accuracy, by report.
+    """The epochs with the best score, by report.
 
     Among equals on test the last counts, as in AugMax's and CutMix's code (`>=`); on validation
     the first, as in PatchUp's.
     """
-    found = {"best_test": max(reversed(history), key=lambda epoch: epoch["test_top1"])}
-    if "valid_top1" in history[-1]:
-        found["best_valid"] = max(history, key=lambda epoch: epoch["valid_top1"])
+    found = {"best_test": max(reversed(history), key=lambda epoch: score(epoch, "test"))}
+    if any(key.startswith("valid_") for key in history[-1]):
+        found["best_valid"] = max(history, key=lambda epoch: score(epoch, "valid"))
     return found
+
+
+def score(epoch: Mapping[str, float], split: str) -> float:
+    """By what epochs are compared: the accuracy, or of a language model the likelihood."""
+    accuracy = epoch.get(f"{split}_top1")
+    return -epoch[f"{split}_nll"] if accuracy is None else accuracy
 
 
 def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
@@ -159,13 +165,13 @@ def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
     return {key: [float(f"{value:.6g}") for value in values] for key, values in found.items()}
 
 
-def timing(history: list[dict[str, float]], images: int) -> dict[str, float]:
+def timing(history: list[dict[str, float]], samples: int, unit: str) -> dict[str, float]:
     """Medians over epochs, since a shared machine has slow moments."""
     seconds = [epoch["seconds"] for epoch in history]
     return {
         "seconds": sum(seconds) * history[-1]["epoch"] / len(history),
         "seconds_per_epoch": median(seconds),
-        "images_per_second": images / median(seconds),
+        f"{unit}_per_second": samples / median(seconds),
     }
 
 

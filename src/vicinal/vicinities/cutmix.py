@@ -10,7 +10,7 @@ Cost:     nothing beyond its method
 
 from dataclasses import dataclass
 
-from vicinal.contracts import Images, Targets, Vicinity
+from vicinal.contracts import Maps, Targets, Vicinity
 from vicinal.draws import Rng, beta, box, coins, permutation
 
 
@@ -27,7 +27,7 @@ class CutMix(Vicinity):
         if not 0 <= self.prob <= 1:
             raise ValueError(f"prob must be between 0 and 1, got {self.prob}")
 
-    def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Images, Targets]:
+    def __call__(self, x: Maps, y: Targets, rng: Rng) -> tuple[Maps, Targets]:
         if not coins(self.prob, 1, rng).item():
             return x, y
         height, width = x.shape[-2:]

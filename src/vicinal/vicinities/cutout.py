@@ -15,7 +15,7 @@ from typing import Literal
 
 import torch
 
-from vicinal.contracts import Images, Targets, Vicinity
+from vicinal.contracts import Maps, Targets, Vicinity
 from vicinal.draws import Rng
 
 
@@ -31,7 +31,7 @@ class Cutout(Vicinity):
         if self.length < 1:
             raise ValueError(f"length must be at least 1, got {self.length} (pixels per side)")
 
-    def __call__(self, x: Images, y: Targets, rng: Rng) -> tuple[Images, Targets]:
+    def __call__(self, x: Maps, y: Targets, rng: Rng) -> tuple[Maps, Targets]:
         count = len(x) if self.per == "sample" else 1
         covers = [self._covered(count, size, rng) for size in x.shape[-2:]]
         # Sent before they are combined, because the mask is as large as the images.

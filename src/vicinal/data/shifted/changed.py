@@ -44,6 +44,10 @@ class Changed:
         """The shape of one image, which no change touches."""
         return self.part.shape
 
+    @property
+    def pixels(self) -> bool:
+        return self.part.pixels
+
     def __len__(self) -> int:
         return len(self.part)
 
