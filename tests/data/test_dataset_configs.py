@@ -23,7 +23,7 @@ FILES = {
     "npz": "arrays=FILE",
     "tabular": "table=FILE",
 }
-NO_SOURCE = ("tabular", "npz", "image_stream", "imagenet")
+NO_SOURCE = ("tabular", "npz", "image_stream", "imagenet", "speech_commands")
 NO_CONSTANTS = ("image_folder", "npz", "stl10")  # null: those of the training images
 
 

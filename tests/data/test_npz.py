@@ -4,6 +4,7 @@ import torch
 from wording import says
 
 from vicinal.data import npz
+from vicinal.data.split import Split
 from vicinal.errors import RunError
 
 RNG = np.random.default_rng(0)
@@ -78,3 +79,26 @@ def test_what_is_written_is_read_back_with_its_key(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["b.npz"]
     assert npz.key(tmp_path / "a.npz") is None
     assert npz.key(tmp_path / "none.npz") is None
+
+
+def test_maps_keep_their_precision_their_validation_set_and_their_marks(tmp_path):
+    x = torch.from_numpy(RNG.normal(size=(6, 1, 5, 4))).half()
+    splits = [Split(x[rows], torch.arange(len(x[rows]))) for rows in (slice(3), slice(3, 5), [5])]
+    marks = {"train": "a", "valid": "b", "test": "c"}
+    train, valid, test = splits
+    npz.write(tmp_path / "a.npz", train, test, valid, key="origin", marks=marks)
+    again, found = npz.maps(tmp_path / "a.npz")
+    assert found == marks
+    assert list(again) == ["train", "valid", "test"]
+    for ours, theirs in zip(again.values(), splits, strict=True):
+        assert torch.equal(ours.x, theirs.x)
+        assert torch.equal(ours.y, theirs.y)
+
+
+def test_maps_are_floats_with_a_validation_set(tmp_path):
+    with pytest.raises(RunError, match=says("x_valid ... y_valid ... mark_valid")):
+        npz.maps(saved(tmp_path / "a.npz"))
+    more = {f"mark_{part}": np.array("") for part in npz.PARTS}
+    more |= {"x_valid": FIRST[:2], "y_valid": np.arange(2)}
+    with pytest.raises(RunError, match=says("x_train ... floats ... uint8 6 x 3 x 5 x 4")):
+        npz.maps(saved(tmp_path / "b.npz", **more))

@@ -18,6 +18,10 @@ def test_images_are_counted_before_they_are_there() -> None:
     assert size("dataset=digits", "dataset.size=null") == (1_437, 360, (3, 8, 8), 10)
 
 
+def test_a_validation_set_of_its_own_is_measured_too() -> None:
+    assert size("dataset=speech_commands") == (51_088, 6_798 + 6_835, (1, 161, 101), 30)
+
+
 def test_nothing_is_known_of_a_users_own_data() -> None:
     assert size("dataset=image_folder", "dataset.root=pets") is None
     assert size("dataset=tabular", "dataset.table=beans.csv") is None

@@ -155,13 +155,6 @@ def test_a_network_that_it_did_not_prepare_is_refused() -> None:
         next(Fat(Identity())(network(), x, y, Rng.seeded(0)))
 
 
-def test_what_has_no_pixels_is_refused() -> None:
-    x, y = torch.rand(3, 7), F.one_hot(torch.arange(3), 3).float()
-    method = Fat(Identity())
-    with pytest.raises(ValueError, match=says("^inputs ... (n, c, h, w) ... (3, 7)")):
-        next(method(method.prepare(nn.Linear(7, 3)), x, y, Rng.seeded(0)))
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -52,12 +52,6 @@ def test_of_no_radius_it_is_empirical_risk() -> None:
     assert torch.equal(ours, cross_entropy(network()(x), y).mean())
 
 
-def test_what_has_no_pixels_is_refused() -> None:
-    x, y = torch.rand(3, 7), F.one_hot(torch.arange(3), 3).float()
-    with pytest.raises(ValueError, match=says("^inputs ... (n, c, h, w) ... (3, 7)")):
-        next(Pgdat(Identity())(nn.Linear(7, 3), x, y, Rng.seeded(0)))
-
-
 @pytest.mark.parametrize("settings", [{"epsilon": -0.1}, {"step": -0.1}, {"steps": 0}], ids=repr)
 def test_settings_without_sense_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=says(f"{next(iter(settings))}")):

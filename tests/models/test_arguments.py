@@ -8,11 +8,13 @@ from wording import says
 
 from vicinal.models.arguments import one_of
 from vicinal.models.densenet import DenseNetBC
+from vicinal.models.lenet import LeNet
 from vicinal.models.mlp import MLP
 from vicinal.models.preact_resnet import CifarPreActResNet, PreActResNet
 from vicinal.models.pyramidnet import PyramidNet
 from vicinal.models.resnet import CifarResNet, ResNet
 from vicinal.models.resnext import ResNeXt
+from vicinal.models.vgg import VGG11
 from vicinal.models.wide_resnet import WideResNet
 from vicinal.models.wide_resnet_meliketoy import MeliketoyWideResNet
 
@@ -42,6 +44,9 @@ IMAGE = (3, 32, 32)
         (DenseNetBC, (190, 0), IMAGE, "growth ... 1 ... 0"),
         (PyramidNet, (201, 240), IMAGE, "depth ... 9n ... 2 ... 201"),
         (MLP, (128, 0), (30,), "hidden_layers ... 1 ... 0"),
+        (LeNet, (), (1, 15, 101), "shape ... 16 x 16 ... 15 x 101"),
+        (LeNet, (), (30,), "shape ... (30,) ... model=mlp"),
+        (VGG11, (), (1, 161, 31), "shape ... 32 x 32 ... 161 x 31"),
     ],
 )
 def test_impossible_arguments_are_refused(

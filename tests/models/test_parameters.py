@@ -1,5 +1,6 @@
 """Sizes and initialisations are those of the fact sheets."""
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -10,12 +11,14 @@ from torch import nn
 
 from vicinal.models.densenet import DenseNetBC
 from vicinal.models.init import without_weights
+from vicinal.models.lenet import LeNet
 from vicinal.models.mlp import MLP
 from vicinal.models.preact_resnet import CifarPreActResNet, PreActResNet
 from vicinal.models.pyramidnet import PyramidNet
 from vicinal.models.resnet import CifarResNet, ResNet
 from vicinal.models.resnext import ResNeXt
 from vicinal.models.timm import Timm
+from vicinal.models.vgg import VGG11
 from vicinal.models.wide_resnet import WideResNet, oliver
 from vicinal.models.wide_resnet_meliketoy import MeliketoyWideResNet
 
@@ -167,3 +170,16 @@ def test_mlp_counts() -> None:
     assert num_parameters(vector) == 30 * 128 + 128 + hidden + 128 * 3 + 3
     image = MLP(128, 2, num_classes=10, shape=(1, 16, 16))
     assert num_parameters(image) == 256 * 128 + 128 + hidden + 128 * 10 + 10
+
+
+@pytest.mark.parametrize("height", [160, 161])
+def test_counts_of_networks_for_spectrograms(height: int) -> None:
+    """Maps of 37 x 22 and 5 x 3 are flattened, of the code's 161 frequencies as of mixup's 160."""
+    shape = (1, height, 101)
+    lenet = num_parameters(LeNet(num_classes=30, shape=shape))
+    convolutions = (25 + 1) * 20 + (25 * 20 + 1) * 20
+    assert lenet == convolutions + (16_280 + 1) * 1000 + (1000 + 1) * 30
+    vgg = num_parameters(VGG11(num_classes=30, shape=shape))
+    widths = [1, 64, 128, 256, 256, 512, 512, 512, 512]
+    convolutions = sum((9 * a + 1) * b + 2 * b for a, b in itertools.pairwise(widths))  # and norms
+    assert vgg == convolutions + (7_680 + 1) * 512 + (512 + 1) * 30

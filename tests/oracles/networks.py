@@ -145,3 +145,32 @@ def pyramidal(x: Tensor, w: Weights, blocks: int, train: bool) -> Tensor:
             out = batch_norm(conv(out, w, f"{name}.conv3"), w, f"{name}.bn4", train)
             x = out + pad_with_zeros(pool_2x2(x) if stride == 2 else x, out.shape[1])
     return classify(relu(batch_norm(x, w, "bn", train)), w)
+
+
+def halved(x: Tensor) -> Tensor:
+    """The largest of each 2x2 cell; what does not fill a cell is left out."""
+    height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+    corners = [x[:, :, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
+    return torch.stack(corners).amax(0)
+
+
+def linear(x: Tensor, w: Weights, name: str) -> Tensor:
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def lenet(x: Tensor, w: Weights) -> Tensor:
+    """Without its dropout: two convolutions without padding, a hidden layer."""
+    for stage in ("stage1", "stage2"):
+        kernel, bias = w[f"{stage}.conv.weight"], w[f"{stage}.conv.bias"]
+        x = relu(halved(conv2d(x, kernel, bias)))
+    return linear(relu(linear(x.flatten(1), w, "hidden.linear")), w, "fc")
+
+
+def vgg11(x: Tensor, w: Weights, train: bool) -> Tensor:
+    """A stage's layers are numbered: convolution, norm, ReLU, and so on."""
+    for stage, convolutions in enumerate((1, 1, 2, 2, 2), start=1):
+        for i in range(convolutions):
+            x = conv(x, w, f"stage{stage}.{3 * i}")
+            x = relu(batch_norm(x, w, f"stage{stage}.{3 * i + 1}", train))
+        x = halved(x)
+    return linear(linear(x.flatten(1), w, "hidden"), w, "fc")

@@ -125,7 +125,10 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
         ({"waits": "better weather"}, "waits must be one of"),
         ({"measures": "beauty"}, "measures must be something that a run measures, got beauty"),
         ({"measures": "parameters"}, "unit of parameters must be M or G, got %"),
-        ({"definition": True, "waits": "speech data"}, "waits and definition cannot both be set"),
+        (
+            {"definition": True, "waits": "object detection"},
+            "waits and definition cannot both be set",
+        ),
         ({"resampled": 1.5}, "resampled must be between 0 and 1, got 1.5"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["cutmix"]}]}, "no label 'cutmix'"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["WRN"]}]}, "compares no two cells"),

@@ -16,8 +16,10 @@ from vicinal.machine import ranks
 
 
 def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:
-    """Images as floats in [0, 1]; feature vectors as they are."""
-    return x.float().div_(255) if x.dtype == torch.uint8 else x
+    """Images as floats in [0, 1]; other features as they are, from half precision as float32."""
+    if x.dtype == torch.uint8:
+        return x.float().div_(255)
+    return x.float() if x.dtype == torch.float16 else x
 
 
 class Extent(NamedTuple):

@@ -127,7 +127,7 @@ class Data:
     @property
     def pixels(self) -> bool:
         """Whether samples are images with values in [0, 1], not other maps or vectors."""
-        return len(self.shape) == 3 and self.train.pixels
+        return len(self.test.shape) == 3 and self.test.pixels
 
     def check_method(self, key: str, method: Method) -> None:
         taken = (Inputs, *((Maps,) if len(self.shape) == 3 else ()), *((Images,) * self.pixels))

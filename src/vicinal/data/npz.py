@@ -1,6 +1,11 @@
-"""Datasets in one .npz file: x_train, y_train, x_test, y_test, never pickled."""
+"""Datasets in one .npz file: x_train, y_train, x_test, y_test, never pickled.
+
+A packed copy, which `write` makes, may hold a validation set as well, and marks: the fingerprints
+of what it was made from.
+"""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
@@ -12,6 +17,8 @@ from vicinal.data.split import Split
 from vicinal.errors import RunError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+VALID = ("x_valid", "y_valid")
+PARTS = ("train", "valid", "test")
 CHANNELS = (1, 3)
 
 
@@ -36,7 +43,21 @@ def vectors(path: Path) -> tuple[Split, Split]:
     )
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def maps(path: Path) -> tuple[dict[str, Split], dict[str, str]]:
+    """Training, validation and test maps (floats, n x c x h x w, kept as they are) and marks."""
+    marks = [f"mark_{part}" for part in PARTS]
+    arrays = read(path, (*KEYS, *VALID, *marks))
+    for name in (f"x_{part}" for part in PARTS):
+        if arrays[name].ndim != 4 or arrays[name].dtype.kind != "f":
+            raise _error(path, name, "be floats, n x c x h x w", arrays[name])
+    splits = {
+        part: Split(torch.from_numpy(arrays[f"x_{part}"]), _labels(arrays, part, path))
+        for part in PARTS
+    }
+    return splits, {part: str(arrays[f"mark_{part}"]) for part in PARTS}
+
+
+def read(path: Path, keys: Sequence[str] = KEYS) -> dict[str, np.ndarray]:
     """The arrays of the file by name; an array of Python objects is refused, not unpickled."""
     if not is_zipfile(path):
         raise RunError(
@@ -44,10 +65,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
         )
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            missing = [key for key in KEYS if key not in file]
+            missing = [key for key in keys if key not in file]
             if missing:
-                raise RunError(f"{path} must hold {', '.join(KEYS)}, got no {', '.join(missing)}")
-            return {key: np.asarray(file[key]) for key in KEYS}
+                raise RunError(f"{path} must hold {', '.join(keys)}, got no {', '.join(missing)}")
+            return {key: np.asarray(file[key]) for key in keys}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise RunError(f"{path} must be a readable .npz file, got: {error}") from error
 
@@ -61,11 +82,21 @@ def key(path: Path) -> str | None:
         return None
 
 
-def write(path: Path, train: Split, test: Split, *, key: str) -> None:
+def write(
+    path: Path,
+    train: Split,
+    test: Split,
+    valid: Split | None = None,
+    *,
+    key: str,
+    marks: Mapping[str, str] | None = None,
+) -> None:
     """Write the whole file or nothing, also if another process writes it at the same time."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    tensors = zip(KEYS, (train.x, train.y, test.x, test.y), strict=True)
-    arrays = {name: tensor.numpy() for name, tensor in tensors}
+    splits = {"train": train, "test": test} | ({} if valid is None else {"valid": valid})
+    arrays = {f"x_{part}": split.x.numpy() for part, split in splits.items()}
+    arrays |= {f"y_{part}": split.y.numpy() for part, split in splits.items()}
+    arrays |= {f"mark_{part}": np.array(mark) for part, mark in (marks or {}).items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

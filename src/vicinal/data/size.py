@@ -13,7 +13,7 @@ class Size(NamedTuple):
     """The samples left for training and for evaluation, and the shape that a network sees."""
 
     train: int
-    test: int  # with the hold-out, which is evaluated as often
+    test: int  # with what is held out, or a validation set: it is evaluated as often
     shape: tuple[int, ...]
     classes: int
 
@@ -37,7 +37,7 @@ def size_of(dataset: Mapping[str, Any]) -> Size | None:
     shape = known.get("shape", (3, side, side))
     return Size(
         train=sum(left(*part) for part in each),
-        test=known["test"] + classes * holdout,
+        test=known["test"] + known.get("valid", 0) + classes * holdout,
         shape=(shape[0], side, side) if side else tuple(shape),
         classes=classes,
     )

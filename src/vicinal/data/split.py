@@ -1,4 +1,4 @@
-"""What every dataset provides: splits whose samples come in batches, usually from memory."""
+"""Splits of classified samples, which come in batches, usually from memory."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ class Part(Samples, Protocol):
 
     @property
     def pixels(self) -> bool:
-        """Whether samples are images, kept as bytes, and not other numbers."""
+        """Whether samples are bytes, or numbers in [0, 1], as pixels are."""
         ...
 
     def __getitem__(self, rows: Shaped[Tensor, " m"]) -> Any:
@@ -50,8 +50,8 @@ class Part(Samples, Protocol):
     def batches(self, rows: Sequence[Rows], key: Key | None = None) -> Iterator[Batch]:
         """The batches of these rows (on the CPU), in order.
 
-        Images are uint8, feature vectors float32. With a key the batches are those of a training
-        epoch, without one those of an evaluation.
+        Images are uint8, spectrograms float16, feature vectors float32. With a key the batches are
+        those of a training epoch, without one those of an evaluation.
         """
         ...
 
@@ -61,7 +61,7 @@ AnyPart = TypeVar("AnyPart", bound=Part)
 
 @dataclass(frozen=True)
 class Split:
-    """A split in memory: uint8 images (n, c, h, w) or float32 vectors (n, d), and labels."""
+    """Labels, and in memory images (uint8), spectrograms (float16) or vectors (float32)."""
 
     x: Shaped[Tensor, "n ..."]
     y: Labels
@@ -74,7 +74,10 @@ class Split:
 
     @property
     def pixels(self) -> bool:
-        return self.x.dtype == torch.uint8
+        if self.x.dtype == torch.uint8:
+            return True
+        lowest, highest = torch.aminmax(self.x)
+        return bool(lowest >= 0 and highest <= 1)
 
     def __len__(self) -> int:
         return len(self.y)

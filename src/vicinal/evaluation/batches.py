@@ -59,8 +59,9 @@ def device_of(model: nn.Module, split: Part) -> torch.device:
 
 
 def check_image_data(data: Data) -> None:
-    """Refuse data that are not images."""
-    if len(shape := data.test.shape) != 3:
+    """Refuse data that are not images: attacks keep pixels in [0, 1]."""
+    if not data.pixels:
+        shape = data.test.shape
         raise RunError(f"dataset must have images to attack, got samples of shape {shape}")
 
 

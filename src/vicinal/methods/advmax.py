@@ -22,7 +22,7 @@ from torch import nn
 from vicinal.attacks.flow import Flow
 from vicinal.attacks.levels import WorstLevels
 from vicinal.attacks.mixture import MixtureAscent
-from vicinal.contracts import Images, Inputs, Loss, Targets, Vicinity
+from vicinal.contracts import Images, Loss, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed
@@ -72,7 +72,7 @@ class AdvMax(WithNorm):
         searches = 2 * (self.steps + self.flow_steps)  # backwards to the images alone
         return (searches + self.draws + 9) / 3  # three views are trained on
 
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         with routed(model, "A"):
             hard = self._hardest(model, x, y, rng)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from vicinal.attacks.levels import WorstLevels
-from vicinal.contracts import Inputs, Loss, Targets, Vicinity
+from vicinal.contracts import Images, Loss, Targets, Vicinity
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import mixture
 from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
@@ -54,7 +54,7 @@ class AdvMix(WithNorm):
     def work(self) -> float:
         return (self.draws + 9) / 3  # three views are trained on
 
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         plan = self.view.plan(len(x), rng)
         m = beta(1.0, len(x), rng).to(x, non_blocking=True)

@@ -32,7 +32,7 @@ from typing import Literal
 from torch import nn
 
 from vicinal.attacks.mixture import EarlyStop, MixtureAscent
-from vicinal.contracts import Inputs, Loss, Targets, Vicinity
+from vicinal.contracts import Images, Loss, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.methods.consistency import LossForm, WithNorm, consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed
@@ -74,7 +74,7 @@ class AugMax(WithNorm):
         search = 2 * self.steps  # backwards to the images alone
         return (search + 9) / 3  # three views are trained on
 
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         chains = self.view.chains(x, rng)
         with routed(model, "A"):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from vicinal.attacks.pgd import Pgd
-from vicinal.contracts import Inputs, Loss, Targets, Vicinity
+from vicinal.contracts import Images, Loss, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.methods.consistency import WithNorm, consistency_loss, view_of
 from vicinal.surgery.dubin import Norm, routed
@@ -53,7 +53,7 @@ class AugMixPgdat(WithNorm):
         search = 2 * self.steps  # backwards to the images alone
         return (search + 9) / 3  # three views are trained on
 
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
         with routed(model, "A"):
             hard = self.attack(model, x, y, rng)

@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from vicinal.attacks.attack import at_images, check_images
+from vicinal.attacks.attack import at_images
 from vicinal.attacks.threat import Threat
-from vicinal.contracts import Images, Inputs, Loss, Method, Targets, TrainingData, Vicinity
+from vicinal.contracts import Images, Loss, Method, Targets, TrainingData, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.surgery.modes import searched
@@ -81,7 +81,7 @@ class Fat(Method):
         """Add a counter of steps."""
         return count_steps(model)
 
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Iterator[Loss]:
         return _Phased(self, ())(model, x, y, rng)
 
     def friendly(
@@ -113,9 +113,8 @@ class _Phased(Method):
     def prepare(self, model: nn.Module) -> nn.Module:
         return self.fat.prepare(model)
 
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.fat.vicinity(x, y, rng)
-        check_images(x)
         x = self.fat.friendly(model, x, y, self.tau(counted_step(model)), rng)
         yield cross_entropy(model(x), y).mean()
 

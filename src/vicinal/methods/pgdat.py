@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vicinal.attacks.attack import check_images
 from vicinal.attacks.pgd import Pgd
-from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
+from vicinal.contracts import Images, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 
@@ -47,8 +46,7 @@ class Pgdat(Method):
     def work(self) -> float:
         return (2 * self.steps + 3) / 3  # an attack goes backwards to its images
 
-    def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
+    def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
-        check_images(x)
         x = self.attack(model, x, y, rng)
         yield cross_entropy(model(x), y).mean()

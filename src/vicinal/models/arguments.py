@@ -1,5 +1,7 @@
 """Checks of arguments that the constructors share."""
 
+from collections.abc import Callable
+
 
 def image_channels(shape: tuple[int, ...]) -> int:
     """The channels of one input, which must be an image."""
@@ -9,6 +11,17 @@ def image_channels(shape: tuple[int, ...]) -> int:
             "(a convolutional network reads images; model=mlp reads feature vectors)"
         )
     return shape[0]
+
+
+def maps_left(shape: tuple[int, ...], least: int, left: Callable[[int], int]) -> int:
+    """The pixels of each last feature map, for a classifier that flattens them."""
+    _, height, width = shape
+    if min(height, width) < least:
+        raise ValueError(
+            f"shape must be at least {least} x {least}, got {height} x {width} "
+            "(smaller inputs leave nothing to classify)"
+        )
+    return left(height) * left(width)
 
 
 def num_blocks(depth: int, per_block: int, rest: int, reason: str) -> int:
