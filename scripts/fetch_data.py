@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vicinal.data import cifar, speech_commands, stl10, svhn, tiny_imagenet, uci
+from vicinal.data import cifar, language, speech_commands, stl10, svhn, tiny_imagenet, uci
 from vicinal.data.download import DownloadError, fetch
 from vicinal.data.shifted import cifar10_1, cifar_c, folder_c
 
@@ -18,6 +18,8 @@ FILES = {
     "svhn": (svhn.TRAIN, svhn.TEST),
     "tiny_imagenet": (tiny_imagenet.TINY_IMAGENET,),
     "speech_commands": (speech_commands.SPEECH_COMMANDS,),
+    "ptb": language.PTB,
+    "wikitext2": language.WIKITEXT2,
     "uci_abalone": (uci.ABALONE,),
     "uci_arcene": uci.ARCENE,
     "uci_arrhythmia": (uci.ARRHYTHMIA,),

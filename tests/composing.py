@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from vicinal.cli.configs import CONFIGS
-from vicinal.contracts import Method
+from vicinal.contracts import Method, Words, takes
 from vicinal.tables.plan import compose_cached
 
 
@@ -38,11 +39,22 @@ def written(group: str, name: str) -> dict[str, Any]:
     return found | own
 
 
+def _reads(method: str) -> bool:
+    """Whether a method trains on text, not on images."""
+    kind = get_class(written("method", method)["_target_"])
+    return takes(kind) is Words
+
+
+EVERY = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+TEXT = [name for name in EVERY if _reads(name)]
+METHODS = [name for name in EVERY if name not in TEXT]  # on images
+
+
 def _methods_by_class() -> tuple[list[str], list[str]]:
     """The first method of each class, and the others, which differ in what they hold."""
     kinds: dict[str, list[str]] = {}
-    for path in sorted((CONFIGS / "method").glob("*.yaml")):
-        kinds.setdefault(written("method", path.stem)["_target_"], []).append(path.stem)
+    for name in METHODS:
+        kinds.setdefault(written("method", name)["_target_"], []).append(name)
     others = [method for _, *others in kinds.values() for method in others]
     return [first for first, *_ in kinds.values()], others
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from benches import judging, pictures, racing, timm_script
-from benches.drawn import names
+from benches.drawn import methods
 from benches.floors import Work, work
 from benches.gpu import one_of_each_paper
 from benches.racing import Contender, Effort, race
@@ -41,7 +41,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_each_paper_with_tables_has_a_method_among_the_first() -> None:
-    first = one_of_each_paper(names("method"))
+    first = one_of_each_paper(methods())
     papers = sorted(path.name for path in (CONFIGS / "table").iterdir() if path.is_dir())
     assert sorted(paper for name in first for paper in papers if name.startswith(paper)) == papers
 

@@ -9,6 +9,7 @@ from test_contract import network, terms
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vicinal.cli.configs import CONFIGS, build
+from vicinal.contracts import LanguageModel
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy
 from vicinal.run import Run
@@ -70,7 +71,11 @@ def test_networks_ask_for_nothing_that_is_refused(name: str) -> None:
     run: Run = build(compose(f"model={name}", "dataset=cifar10"))
     with torch.device("meta"), Asked() as asked:
         model = run.model(num_classes=10, shape=(3, 32, 32))
-        cross_entropy(model(torch.empty(2, 3, 32, 32)), torch.empty(2, 10)).sum().backward()
+        if isinstance(model, LanguageModel):
+            logits = model(torch.empty(2, 3, dtype=torch.int64)).logits[:, -1]
+        else:
+            logits = model(torch.empty(2, 3, 32, 32))
+        cross_entropy(logits, torch.empty(2, 10)).sum().backward()
     assert not asked.found
 
 

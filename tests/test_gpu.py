@@ -11,11 +11,11 @@ import jaxtyping
 import photos
 import pytest
 import torch
-from composing import compose
+from composing import METHODS, compose
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicinal.cli.configs import CONFIGS, build, resolved
+from vicinal.cli.configs import build, resolved
 from vicinal.contracts import Vicinity
 from vicinal.data.decode.select import decoder_for
 from vicinal.data.streamed_images import StreamedImages
@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-METHODS = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}
 WAITING = {"puzzlemix"}  # its minimum cut is the CPU's
 
 
@@ -70,7 +69,7 @@ def loop(method: str, *settings: str) -> Loop:
 
 @pytest.mark.parametrize(
     "lines",
-    [*([name] for name in sorted(METHODS - WAITING)), ["erm", "optimizer.ema_decay=0.999"]],
+    [*([name] for name in sorted({*METHODS} - WAITING)), ["erm", "optimizer.ema_decay=0.999"]],
     ids=" ".join,
 )
 def test_a_step_never_waits_for_the_device(lines: list[str]) -> None:
@@ -88,7 +87,7 @@ def test_a_step_never_waits_for_the_device(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", METHODS)
 def test_compiled_steps_lose_what_the_uncompiled_lose(method: str, graphs: bool) -> None:
     """In full precision, up to the rounding of other kernels."""
     losses = []
@@ -101,7 +100,7 @@ def test_compiled_steps_lose_what_the_uncompiled_lose(method: str, graphs: bool)
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
 
 
-FORMS = [("erm", True), *((method, False) for method in sorted(METHODS - {"advmax"}))]
+FORMS = [("erm", True), *((method, False) for method in sorted({*METHODS} - {"advmax"}))]
 
 
 @pytest.mark.parametrize(("method", "compiled"), FORMS)

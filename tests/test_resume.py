@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from composing import brief, compose
+from composing import METHODS, brief, compose
 
-from vicinal.cli.configs import CONFIGS, build
+from vicinal.cli.configs import build
 from vicinal.loop import Loop
 from vicinal.run import Run
 
-METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=1 dataset.unlabelled=true "
     "model=wrn10_2 runtime=cpu schedule.batch_size=4 optimizer.ema_decay=0.9"

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from composing import compose
+from composing import EVERY, METHODS, compose
 from torch import Tensor
 from wording import says
 
-from vicinal.cli.configs import CONFIGS, build, check
+from vicinal.cli.configs import build, check
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.run import Run
 from vicinal.trial import rehearse, smallest_share
 
-METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 DIGITS = "dataset=digits", "dataset.size=8", "dataset.train_per_class=1", "runtime=cpu"
 
 
@@ -102,7 +101,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY)
 def test_every_method_trains_on_vectors_or_is_refused_in_one_line(method: str, table: Path) -> None:
     given = "dataset=tabular", f"dataset.table={table}", "model=mlp", "runtime=cpu"
     if method not in VECTORS:

@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 
 import torch
+from hydra.utils import get_class
 
 from vicinal.cli.configs import CONFIGS, build, compose
+from vicinal.contracts import Words, takes
 from vicinal.data.dataset import Data
 from vicinal.data.split import Split
+from vicinal.data.text import Text, TextData
 from vicinal.loop import Loop
 from vicinal.run import Run
+from vicinal.tables.plan import compose_cached
 
 CIFAR, CIFAR_CLASSES = (3, 32, 32), 10
 
@@ -16,6 +20,16 @@ CIFAR, CIFAR_CLASSES = (3, 32, 32), 10
 def names(group: str) -> list[str]:
     """The options of a config group."""
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def methods(*, text: bool = False) -> list[str]:
+    """The options of `method` that train on images, or those that train on text."""
+
+    def reads(name: str) -> bool:
+        target = compose_cached((f"method={name}",))[0].method._target_
+        return takes(get_class(target)) is Words
+
+    return [name for name in names("method") if reads(name) == text]
 
 
 def composed(*overrides: str) -> Run:
@@ -32,6 +46,13 @@ def drawn_data(
     x = torch.randint(256, (count, *shape), dtype=torch.uint8, **drawn)
     split, moments = Split(x, torch.randint(classes, (count,), **drawn)), (0.5,) * shape[0]
     return Data(split, split, None, classes, moments, moments, {}, None, unlabelled=split)
+
+
+def drawn_text(count: int, device: str, words: int) -> TextData:
+    """Random words from a vocabulary of so many."""
+    generator = torch.Generator(device).manual_seed(0)
+    text = Text(torch.randint(words, (count,), generator=generator, device=device))
+    return TextData(text, text, text, words, {})
 
 
 def endless(loop: Loop) -> Iterator[int]:

@@ -35,7 +35,7 @@ from typing import Any
 import torch
 
 from benches import contenders, nvidia, timm_script
-from benches.drawn import names
+from benches.drawn import methods
 from benches.floors import peaks
 from benches.judging import compared, described, not_measured, shared, table, targets
 from benches.networks import Network, known_networks
@@ -73,7 +73,7 @@ def bench(settings: argparse.Namespace) -> None:
         settings.rounds, settings.window, settings.warmup, settings.workers = 2, 0.0, 2, 1
         settings.settling = 4
         if settings.methods is None:
-            settings.methods = one_of_each_paper(names("method"))
+            settings.methods = one_of_each_paper(methods())
     known = {network.name: network for network in known_networks(settings.rehearse)}
     if unknown := set(settings.networks or ()) - known.keys():
         sys.exit(f"unknown network {', '.join(unknown)}; known: {', '.join(known)}")
@@ -124,7 +124,7 @@ class Bench:
         """Comparisons first, then methods; the file is written after each network."""
         for network in self.networks:
             self.guarded(network, self.compare)
-        wanted = names("method") if self.settings.methods is None else self.settings.methods
+        wanted = methods() if self.settings.methods is None else self.settings.methods
         early = one_of_each_paper(wanted)
         late = [name for name in wanted if name not in (*early, "erm")]
         for group in filter(None, (early, late)):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from benches.drawn import composed, drawn_data, endless, names
+from benches.drawn import composed, drawn_data, endless, methods
 from benches.racing import now
 from vicinal.data.dataset import Data
 from vicinal.data.split import Split
@@ -31,14 +31,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="wrn16_4")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=10)
-    methods = "default: all; with settings: 'augmax method.steps=5'"
-    parser.add_argument("--methods", nargs="*", default=names("method"), help=methods)
+    listed = "default: all; with settings: 'augmax method.steps=5'"
+    parser.add_argument("--methods", nargs="*", help=listed)
 
 
 def bench(arguments: argparse.Namespace) -> None:
     """Measure, print a table, write the JSON."""
     contenders = {"bare loop": bare(arguments), "erm": ours(arguments, "erm")}
-    others = [name for name in arguments.methods if name != "erm"]
+    others = [name for name in arguments.methods or methods() if name != "erm"]
     contenders |= {name: ours(arguments, name) for name in others}
     seconds = measure(contenders, arguments.rounds)
     result = table(arguments, seconds)

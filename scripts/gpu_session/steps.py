@@ -1,8 +1,8 @@
 """A few steps of every method, network and model in every form: do they run, with equal losses?
 
-Items are KIND=NAME.FORM. Methods train wrn10_2 on whole batches. The networks of the benches also
-go through an epoch's smaller last batch and an evaluation, so that what their runs need is
-compiled before they are timed. The other models take a few images.
+Items are KIND=NAME.FORM. Methods train wrn10_2 on whole batches, those for text AWD-LSTM. The
+networks of the benches also go through an epoch's smaller last batch and an evaluation, so that
+what their runs need is compiled before they are timed. The other models take a few images.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from benches.drawn import composed, drawn_data, names
+from benches.drawn import composed, drawn_data, drawn_text, methods, names
 from benches.networks import SAFE, known_networks
 from benches.racing import Row, now
 
 from gpu_session.forms import EAGER, forms
+from vicinal.cli.configs import build, compose
 from vicinal.loop import Loop
 
 Evaluate = Callable[[], Row]
@@ -25,16 +26,18 @@ METHODS_ON = "wrn10_2"
 ODD = 80  # images of the last batch: what 50,000 leave after whole batches of 128
 EVALUATED = 1000  # images: one batch of an evaluation
 REHEARSED = 6  # one in so many methods in all forms, the others in one form
-ELSEWHERE = ("timm", "mlp")  # a family, and not a network for images
+ELSEWHERE = ("timm", "mlp", "awd_lstm")  # a family, and not networks for images
 
 
 def items(rehearse: bool) -> list[str]:
     """In order: networks, which take long to compile and are timed later; methods; other models."""
     kinds, known = forms(rehearse), known_networks(rehearse)
     found = [f"network={n.name}.{form}" for form in reversed(kinds) for n in known]
-    for number, name in enumerate(names("method")):
+    for number, name in enumerate(methods()):
         some = kinds if not rehearse or number % REHEARSED == 0 else EAGER[:1]
         found += [f"method={name}.{form}" for form in some]
+    for name in methods(text=True):
+        found += [f"words={name}.{form}" for form in kinds if form != "channels_last"]
     models = [name for name in names("model") if name not in ELSEWHERE]
     models = models[-1 if rehearse else 0 :]
     return found + [f"model={name}.{form}" for name in models for form in EAGER]
@@ -45,7 +48,7 @@ def measure(item: str, folder: Path, rehearse: bool) -> Row:
     subject, _, form = item.rpartition(".")
     kind, _, name = subject.partition("=")
     words = forms(rehearse)[form].split()
-    build = {"method": method, "network": network, "model": model}[kind]
+    build = {"method": method, "words": words_method, "network": network, "model": model}[kind]
     began = now()
     loop, evaluate = build(name, words, rehearse)
     seconds, losses = [now() - began], []
@@ -63,6 +66,23 @@ def method(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]
     run = composed(*settings, *words)
     run.runtime.start()
     return run.loop(drawn_data(STEPS * batch, run.runtime.target)), dict
+
+
+def words_method(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
+    """A method for text, on Penn Treebank's sizes or small ones."""
+    small = "model.embedding=16 model.hidden=24".split() if rehearse else []
+    run = build(compose("dataset=ptb", f"method={name}", *small, *words))
+    run.runtime.start()
+    columns = run.schedule.batch_size
+    data = drawn_text(columns * 100 * STEPS, run.runtime.target, 50 if rehearse else 10_000)
+    loop = run.loop(data)
+
+    def evaluated() -> Row:
+        began = now()
+        measured = run.measure(loop.network, data)
+        return {"test_nll": measured["test_nll"], "evaluate_seconds": now() - began}
+
+    return loop, evaluated
 
 
 def model(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:

@@ -100,8 +100,14 @@ class LanguageModel(nn.Module, ABC):
         """The vector of each word."""
 
     @abstractmethod
-    def forward(self, x: Words | Embedded, state: tuple[Tensor, ...] = ()) -> Read:
-        """Read words, or vectors in their place, on from a state; () is the start of a text."""
+    def forward(
+        self, x: Words | Embedded, state: tuple[Tensor, ...] = (), versions: int = 1
+    ) -> Read:
+        """Read words, or vectors in their place, on from a state; () is the start of a text.
+
+        Several versions of the texts may be read at once, all texts of the first before those of
+        the second. They go on from one state, and dropout is the same in all of them.
+        """
 
 
 Wants = tuple[Literal["rows", "unlabelled", "memory"], ...]
@@ -173,11 +179,12 @@ def parts(part: object, key: str) -> Iterator[tuple[str, str, Any]]:
     """
     if not (is_dataclass(part) and callable(part)):
         return
-    yield key, type(part).__name__, _takes(type(part))
+    yield key, type(part).__name__, takes(type(part))
     for field in fields(part):
         yield from parts(getattr(part, field.name), f"{key}.{field.name}")
 
 
 @cache
-def _takes(kind: type) -> Any:
+def takes(kind: type) -> Any:
+    """What a kind of method or vicinity takes as `x`."""
     return get_type_hints(kind.__call__).get("x")

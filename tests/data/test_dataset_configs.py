@@ -12,6 +12,7 @@ from vicinal.cli.configs import CONFIGS, compose
 from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
 from vicinal.data.images import Images
+from vicinal.data.language import Language
 from vicinal.data.split import fingerprint
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.data.uci import Uci
@@ -22,6 +23,7 @@ FILES = {
     "image_stream": "root=a/pets",
     "npz": "arrays=FILE",
     "tabular": "table=FILE",
+    "text": "root=a/pets",
 }
 NO_SOURCE = ("tabular", "npz", "image_stream", "imagenet", "speech_commands")
 NO_CONSTANTS = ("image_folder", "npz", "stl10")  # null: those of the training images
@@ -42,17 +44,18 @@ def test_it_is_built_and_named(name, tmp_path):
     dataset = built(name, tmp_path)
     assert isinstance(dataset, Dataset)
     others = {"image_folder": "pets", "image_stream": "pets", "npz": "my", "tabular": "my"}
+    others |= {"text": "pets"}
     assert dataset.name == others.get(name, name)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_SOURCE])
 def test_its_source_is_there_to_be_called(name, tmp_path):
     dataset = built(name, tmp_path)
-    assert isinstance(dataset, Images | Uci)
+    assert isinstance(dataset, Images | Uci | Language)
     assert callable(dataset.source)
     if isinstance(dataset, Images):
         assert (dataset.mean is None) == (name in NO_CONSTANTS)
-    else:  # a reader of several file formats must know the values
+    elif isinstance(dataset, Uci):  # a reader of several file formats must know the values
         assert re.fullmatch("[0-9a-f]{32}", (dataset.canonical or {})["table"])
 
 

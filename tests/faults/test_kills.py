@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from composing import METHODS
 from faults.runs import (
     RUNTIME,
     TINY,
@@ -22,13 +23,11 @@ from faults.runs import (
     wait,
 )
 
-from vicinal.cli.configs import CONFIGS
 from vicinal.errors import PreemptedError
 from vicinal.loop import Loop
 from vicinal.storage.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.xdist_group("faults")  # one undisturbed run for all
-METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 DIGITS = (
     "dataset=digits dataset.size=8 dataset.train_per_class=10 dataset.holdout_per_class=2 "
     "dataset.unlabelled=true model=wrn10_2 schedule.epochs=3 schedule.batch_size=24 "

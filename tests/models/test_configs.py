@@ -5,12 +5,23 @@ from functools import cache
 
 import pytest
 import torch
-from hydra.utils import instantiate
+from composing import written
+from hydra.utils import get_object, instantiate
 from torch import Tensor, nn
 
 from vicinal.cli.configs import CONFIGS, compose
+from vicinal.contracts import LanguageModel
 
-NAMES = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
+
+def reads(name: str) -> bool:
+    """Whether a network reads text, not images."""
+    kind = get_object(written("model", name)["_target_"])
+    return isinstance(kind, type) and issubclass(kind, LanguageModel)
+
+
+EVERY = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
+NAMES = [name for name in EVERY if not reads(name)]
+READERS = [name for name in EVERY if reads(name)]
 LIGHT = 3_000_000  # parameters that a CPU test may compute with
 
 
@@ -160,3 +171,20 @@ def test_what_enters_the_second_convolution_is_a_relus_output(name: str) -> None
     block(torch.randn(2, block.get_submodule("bn1").num_features, 6, 6))
     assert seen[0] is seen[1]
     assert float(seen[0].detach().min()) == 0
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_language_model_reads_each_text_alone_and_ahead_of_no_word(name: str) -> None:
+    """Every parameter gets a gradient; a word changes what follows it in its text, and no more."""
+    torch.manual_seed(0)
+    network = from_config(name, 7, (3, 32, 32), "cpu")
+    assert isinstance(network, LanguageModel)
+    words = torch.randint(7, (3, 5))
+    network(words).logits.sum().backward()
+    assert [k for k, parameter in network.named_parameters() if parameter.grad is None] == []
+    changed = words.clone()
+    changed[1, 2] = (words[1, 2] + 1) % 7
+    before, after = (network.eval()(each).logits for each in (words, changed))
+    moved = (before - after).abs().amax(2) > 1e-6
+    assert before.shape == (3, 5, 7)
+    assert moved.tolist() == [[False] * 5, [False] * 2 + [True] * 3, [False] * 5]

@@ -184,9 +184,9 @@ class Begun(nn.Module):
         stages = cast(tuple[str, ...], getattr(network, "stages", ()))
         self.stages = tuple(f"network.{stage}" for stage in stages)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The network's logits."""
-        return self.network(self.begin(x))
+    def forward(self, x: torch.Tensor, *more: Any) -> Any:
+        """What the network makes of it: logits, or what a language model reads on from a state."""
+        return self.network(self.begin(x), *more)
 
 
 def allow_tf32(allowed: bool) -> None:
