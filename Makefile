@@ -53,7 +53,7 @@ report: $(READY)  ## Regenerate the tables, and results/report/index.html
 	$(RUN)python scripts/tables.py --readme README.md --report
 
 WHAT ?= steps
-bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions, evaluations, attacks or certificates)
+bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions, evaluations, attacks, certificates or words)
 	$(RUN)python scripts/bench.py $(WHAT)
 
 FAULTS := CUDA_VISIBLE_DEVICES= $(RUN)python -m pytest -q -rs tests/faults --summary results/bench

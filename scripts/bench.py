@@ -8,13 +8,24 @@ python scripts/bench.py evaluations          a test set, against a bare loop
 python scripts/bench.py corruptions          corrupted test images
 python scripts/bench.py attacks              attacks, against the passes that they need
 python scripts/bench.py certificates         noisy copies, against bare forward passes
+python scripts/bench.py words                language models, against a bare loop
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
 import argparse
 from pathlib import Path
 
-from benches import attacks, certificates, chains, corruptions, evaluations, gpu, loader, steps
+from benches import (
+    attacks,
+    certificates,
+    chains,
+    corruptions,
+    evaluations,
+    gpu,
+    loader,
+    steps,
+    words,
+)
 
 BENCHES = {
     "steps": steps,
@@ -25,6 +36,7 @@ BENCHES = {
     "corruptions": corruptions,
     "attacks": attacks,
     "certificates": certificates,
+    "words": words,
 }
 
 

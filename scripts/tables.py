@@ -18,6 +18,7 @@ from vicinal.tables.markdown import page
 from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.spreads import Spreads
 
+RUNS = "Test accuracy in percent; of language models the perplexity."
 EVALUATIONS = """\
 What was measured of trained networks: the numbers that stand for the whole, mean ± sample standard
 deviation over seeds; `results/runs` has all numbers. Generated sets were made here: they are not
@@ -77,7 +78,7 @@ def pages(
     rules = inspect.getdoc(verdicts) or ""
     texts = {f"tables/{each.table.name}.md": page(each) for each in results}
     texts["tables/summary.md"] = summary(results, rules)
-    texts["tables/runs.md"] = f"Test accuracy in percent.\n\n{runs.by_run(found)}"
+    texts["tables/runs.md"] = f"{RUNS}\n\n{runs.by_run(found)}"
     if evaluations := measured.by_evaluation(found):
         texts["tables/evaluations.md"] = f"{EVALUATIONS}\n\n{evaluations}"
     if with_report:

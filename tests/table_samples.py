@@ -17,7 +17,7 @@ TABLE = Table(
         "columns": [
             {"label": "ERM", "run": ["method=erm"]},
             {"label": "mixup", "run": ["method=mixup"]},
-            {"label": "GAN", "waits": "language models"},
+            {"label": "GAN", "waits": "object detection"},
         ],
         "rows": [{"label": "CIFAR-10", "printed": ["3.8", "2.7", "1.0"]}],
         "claims": [{"says": "mixup wins", "better": "mixup", "than": ["ERM"]}],

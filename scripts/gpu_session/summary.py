@@ -184,11 +184,12 @@ def runs(found: Mapping[str, Row]) -> Lines:
     for name, each in found.items():
         if each["state"] != "not started":
             metrics = each.get("metrics", {})
-            accuracy = [metrics[k]["top1"] if k in metrics else None for k in ("last", "median10")]
+            tests = (metrics.get(k, {}) for k in ("last", "median10"))
+            scores = [each.get("top1", each.get("perplexity")) for each in tests]
             yield row(
                 *(name, each["state"], each.get("epochs", "")),
                 *(number(each.get(key), ".1f") for key in ("seconds", "seconds_per_epoch")),
-                *(number(value, ".2f") for value in accuracy),
+                *(number(value, ".2f") for value in scores),
                 each.get("reason", ""),
             )
     idle = Counter(each["reason"] for each in found.values() if each["state"] == "not started")

@@ -91,6 +91,15 @@ def test_a_few_points_of_a_curve_stand_beside_the_whole() -> None:
     assert headline([*short, "mean_radius"]) == ["mean_radius", *in_order]
 
 
+def test_perplexities_of_both_texts_stand_for_all_that_were_tried() -> None:
+    texts = [f"{text}_{key}" for text in ("test", "valid") for key in ("nll", "perplexity")]
+    assert sorted(headline(texts)) == texts
+    rates, decays = (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4), (0.001, 0.002, 0.003, 0.005)
+    tried = [f"perplexity_lr{lr:g}_decay{decay:g}" for lr in rates for decay in decays]
+    shown = headline(sorted([*texts, "lr", "decay", *tried]))
+    assert shown == [*texts, "decay", "lr"]
+
+
 def test_evaluations_of_one_name_and_report_are_told_apart_by_their_settings() -> None:
     last, best = entry({"mce": 1.0}), entry({"mce": 2.0}, report="best_test")
     alone = dict(named({"evaluations": last | best}))

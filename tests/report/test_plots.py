@@ -4,6 +4,7 @@ import random
 import re
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from report_samples import drawn, outcome, record, small
@@ -79,6 +80,26 @@ def test_a_curve_ends_at_its_last_error_and_its_band_at_the_extremes() -> None:
     assert axes.x(1) == FRAME.left
     assert axes.x(3) == FRAME.right
     assert FRAME.top < axes.y(50.0) < axes.y(4.0) < FRAME.bottom
+
+
+def language(name: str, *perplexities: float) -> dict[str, Any]:
+    curve = {"epoch": [1, 2, 3], "test_perplexity": list(perplexities)}
+    return {"name": name, "curves": curve}
+
+
+def test_language_models_have_curves_of_perplexity_beside_those_of_errors() -> None:
+    reader = language("ptb/awd_lstm/next_word/1", 4000.0, 400.0, 40.0)
+    errors, perplexities = charts([("one", [record("d/m/e/1", 0, 4.0)]), ("two", [reader])])
+    assert errors["measure"] == "test error, %, log scale"
+    assert errors["says"] == "Test error by epoch, d, m: one ends at 4.00 %"
+    assert perplexities["measure"] == "test perplexity, log scale"
+    assert perplexities["says"] == "Test perplexity by epoch, ptb, awd_lstm: two ends at 40.00"
+    axes, (curve,) = perplexities["axes"], perplexities["curves"]
+    assert (curve["number"], axes.rows) == ("40.00", [50, 100, 200, 500, 1000, 2000])
+    assert axes.y(400.0) == pytest.approx((axes.y(40.0) + axes.y(4000.0)) / 2)
+    x, y, _, up, *_ = map(int, re.findall(r"-?\d+", curve["line"]))
+    assert (x / 10, y / 10) == pytest.approx((FRAME.left, axes.y(4000.0)), abs=0.06)
+    assert (y + up) / 10 == pytest.approx(axes.y(400.0), abs=0.06)
 
 
 def test_a_run_of_one_epoch_has_a_chart() -> None:

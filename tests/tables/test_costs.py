@@ -9,7 +9,7 @@ import pytest
 from wording import says
 
 from vicinal.cli.configs import compose, resolved
-from vicinal.tables.costs import ASSUMED, Cost, Costs
+from vicinal.tables.costs import ASSUMED, RECURRENT, Cost, Costs
 
 NOTHING = Costs({}, {}, {})
 
@@ -89,6 +89,36 @@ def test_a_batch_that_no_device_holds_needs_several_ranks() -> None:
     assert large.ranks > 1
     assert re.search(says(f"{large.ranks} ranks ... 80 GB"), str(large))
     assert cost("imagenet/timm/mixup/some", *lines, "schedule.batch_size=64").ranks == 1
+
+
+TEXT = ["dataset=ptb", "model=awd_lstm", "method=next_word"]
+COLUMNS, VOCABULARY = 20, 10_000
+READ, MEASURED = 929_589, 73_760 + 82_430  # words, in 20 and in 10 columns
+
+
+def test_a_language_model_waits_for_the_word_before() -> None:
+    """630 times a recurrent layer's word is a step of 70 words, of 15 to 25 ms on an H100."""
+    assert 0.015 < 630 * RECURRENT < 0.025
+    options = ["schedule.epochs=1", "schedule.restarts=0"]
+    found = hours("ptb/awd_lstm/next_word/some", *TEXT, *options)
+    layers = 3 * (3 * READ / COLUMNS + MEASURED / 10)
+    assert found == pytest.approx(layers * RECURRENT / 3600, rel=1e-3)
+
+
+def test_a_wide_batch_of_text_takes_as_long_as_its_arithmetic() -> None:
+    options = ["schedule.epochs=1", "schedule.restarts=0", "schedule.batch_size=2000"]
+    found = hours("ptb/awd_lstm/next_word/some", *TEXT, *options, "clean.columns=2000")
+    gates = sum(4 * out * (into + out) for into, out in ((400, 1150), (1150, 1150), (1150, 400)))
+    word = 2 * (gates + 400 * VOCABULARY)
+    assert found * 3600 == pytest.approx((3 * READ + MEASURED) * word / ASSUMED, rel=0.02)
+
+
+def test_restarts_are_taken_to_need_all_their_epochs() -> None:
+    once, thrice = (
+        hours("ptb/awd_lstm/next_word/some", *TEXT, f"schedule.restarts={restarts}")
+        for restarts in (0, 2)
+    )
+    assert thrice == pytest.approx(3 * once)
 
 
 def record(name: str, seconds: float, *overrides: str, device: str = "cuda") -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """How many numbers are covered, judged, or wrong by chance, and how many runs agree."""
 
+from typing import Any
+
 from table_samples import ERM, MIXUP, TABLE, record, runs
 
 from vicinal.tables.counts import by_chance, coverage, overview
 from vicinal.tables.results import RecordIndex, TableResults
-from vicinal.tables.runs import agreement
+from vicinal.tables.runs import agreement, by_run
 from vicinal.tables.table import Table
 
 
 def test_the_coverage_counts_numbers_and_distinct_runs() -> None:
     assert "| paper | 1 | 3 | 2 | 2 | 0 | 0 | 0 |" in coverage([TABLE])
-    assert "| language models | 1 |" in coverage([TABLE])
+    assert "| object detection | 1 |" in coverage([TABLE])
 
 
 def test_a_definition_is_neither_run_nor_waited_for() -> None:
@@ -43,3 +45,33 @@ def test_two_sets_of_records_are_compared_run_by_run() -> None:
     text = agreement([*runs(ERM.overrides, 3.7, 4.05), *runs(MIXUP.overrides, 1.0)], [*theirs, bad])
     assert text.startswith("1 of 2 runs have the recorded accuracy")
     assert text.endswith("the largest difference is 0.25 points")
+
+
+def reading(name: str, seed: int, *perplexities: float) -> dict[str, Any]:
+    """The record of a language model: perplexities at the last epoch, of ten, and of the best."""
+    reports = zip(("last", "median10", "best_test"), perplexities, strict=True)
+    return {
+        "name": name,
+        "seed": seed,
+        "config": {"schedule": {"epochs": 9}},
+        "metrics": {key: {"nll": 4.0, "perplexity": value} for key, value in reports},
+    }
+
+
+def test_perplexities_stand_beside_accuracies_and_are_called_so() -> None:
+    name = "ptb/awd_lstm/maxup_words/0"
+    text = by_run([reading(name, 0, 60.0, 61.0, 58.0), reading(name, 1, 62.0, 61.0, 58.0)])
+    numbers = ("perplexity 61.00 ± 1.41", "perplexity 61.00 ± 0.00", "perplexity 58.00 ± 0.00")
+    assert f"| {' | '.join((*name.split('/'), '9', '2', *numbers))} |" in text
+    failed = by_run([reading(name, 0, 1, 1, 1) | {"failed": "not finite"}])
+    assert "0, 1 failed |  |  |  |" in failed
+
+
+def test_perplexities_are_compared_apart_from_accuracies() -> None:
+    name = "ptb/awd_lstm/next_word/0"
+    ours = [*runs(ERM.overrides, 3.7), *(reading(name, seed, 60.0, 1, 1) for seed in (0, 1))]
+    theirs = [*runs(ERM.overrides, 3.7), reading(name, 0, 60.0, 2, 2), reading(name, 1, 55.0, 1, 1)]
+    one, two = agreement(ours, theirs).splitlines()
+    assert one == "1 of 1 runs have the recorded accuracy to the last digit"
+    assert two.startswith("1 of 2 runs have the recorded perplexity")
+    assert two.endswith("the largest difference is 5.00")

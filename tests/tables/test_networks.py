@@ -3,7 +3,10 @@
 import pytest
 from table_samples import TABLE
 
+from vicinal.cli.configs import compose, recorded
+from vicinal.data.size import Size
 from vicinal.tables.counts import coverage
+from vicinal.tables.networks import counts
 from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.table import Table
 
@@ -43,6 +46,18 @@ def test_multiply_adds_are_those_of_the_size_that_is_trained_on() -> None:
         counts.append(RecordIndex([]).outcome(made.cells[0]).counted)
     classifier = 128 * 1000 / 1e6  # which sees one pixel at any size
     assert counts[1] - classifier == pytest.approx(4 * (counts[0] - classifier))
+
+
+@pytest.mark.parametrize(("vocabulary", "parameters"), [(10_000, 24_221_600), (33_278, 33_556_078)])
+def test_a_language_model_is_counted_word_by_word(vocabulary: int, parameters: int) -> None:
+    """Each LSTM has four gates, which see its input and what it said of the word before."""
+    size = Size(train=1000, test=100, shape=(), classes=vocabulary)
+    found = counts(recorded(compose("model=awd_lstm"))["model"], size)
+    widths = ((400, 1150), (1150, 1150), (1150, 400))
+    gates = sum(4 * out * (into + out) for into, out in widths)
+    assert found.parameters == parameters
+    assert found.multiply_adds == gates + 400 * vocabulary
+    assert found.layers == 3
 
 
 def test_orderings_of_what_is_counted_are_counted_apart() -> None:

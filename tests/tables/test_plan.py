@@ -36,9 +36,10 @@ SHAPES = {  # of what the papers train on, and how many classes it has
     "uci_iris": ((4,), 3),
     "uci_phishing": ((30,), 2),
 }
+TEXTS = ("ptb", "wikitext2")
 RESULTS = Path(__file__).parents[2] / "results"
 RENAMED = (RESULTS / "tables" / "renamed.md").read_text()  # runs whose name has changed
-PINNED = "493825120dfd"  # of all cells' runs
+PINNED = "6c7993653107"  # of all cells' runs
 ROWS = [
     line.strip("| ").split(" | ") for line in RENAMED.splitlines() if re.match(r"\| \w+/", line)
 ]
@@ -64,6 +65,10 @@ def stand_in(folder: Path, dataset: str) -> Path:
         return photos.folder(folder / "photos", train=4, val=1, side=60)
     if dataset == "speech_commands":
         return speech_samples.folder(folder, speech_samples.files())
+    if dataset in TEXTS:
+        for part in ("train", "valid", "test"):
+            (folder / f"{part}.txt").write_text("the cat sat on the mat\n" * 20)
+        return folder
     shape, classes = SHAPES[dataset]
     draws = np.random.default_rng(0)
     arrays = {}
@@ -94,6 +99,9 @@ def small(cell: Cell, file: Path) -> tuple[str, ...]:
         data = [f"dataset.root={file}", "model=wrn10_2", *size]
     elif option(lines, "dataset") == "speech_commands":
         data = [f"dataset.root={file}", "model=wrn10_2"]
+    elif option(lines, "dataset") in TEXTS:
+        narrow = ["model=awd_lstm", "model.embedding=4", "model.hidden=6"]
+        data = ["dataset=text", f"dataset.root={file}", *narrow]
     else:
         data = [f"dataset.arrays={file}", "model=wrn10_2"]
     machine = ["schedule.batch_size=8", "runtime=cpu", "runtime.threads=1"]

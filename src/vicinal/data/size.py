@@ -14,7 +14,7 @@ class Size(NamedTuple):
 
     train: int
     test: int  # with what is held out, or a validation set: it is evaluated as often
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # () if a sample is a word of a text
     classes: int
 
 

@@ -1,4 +1,7 @@
-"""Test error by epoch: for each run the mean over its seeds, with a band from lowest to highest."""
+"""Test error by epoch: for each run the mean over its seeds, with a band from lowest to highest.
+
+Language models have perplexities in its place.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +16,39 @@ POINTS = 60  # per curve
 FLOOR = 0.05  # percent; a logarithmic scale has no zero
 
 Record = Mapping[str, Any]
-Point = tuple[int, float, float, float]  # epoch; lowest, mean and highest error
+Point = tuple[int, float, float, float]  # epoch; lowest, mean and highest number
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a chart draws: offset + scale times a number of the records."""
+
+    key: str
+    name: str
+    unit: str = ""
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """What the chart's upward axis says."""
+        return ", ".join(filter(None, (self.name, self.unit, "log scale")))
+
+    def of(self, record: Record) -> list[float]:
+        """By epoch."""
+        return [self.offset + self.scale * number for number in record["curves"][self.key]]
+
+
+MEASURES = (
+    Measure("test_top1", "test error", "%", -1.0, 100.0),
+    Measure("test_perplexity", "test perplexity"),
+)
+Kind = tuple[str, Measure]  # dataset and network, and what is drawn
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Epochs to the right, the logarithm of the error upwards."""
+    """Epochs to the right, the logarithm of the number upwards."""
 
     last: int
     low: float
@@ -28,10 +58,10 @@ class Axes:
         """An epoch's place."""
         return FRAME.across((epoch - 1) / max(self.last - 1, 1))
 
-    def y(self, error: float) -> float:
-        """An error's place."""
+    def y(self, number: float) -> float:
+        """A number's place."""
         low, high = log10(self.low), log10(self.high)
-        return FRAME.up((log10(max(error, FLOOR)) - low) / (high - low))
+        return FRAME.up((log10(max(number, FLOOR)) - low) / (high - low))
 
     @property
     def columns(self) -> list[float]:
@@ -45,7 +75,7 @@ class Axes:
         """Round numbers: at least three where that is possible, and few."""
         found: list[float] = []
         for steps in ((1,), (1, 2, 5), (1, 2, 3, 5, 7), range(1, 10)):
-            every = [round(m * 10.0**power, 9) for power in range(-2, 3) for m in steps]
+            every = [round(m * 10.0**power, 9) for power in range(-2, 6) for m in steps]
             found = [tick for tick in every if self.low <= tick <= self.high]
             if len(found) >= 3:
                 break
@@ -57,44 +87,48 @@ def charts(named: Iterable[tuple[str, Sequence[Record]]]) -> list[dict[str, Any]
 
     A run that is given several times is drawn once, under its first name.
     """
-    kinds: dict[str, dict[str, tuple[str, list[Record]]]] = {}
+    kinds: dict[Kind, dict[str, tuple[str, list[Record]]]] = {}
     for name, seeds in named:
-        whole = [r for r in seeds if "failed" not in r and "test_top1" in r["curves"]]
-        if whole:
-            kind = ", ".join(whole[0]["name"].split("/")[:2])
-            kinds.setdefault(kind, {}).setdefault(whole[0]["name"], (name, whole))
+        finished = [record for record in seeds if "failed" not in record]
+        for measure in MEASURES:
+            if whole := [record for record in finished if measure.key in record["curves"]]:
+                kind = ", ".join(whole[0]["name"].split("/")[:2])
+                kinds.setdefault((kind, measure), {}).setdefault(whole[0]["name"], (name, whole))
     return [
-        _chart(kind, list(runs.values())[start : start + HUES])
+        _chart(*kind, list(runs.values())[start : start + HUES])
         for kind, runs in kinds.items()
         for start in range(0, len(runs), HUES)
     ]
 
 
-def _chart(title: str, runs: Sequence[tuple[str, Sequence[Record]]]) -> dict[str, Any]:
-    drawn = [(name, _points(seeds), len(seeds) > 1) for name, seeds in runs]
+def _chart(
+    title: str, measure: Measure, runs: Sequence[tuple[str, Sequence[Record]]]
+) -> dict[str, Any]:
+    drawn = [(name, _points(measure, seeds), len(seeds) > 1) for name, seeds in runs]
     every = [point for _, points, _ in drawn for point in points]
     low = min(max(low, FLOOR) for _, low, _, _ in every)
     high = max(high for *_, high in every)
     axes = Axes(max(epoch for epoch, *_ in every), low * 0.9, max(high, 2 * FLOOR) * 1.05)
-    ends = "; ".join(f"{name} ends at {points[-1][2]:.2f} %" for name, points, _ in drawn)
+    unit = f" {measure.unit}".rstrip()
+    ends = "; ".join(f"{name} ends at {points[-1][2]:.2f}{unit}" for name, points, _ in drawn)
     return {
         "title": title,
-        "measure": "test error, %, log scale",
+        "measure": measure.title,
         "over": "epoch",
-        "says": f"Test error by epoch, {title}: {ends}",
+        "says": f"{measure.name.capitalize()} by epoch, {title}: {ends}",
         "frame": FRAME,
         "axes": axes,
         "curves": [_curve(axes, i, *each) for i, each in enumerate(drawn)],
     }
 
 
-def _points(seeds: Sequence[Record]) -> list[Point]:
+def _points(measure: Measure, seeds: Sequence[Record]) -> list[Point]:
     """At most POINTS epochs, evenly spaced."""
-    errors = [[100 - top1 for top1 in seed["curves"]["test_top1"]] for seed in seeds]
-    last = min(map(len, errors)) - 1
+    curves = [measure.of(seed) for seed in seeds]
+    last = min(map(len, curves)) - 1
     epochs = seeds[0]["curves"].get("epoch") or range(1, last + 2)
     chosen = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)})
-    found = [(round(epochs[i]), [each[i] for each in errors]) for i in chosen]
+    found = [(round(epochs[i]), [each[i] for each in curves]) for i in chosen]
     return [(epoch, min(each), mean(each), max(each)) for epoch, each in found]
 
 

@@ -17,6 +17,7 @@ MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "top5_error": ("top5", -1, 100),
     "top5_accuracy": ("top5", 1, 0),
     "nll": ("nll", 1, 0),
+    "perplexity": ("perplexity", 1, 0),
     "share": ("top1", 0.01, 0),  # accuracy from 0 to 1
     # Of evaluations:
     "robust_accuracy": ("robust_accuracy", 1, 0),

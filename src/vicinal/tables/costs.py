@@ -4,6 +4,10 @@ An estimate counts steps and evaluations. Each takes as long as its arithmetic o
 layers, whichever is longer: a small network waits for its launches. A step takes ERM's time
 multiplied by the `work` of its method. Records of other runs of the same network on the same data
 set scale the estimate.
+
+A text is read in columns: a step of the estimate is one word of every column, and each recurrent
+layer waits for the word before. A run that restarts is taken to need all the epochs that it may
+have, which is an upper limit.
 """
 
 import json
@@ -17,15 +21,18 @@ from typing import Any
 from hydra.utils import instantiate
 
 from vicinal.contracts import Method
-from vicinal.data.size import size_of
+from vicinal.data.size import Size, size_of
 from vicinal.tables.networks import Counts, counts
 
 ASSUMED = 1e14  # floating-point operations per second: a tenth of one H200's peak in bf16
 LAUNCH = 2e-5  # seconds to launch a layer, forwards or half a backward
+# Seconds for a recurrent layer to read a word of every column, forwards or half a backward: 15 to
+# 25 ms are expected of an H100 for three layers and 70 words, so 630 such times. Not measured yet.
+RECURRENT = 3e-5
 MEMORY = 8e10  # bytes on a device
 ACTIVATION = 2  # bytes each, in bf16
 WEIGHT = 16  # bytes each, with gradient, momentum and a copy in bf16
-EVALUATED = 1000  # images per batch
+EVALUATED = 1000  # images per batch, where the run's config does not say how many columns of text
 
 
 @dataclass(frozen=True)
@@ -76,12 +83,14 @@ class Costs:
             return None
         scale = self.scales.get(_network(name), 1.0)
         schedule = config["schedule"]
-        seconds = schedule["epochs"] * epoch * (1.0 if measured else scale)
+        epochs = schedule["epochs"] * (1 + schedule.get("restarts", 0))
+        seconds = epochs * epoch * (1.0 if measured else scale)
         if (size := size_of(config["dataset"])) is None:
             return Cost(seconds / 3600, measured)
         network = counts(config["model"], size)
-        evaluations = ceil(schedule["epochs"] / schedule["measure_epochs"])
-        seconds += evaluations * scale * _forwards(network, size.test, EVALUATED)
+        evaluations = ceil(epochs / schedule["measure_epochs"])
+        batch = config["clean"].get("columns", EVALUATED)
+        seconds += evaluations * scale * _forwards(network, size, size.test, batch)
         return Cost(seconds / 3600, measured, _ranks(network, schedule["batch_size"]))
 
 
@@ -94,13 +103,14 @@ def _epoch(name: str, config: dict[str, Any], steps: dict[tuple[str, int], float
     if size.shape == (3, 32, 32) and (model, batch) in steps:
         return method.work * ceil(size.train / batch) * steps[model, batch]
     # A backward pass takes as long as two forward passes.
-    return method.work * 3 * _forwards(counts(config["model"], size), size.train, batch)
+    return method.work * 3 * _forwards(counts(config["model"], size), size, size.train, batch)
 
 
-def _forwards(network: Counts, images: int, batch: int) -> float:
-    """Estimated seconds for a forward pass of so many images."""
-    arithmetic = min(images, batch) * 2 * network.multiply_adds / ASSUMED
-    return ceil(images / batch) * max(arithmetic, network.layers * LAUNCH)
+def _forwards(network: Counts, size: Size, samples: int, batch: int) -> float:
+    """Estimated seconds for a forward pass of so many images, or words in so many columns."""
+    arithmetic = min(samples, batch) * 2 * network.multiply_adds / ASSUMED
+    layer = LAUNCH if size.shape else RECURRENT
+    return ceil(samples / batch) * max(arithmetic, network.layers * layer)
 
 
 def _ranks(network: Counts, batch: int) -> int:

@@ -1,8 +1,9 @@
 """What a network costs, counted on the meta device: no weights, no data, no run.
 
-Multiply-adds are half of what torch's FlopCounterMode counts in the forward pass of one image:
-convolutions and matrix products. It leaves out biases, normalisation, activations, pooling and sums
-of branches, which other counters include (for ResNet-101 ptflops counts 7.85 G, this 7.80 G).
+Multiply-adds are half of what torch's FlopCounterMode counts in the forward pass of one image, or
+one word: convolutions and matrix products. It leaves out biases, normalisation, activations,
+pooling and sums of branches, which other counters include (for ResNet-101 ptflops counts 7.85 G,
+this 7.80 G).
 """
 
 import json
@@ -21,7 +22,11 @@ from vicinal.tables.cell import UNITS, Cell
 
 
 class Counts(NamedTuple):
-    """The counts of a network; `activations` sums the outputs of all its layers for one image."""
+    """The counts of a network; `activations` sums the outputs of all its layers for one image.
+
+    Of a language model the arithmetic is that of one word, and its layers are the recurrent ones,
+    which wait for the word before.
+    """
 
     parameters: int
     multiply_adds: int
@@ -38,7 +43,7 @@ def counted(cell: Cell, config: dict[str, Any]) -> float:
 
 
 def counts(model: dict[str, Any], size: Size) -> Counts:
-    """Count a network at the size of images that it is trained and tested on."""
+    """Count a network at the size of images that it is trained and tested on, or on text."""
     return _counts(json.dumps(model, sort_keys=True), size.shape, size.classes)
 
 
@@ -57,6 +62,8 @@ def _counts(model: str, shape: tuple[int, ...], classes: int) -> Counts:
         for module in network.modules():
             if not any(module.children()):
                 module.register_forward_hook(count)
-        network.eval()(torch.empty(1, *shape))
+        network.eval()(torch.empty(1, *shape) if shape else torch.zeros(1, 1, dtype=torch.int64))
+    if not shape:
+        layers = sum(isinstance(module, nn.RNNBase) for module in network.modules())
     parameters = sum(each.numel() for each in network.parameters())
     return Counts(parameters, counter.get_total_flops() // 2, layers, activations)

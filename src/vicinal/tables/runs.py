@@ -10,6 +10,7 @@ from vicinal.tables.results import TableResults
 Record = Mapping[str, Any]
 
 REPORTS = {"last": "last", "median10": "median of 10", "best_test": "best on test"}
+MEASURES = {"top1": ("accuracy", " points"), "perplexity": ("perplexity", "")}  # names and units
 HEAD = ("dataset", "model", "method", "run", "epochs", "seeds", *REPORTS.values())
 
 
@@ -27,13 +28,26 @@ def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def row(name: str, seeds: Sequence[Record]) -> list[str]:
-    """One run: its test accuracy over seeds, at each epoch that a paper may report."""
+    """One run: its number on test data over seeds, at each epoch that a paper may report."""
     epochs = str(seeds[0]["config"]["schedule"]["epochs"])
     finished = [seed for seed in seeds if "failed" not in seed]
     num_failed = len(seeds) - len(finished)
     count = f"{len(finished)}, {num_failed} failed" if num_failed else f"{len(finished)}"
-    accuracies = ([seed["metrics"][key]["top1"] for seed in finished] for key in REPORTS)
-    return [*name.split("/"), epochs, count, *map(mean_and_spread, accuracies)]
+    return [*name.split("/"), epochs, count, *(_number(finished, key) for key in REPORTS)]
+
+
+def _number(seeds: Sequence[Record], report: str) -> str:
+    """The test accuracy; or the perplexity, which is called so."""
+    if not seeds:
+        return ""
+    measure = measure_of(seeds[0])
+    found = mean_and_spread([seed["metrics"][report][measure] for seed in seeds])
+    return found if measure == "top1" else f"{MEASURES[measure][0]} {found}"
+
+
+def measure_of(record: Record) -> str:
+    """What a run is judged by: top1 or, of a language model, the perplexity."""
+    return next(key for key in MEASURES if key in record["metrics"]["last"])
 
 
 def unlisted_runs(tables: Iterable[TableResults], records: Iterable[Record]) -> list[Record]:
@@ -44,16 +58,21 @@ def unlisted_runs(tables: Iterable[TableResults], records: Iterable[Record]) -> 
 
 
 def agreement(ours: Iterable[Record], theirs: Iterable[Record]) -> str:
-    """How far two sets of records agree in the last test accuracy of the runs they share."""
+    """How far two sets of records agree in the last test numbers of the runs they share."""
     others = {(each["name"], each["seed"]): each for each in theirs if "failed" not in each}
-    gaps = [
-        abs(_top1(record) - _top1(others[record["name"], record["seed"]]))
-        for record in ours
-        if "failed" not in record and (record["name"], record["seed"]) in others
-    ]
+    gaps: dict[str, list[float]] = {}
+    for record in ours:
+        if "failed" not in record and (record["name"], record["seed"]) in others:
+            gap = abs(_last(record) - _last(others[record["name"], record["seed"]]))
+            gaps.setdefault(measure_of(record), []).append(gap)
+    return "\n".join(_agreement(measure, of) for measure, of in (gaps or {"top1": []}).items())
+
+
+def _agreement(measure: str, gaps: Sequence[float]) -> str:
+    name, unit = MEASURES[measure]
     equal = sum(gap == 0 for gap in gaps)
-    largest = f"; the largest difference is {max(gaps):.2f} points" if equal < len(gaps) else ""
-    return f"{equal} of {len(gaps)} runs have the recorded accuracy to the last digit{largest}"
+    largest = f"; the largest difference is {max(gaps):.2f}{unit}" if equal < len(gaps) else ""
+    return f"{equal} of {len(gaps)} runs have the recorded {name} to the last digit{largest}"
 
 
 def mean_and_spread(values: Sequence[float], decimals: int = 2) -> str:
@@ -65,5 +84,5 @@ def mean_and_spread(values: Sequence[float], decimals: int = 2) -> str:
     return f"{mean(values):.{decimals}f} ± {stdev(values):.{decimals}f}"
 
 
-def _top1(record: Record) -> float:
-    return record["metrics"]["last"]["top1"]
+def _last(record: Record) -> float:
+    return record["metrics"]["last"][measure_of(record)]
