@@ -52,7 +52,9 @@ def test_training_on_text_equals_the_loop_anyone_would_write() -> None:
     for _ in range(2):
         for _ in trained.steps():
             pass
-        losses.append(trained.close_epoch()["train_loss"])
+        values = trained.close_epoch()
+        losses.append(values["train_loss"])
+        assert values["lr"] == 0.5  # that of a segment of the usual length
     torch.manual_seed(7)
     columns = ids(600).view(4, 150)
     for epoch in range(2):

@@ -85,7 +85,7 @@ class Loop:
 
     def step(self, x: Tensor, y: Tensor, rows: Rows, extent: Extent) -> None:
         """Update the weights once, for the mean loss over the samples of all ranks."""
-        rate = self._rate(extent)
+        rate = self._rate(self.steps_in_epoch) * extent.rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
             for parameter in group["params"]:
@@ -105,11 +105,10 @@ class Loop:
         self.steps_done += 1
         self.losses.append((loss, extent.samples))
 
-    def _rate(self, extent: Extent) -> float:
-        """This step's learning rate."""
+    def _rate(self, number: int) -> float:
+        """The learning rate at a step of this epoch, of a batch of the usual size."""
         steps = self.batches.steps(self.epoch)
-        step = self.epoch * steps + self.steps_in_epoch
-        return self.settings.lr * self.schedule.rate(step, steps) * extent.rate
+        return self.settings.lr * self.schedule.rate(self.epoch * steps + number, steps)
 
     def _take_average(self) -> None:
         if self.average is None and self._averages:
@@ -151,7 +150,7 @@ class Loop:
         since = perf_counter()
         self.check()
         loss = self.loss_sum / self.batches.samples(self.epoch)
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self._rate(self.steps_in_epoch - 1)
         seconds = self.seconds + perf_counter() - since
         self.epoch, self.seconds, self.loss_sum = self.epoch + 1, 0.0, 0.0
         self.memory = Memory()
