@@ -1,13 +1,13 @@
 """Whole runs on text: trained, stopped and resumed, shared between ranks, measured, refused."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from composing import compose
+from text_samples import SMALL, sentences
 from two_ranks import on_two
 from whole_runs import KilledError, without_time
 from wording import says
@@ -20,12 +20,6 @@ from vicinal.storage import records
 from vicinal.storage.run_folder import RunFolder
 
 CHOICES = {"model": "awd_lstm", "method": "some"}
-SMALL = (
-    "model=awd_lstm model.embedding=8 model.hidden=12 model.layers=2 runtime=cpu "
-    "runtime.threads=1 runtime.checkpoint_seconds=0 runtime.progress=false "
-    "schedule.epochs=2 schedule.restarts=0 schedule.batch_size=4 optimizer.lr=2 "
-    "optimizer.mean_from=0.5 clean.columns=2 dataset.bptt=10"
-).split()
 UNDISTURBED = (  # nothing is drawn
     "model.input_dropout=0 model.hidden_dropout=0 model.output_dropout=0 model.weight_dropout=0 "
     "method=next_word method.word_dropout.p=0"
@@ -36,16 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sentences in which each word but the first follows from the word before it."""
-    folder = tmp_path_factory.mktemp("text")
-    drawn = random.Random(0)
-    for name, lines in (("train", 120), ("valid", 20), ("test", 20)):
-        sentences = []
-        for _ in range(lines):
-            first = drawn.randrange(5)
-            sentences.append(" ".join(f"w{(first * 2**k) % 11}" for k in range(4)))
-        (folder / f"{name}.txt").write_text("\n".join(sentences) + "\n")
-    return folder
+    return sentences(tmp_path_factory.mktemp("text"))
 
 
 def made(text: Path, out: Path, *overrides: str) -> tuple[Run, dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from composing import METHODS
+from composing import EVERY, TEXT
 from faults.runs import (
     RUNTIME,
     TINY,
@@ -22,6 +22,7 @@ from faults.runs import (
     start,
     wait,
 )
+from text_samples import SMALL, sentences
 
 from vicinal.errors import PreemptedError
 from vicinal.loop import Loop
@@ -66,11 +67,15 @@ def seconds_to_write(whole: Path, folder: Path) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.trials(len(METHODS))
+@pytest.mark.trials(len(EVERY))
 def test_killed_at_any_moment_whatever_the_method(
     trial: int, draw: Random, tmp_path: Path, record_property: Callable[..., None]
 ) -> None:
-    lines, out, kills = [*DIGITS, f"method={METHODS[trial]}"], tmp_path / "out", 0
+    method, out, kills = EVERY[trial], tmp_path / "out", 0
+    data = DIGITS
+    if method in TEXT:
+        data = ["dataset=text", f"dataset.root={sentences(tmp_path)}", "dataset.name=text", *SMALL]
+    lines = [*data, f"method={method}"]
     began = time.monotonic()
     finish(lines, tmp_path / "whole")
     longest = 1.5 * (time.monotonic() - began)
