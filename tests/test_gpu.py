@@ -11,7 +11,7 @@ import jaxtyping
 import photos
 import pytest
 import torch
-from composing import METHODS, compose
+from composing import METHODS, TEXT, compose
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +19,7 @@ from vicinal.cli.configs import build, resolved
 from vicinal.contracts import Vicinity
 from vicinal.data.decode.select import decoder_for
 from vicinal.data.streamed_images import StreamedImages
+from vicinal.data.text import Text, TextData
 from vicinal.draws import Rng
 from vicinal.loop import Loop
 from vicinal.run import Run
@@ -73,7 +74,21 @@ def loop(method: str, *settings: str) -> Loop:
     ids=" ".join,
 )
 def test_a_step_never_waits_for_the_device(lines: list[str]) -> None:
-    trained = loop(*lines, "runtime.compile=false")
+    assert_never_waits(loop(*lines, "runtime.compile=false"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", TEXT)
+def test_a_step_on_text_never_waits_for_the_device(method: str, precision: str) -> None:
+    small = "model.embedding=40 model.hidden=60 schedule.batch_size=8".split()
+    machine = "runtime=cuda", f"runtime.precision={precision}"
+    run: Run = build(compose("dataset=ptb", f"method={method}", *small, *machine))
+    run.runtime.start()
+    text = Text(torch.randint(50, (8 * 1000,), generator=torch.Generator().manual_seed(0)))
+    assert_never_waits(run.loop(TextData(text, text, text, 50, {}).to("cuda")))
+
+
+def assert_never_waits(trained: Loop) -> None:
     steps = trained.steps()
     for _ in range(3):  # what is done once may wait
         next(steps)
