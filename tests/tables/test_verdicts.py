@@ -99,6 +99,7 @@ def test_an_interval_that_reaches_zero_contains_it() -> None:
         (printed("2.37±0.02", measures="nll", unit="nats"), 0.06),
         (printed("0.22±0.10", measures="nll", unit="nats"), 0.022),
         (printed("2.37", measures="nll", unit="nats"), 0.237),
+        (printed("56.25", measures="perplexity", unit="", evaluation="perplexity"), 0.5625),
     ],
 )
 def test_the_margin_is_a_point_or_a_tenth_of_the_error(cell: Cell, expected: float) -> None:

@@ -10,9 +10,10 @@ interval d ± h:
                with an error rate of at most one in forty.
 
 The margin is the smaller of one percentage point and a tenth of the printed error (100 minus an
-accuracy). For a number that is not a percentage it is a tenth of the printed value, but at most
-three times the deviation printed beside it: five runs against five have an h of one and a half
-deviations. It is never below one unit of the last printed digit.
+accuracy). Of a perplexity it is a hundredth, as the gains that papers claim are one to two. For any
+other number that is not a percentage it is a tenth of the printed value, but at most three times
+the deviation printed beside it: five runs against five have an h of one and a half deviations. It
+is never below one unit of the last printed digit.
 
 Once all planned seeds have finished, the verdict is final:
 
@@ -90,6 +91,7 @@ MIN_PRINTED_RUNS = 3  # runs of a paper whose printed deviation is trusted
 STANDARD_ERRORS = 2.0  # half-width where the deviation is known: 95.4 %
 MAX_POINTS = 1.0
 ERROR_SHARE = 0.1
+PERPLEXITY_SHARE = 0.01
 MAX_SPREADS = 3.0
 WIDE_QUANTILE = 0.99
 
@@ -128,6 +130,8 @@ def margin(cell: Cell) -> float:
     if cell.unit == "%":
         error = 100 - cell.value if "accuracy" in cell.measures else cell.value
         narrow = min(MAX_POINTS, ERROR_SHARE * abs(error))
+    elif cell.measures == "perplexity":
+        narrow = PERPLEXITY_SHARE * cell.value
     else:
         narrow = ERROR_SHARE * abs(cell.value)
         if cell.spread is not None:
