@@ -43,7 +43,7 @@ def check_measures(clean: Measure, evaluations: Mapping[str, Evaluation], data: 
         if takes is not Any and not isinstance(given, takes):
             raise RunError(
                 f"{key} must measure {type(given).__name__}, got {type(each).__name__}, which "
-                f"measures {takes.__name__}"
+                f"measures {takes.__name__} (choose another with {key.partition('.')[0]}=NAME)"
             )
 
 
