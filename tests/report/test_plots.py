@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from report_samples import drawn, outcome, record, small
+from table_samples import ERM
 
 from vicinal.report import words
 from vicinal.report.caterpillar import caterpillar
@@ -130,3 +131,9 @@ def test_larger_differences_are_further_to_the_right_and_higher_up() -> None:
         drawn_at = re.search(rf'data-cell="{dot["cell"]}".*?cy="([\d.]+)%"', markup, re.DOTALL)
         assert drawn_at is not None
         assert float(drawn_at[1]) == pytest.approx(100 - scale.at(gap.difference), abs=0.006)
+
+
+def test_a_stub_that_is_empty_in_a_row_is_no_part_of_its_name() -> None:
+    """As in MaxUp's Table 6, which groups only some of its rows."""
+    cell = replace(ERM, row=("", "AWD-LSTM"), column=("Test",))
+    assert words.cited(cell)[1] == "AWD-LSTM, Test"

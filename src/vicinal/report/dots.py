@@ -81,4 +81,4 @@ def _reach(outcome: Outcome, among: Sequence[Outcome]) -> list[float]:
 def _unshared(labels: Sequence[Sequence[str]]) -> list[str]:
     """Each label without the parts that all of them share."""
     shared = set.intersection(*map(set, labels))
-    return [", ".join(part for part in label if part not in shared) for label in labels]
+    return [", ".join(p for p in label if p and p not in shared) for label in labels]

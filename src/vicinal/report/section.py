@@ -97,7 +97,7 @@ def _name(results: TableResults, outcome: Outcome) -> str:
 
 
 def _label(cell: Cell) -> tuple[str, ...]:
-    return (*cell.row, *cell.column)
+    return tuple(part for part in (*cell.row, *cell.column) if part)
 
 
 def _shared(labels: Iterable[Sequence[str]]) -> set[str]:

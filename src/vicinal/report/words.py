@@ -80,7 +80,7 @@ def titled(name: str) -> str:
 def cited(cell: Cell) -> tuple[str, str]:
     """A number's table and its labels."""
     name = short(cell.table.partition("/")[0])
-    return f"{name}, {titled(cell.table)}", ", ".join((*cell.row, *cell.column))
+    return f"{name}, {titled(cell.table)}", ", ".join(filter(None, (*cell.row, *cell.column)))
 
 
 def short(folder: str) -> str:
