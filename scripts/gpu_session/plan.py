@@ -19,6 +19,7 @@ from vicinal.cli.configs import compose
 from vicinal.contracts import Method
 from vicinal.data.size import size_of
 from vicinal.storage.files import write_json_atomically
+from vicinal.tables.jobs import Job
 from vicinal.tables.plan import compose_cached
 from vicinal.tables.request import SweepRequest
 from vicinal.tables.sweep import Sweep
@@ -59,7 +60,7 @@ def main() -> None:
                 "table": table,
                 "name": job.run.name,
                 "seed": job.seed,
-                "line": list(job.line),
+                "line": list(job.overrides),
                 "epochs": job.run.config["schedule"]["epochs"],
                 "images": images,
                 "tested": tested,
@@ -98,7 +99,7 @@ def draw(root: Path, dataset: str) -> None:
 
 def listed(
     table: str, only: Sequence[str], everywhere: Sequence[str], rehearse: bool
-) -> Sequence[Any]:
+) -> Sequence[Job]:
     """The runs of a table, seed by seed; one seed in a rehearsal."""
     seeds, cut = ((0,), CUT) if rehearse else (None, ())
     request = SweepRequest((table,), seeds, tuple(everywhere), (cut,), tuple(only))
