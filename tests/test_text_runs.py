@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from composing import compose
+from safetensors.torch import load_file
 from text_samples import SMALL, sentences
 from two_ranks import on_two
 from whole_runs import KilledError, without_time
@@ -17,6 +18,7 @@ from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.storage import records
+from vicinal.storage.export import export
 from vicinal.storage.run_folder import RunFolder
 
 CHOICES = {"model": "awd_lstm", "method": "some"}
@@ -136,6 +138,23 @@ def test_evaluations_read_the_best_weights_of_a_finished_run(text: Path, tmp_pat
     assert 0.5 * valid < found["perplexity"]["valid_perplexity"] < 2 * valid
     assert found["dynamic"]["test_perplexity"] > 1
     assert len(record["sessions"]) == 1
+
+
+def test_a_finished_network_is_exported_and_takes_no_measure_of_images(
+    text: Path, tmp_path: Path
+) -> None:
+    execute(text, tmp_path, "method=next_word")
+    (record,) = (path for path in tmp_path.rglob("record.json") if "results" not in path.parts)
+    names: dict[str, Any] = {}
+    exec(export(record.parent, tmp_path / "network.safetensors"), names)
+    run, _ = made(text, tmp_path, "method=next_word", "evaluation=spatial")
+    data = run.dataset.load()
+    trained, words = run.build(data), data.test.columns(2)
+    trained.load_state_dict(load_file(record.parent / "weights" / "last.safetensors"))
+    found = names["network"].eval()(words)
+    assert torch.equal(found.logits, trained.eval()(words).logits)
+    with pytest.raises(RunError, match=says("^evaluation.spatial ... TextData ... Spatial")):
+        run.finished(record.parent)
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,7 @@ class Run:
             raise RunError(f"{folder} holds no finished run")
         data = self._data()
         records.check_data(record, data.fingerprint)
+        check_measures(self.clean, self.evaluation, data)
         return self._finished(folder, record, data)
 
     def _finished(self, folder: Path, record: dict[str, Any], data: RunData) -> Finished:

@@ -24,8 +24,8 @@ def export(folder: Path, path: Path, report: str = "last") -> str:
 
     Returns a line of Python that builds the network from the file alone, if that is possible.
 
-    The tensors have the plain network's names. It does not include the normalisation of inputs, so
-    the metadata holds mean and std, beside the run's name and config.
+    The tensors have the plain network's names. It does not include the normalisation of inputs, if
+    there is one, so the metadata holds mean and std, beside the run's name and config.
     """
     if path.suffix != ".safetensors":
         raise RunError(f"{path} must end in .safetensors (loaders check the name)")
@@ -33,7 +33,8 @@ def export(folder: Path, path: Path, report: str = "last") -> str:
     if record is None:
         raise RunError(f"{folder} holds no finished run")
     network = weights.read(folder, record, report)
-    mean, std = (network.pop(f"{NORMALIZE}{name}").tolist() for name in ("mean", "std"))
+    moments = [name for name in ("mean", "std") if f"{NORMALIZE}{name}" in network]
+    normalisation = {name: network.pop(f"{NORMALIZE}{name}").tolist() for name in moments}
     plain = plain_network(record)
     prefix = f"{BODY}network." if isinstance(plain, Timm) else BODY
     tensors = {name.removeprefix(prefix): t for name, t in network.items()}
@@ -46,8 +47,7 @@ def export(folder: Path, path: Path, report: str = "last") -> str:
         "model": json.dumps(record["config"]["model"]),
         "num_classes": str(record["data"]["num_classes"]),
         "shape": json.dumps(record["data"]["shape"]),
-        "mean": json.dumps(mean),
-        "std": json.dumps(std),
+        **{name: json.dumps(values) for name, values in normalisation.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
