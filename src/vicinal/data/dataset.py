@@ -92,7 +92,7 @@ class RunData(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """One dataset as a run uses it."""
+    """Splits of classified samples, as a run uses them."""
 
     train: Part
     test: Part
