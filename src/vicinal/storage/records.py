@@ -104,7 +104,7 @@ def check_clean(record: dict[str, Any], config: dict[str, Any]) -> None:
             was, got = (each.get(key) for each in settings)
             raise RunError(
                 f"clean.{key} was {was} when {record['name']} finished, got {got}; "
-                f"evaluation=clean evaluation.clean.{key}=... measures a finished run again"
+                "evaluation=clean (of text: evaluation=perplexity) measures a finished run again"
             )
 
 
