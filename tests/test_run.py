@@ -9,7 +9,7 @@ import pytest
 import torch
 from composing import compose
 from torch import nn
-from whole_runs import SMALL, KilledError, execute, without_time
+from whole_runs import SMALL, execute, killed, without_time
 
 from vicinal.cli.configs import build, resolved
 from vicinal.loop import Loop
@@ -46,22 +46,13 @@ def test_under_label_noise_the_training_labels_are_measured_by_kind(tmp_path: Pa
     ],
 )
 def test_a_run_stopped_anywhere_ends_as_if_it_never_was(
-    method: str, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, stop: int, tmp_path: Path
 ) -> None:
     """Whole runs; test_resume.py has every method."""
     whole = execute(tmp_path / "whole", f"method={method}")
-    original = RunFolder.save_if_due
-
-    def save_and_die(self: RunFolder, loop: Loop) -> None:
-        original(self, loop)
-        if loop.steps_done == stop:
-            raise KilledError
-
     out = tmp_path / "stopped"
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_if_due", save_and_die)
-        with pytest.raises(KilledError):
-            execute(out, f"method={method}")
+    with killed(lambda loop: loop.steps_done == stop):
+        execute(out, f"method={method}")
     torch.manual_seed(99)
     resumed = execute(out, f"method={method}")
     assert without_time(resumed) == without_time(whole)
@@ -75,7 +66,7 @@ RESTARTED = (
 
 
 def test_a_restarted_run_starts_from_its_best_weights_and_ends_by_its_losses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Stopped after every one of its epochs, it ends as if it never was."""
     whole = execute(tmp_path / "whole", *RESTARTED)
@@ -88,18 +79,10 @@ def test_a_restarted_run_starts_from_its_best_weights_and_ends_by_its_losses(
     for losses in stages[1:]:  # patience 1: worse than the best but for the epoch before
         worse = [n for n in range(2, len(losses)) if losses[n] > min(losses[: n - 1])]
         assert len(losses) == (worse[0] + 1 if worse else 3)
-    original, out = RunFolder.save_if_due, tmp_path / "stopped"
-
-    def save_and_die(self: RunFolder, loop: Loop) -> None:
-        original(self, loop)
-        if loop.steps_in_epoch == 0:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_if_due", save_and_die)
-        for _ in range(len(curves["stage"]) - 1):
-            with pytest.raises(KilledError):
-                execute(out, *RESTARTED)
+    out = tmp_path / "stopped"
+    for _ in range(len(curves["stage"]) - 1):
+        with killed(lambda loop: loop.steps_in_epoch == 0):
+            execute(out, *RESTARTED)
     assert without_time(execute(out, *RESTARTED)) == without_time(whole)
 
 

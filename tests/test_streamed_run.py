@@ -14,13 +14,12 @@ import photos
 import pytest
 import torch
 from composing import compose
+from whole_runs import killed
 from wording import says
 
 from vicinal.cli.configs import build, resolved
 from vicinal.errors import RunError
-from vicinal.loop import Loop
 from vicinal.run import Run
-from vicinal.storage.run_folder import RunFolder
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 SMALL = (
@@ -50,27 +49,14 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
     return {"id": record["id"], "metrics": record["metrics"], "curves": curves}
 
 
-class KilledError(Exception):
-    """Stands for SIGKILL."""
-
-
 @pytest.mark.parametrize("stop", [2, 3, 4])
 def test_a_run_stopped_anywhere_ends_as_if_it_never_was_on_whatever_workers(
-    root: Path, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, stop: int, tmp_path: Path
 ) -> None:
     """12 images in batches of 5: stopped in the first epoch, at its end, in the second."""
     whole = execute(root, tmp_path / "whole", "runtime.workers=0")
-    original = RunFolder.save_if_due
-
-    def save_and_die(self: RunFolder, loop: Loop) -> None:
-        original(self, loop)
-        if loop.steps_done == stop:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_if_due", save_and_die)
-        with pytest.raises(KilledError):
-            execute(root, tmp_path / "stopped", "runtime.workers=2")
+    with killed(lambda loop: loop.steps_done == stop):
+        execute(root, tmp_path / "stopped", "runtime.workers=2")
     torch.manual_seed(99)
     resumed = execute(root, tmp_path / "stopped", "runtime.workers=1")
     assert without_time(resumed) == without_time(whole)
@@ -79,24 +65,13 @@ def test_a_run_stopped_anywhere_ends_as_if_it_never_was_on_whatever_workers(
     assert "replaced" not in whole["data"]
 
 
-def test_replaced_images_are_counted_over_all_sessions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replaced_images_are_counted_over_all_sessions(tmp_path: Path) -> None:
     root = photos.folder(tmp_path / "set", train=5, val=2)
     photos.damage(root / "train" / "class1" / "01.JPEG")
     photos.damage(root / "val" / "class0" / "00.JPEG")
-    original = RunFolder.save
-
-    def save_and_die(self: RunFolder, loop: Loop) -> None:
-        original(self, loop)
-        if loop.steps_done == 6:
-            raise KilledError
-
     settings = ["dataset.corrupt=replace", "runtime.workers=0"]
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save", save_and_die)
-        with pytest.raises(KilledError):
-            execute(root, tmp_path / "out", *settings)
+    with killed(lambda loop: loop.steps_done == 6, after="save"):
+        execute(root, tmp_path / "out", *settings)
     assert execute(root, tmp_path / "out", *settings)["data"]["replaced"] == 2
 
 

@@ -10,7 +10,7 @@ from composing import compose
 from safetensors.torch import load_file
 from text_samples import SMALL, sentences
 from two_ranks import on_two
-from whole_runs import KilledError, without_time
+from whole_runs import killed, without_time
 from wording import says
 
 from vicinal.cli.configs import build, resolved
@@ -19,7 +19,6 @@ from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.storage import records
 from vicinal.storage.export import export
-from vicinal.storage.run_folder import RunFolder
 
 CHOICES = {"model": "awd_lstm", "method": "some"}
 UNDISTURBED = (  # nothing is drawn
@@ -67,25 +66,22 @@ def test_every_recipe_learns_which_word_follows(method: str, text: Path, tmp_pat
     ids=["in the first epoch", "later in it", "while weights are averaged"],
 )
 def test_a_run_stopped_anywhere_ends_as_if_it_never_was(
-    stop: int, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: int, text: Path, tmp_path: Path
 ) -> None:
     """With carried state, dropped weights, MaxUp's draws and the mean of the weights."""
     whole = execute(text, tmp_path / "whole", "method=maxup_words")
-    original = RunFolder.save_if_due
 
-    def save_and_die(self: RunFolder, loop: Loop) -> None:
-        original(self, loop)
-        if loop.steps_done == stop:
-            assert loop.steps_in_epoch > 0
-            assert loop.memory.state
-            assert (loop.average is not None) == (loop.epoch == 1)
-            raise KilledError
+    def stops(loop: Loop) -> bool:
+        if loop.steps_done != stop:
+            return False
+        assert loop.steps_in_epoch > 0
+        assert loop.memory.state
+        assert (loop.average is not None) == (loop.epoch == 1)
+        return True
 
     out = tmp_path / "stopped"
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_if_due", save_and_die)
-        with pytest.raises(KilledError):
-            execute(text, out, "method=maxup_words")
+    with killed(stops):
+        execute(text, out, "method=maxup_words")
     torch.manual_seed(99)
     resumed = execute(text, out, "method=maxup_words")
     assert without_time(resumed) == without_time(whole)

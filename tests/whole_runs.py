@@ -1,15 +1,20 @@
 """Runs of digits as the command line makes them, in seconds."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from composing import compose
 
 from vicinal.cli.configs import build, resolved
+from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.storage import records
+from vicinal.storage.run_folder import RunFolder
 
 SMALL = (
     "dataset=digits dataset.size=8 dataset.train_per_class=6 dataset.holdout_per_class=2 "
@@ -42,6 +47,22 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
 
 class KilledError(Exception):
     """Stands for SIGKILL: nothing of ours runs after it."""
+
+
+@contextmanager
+def killed(when: Callable[[Loop], bool], after: str = "save_if_due") -> Iterator[None]:
+    """The run in this context is killed after a call of its folder, once `when` holds."""
+    original = getattr(RunFolder, after)
+
+    def call_and_die(self: RunFolder, loop: Loop) -> None:
+        original(self, loop)
+        if when(loop):
+            raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, after, call_and_die)
+        with pytest.raises(KilledError):
+            yield
 
 
 def saved(folder: Path, name: str) -> list[str]:

@@ -17,7 +17,9 @@ from benches.racing import Row, now
 
 from gpu_session.forms import EAGER, forms
 from vicinal.cli.configs import build, compose
+from vicinal.data.dataset import RunData
 from vicinal.loop import Loop
+from vicinal.run import Run
 
 Evaluate = Callable[[], Row]
 
@@ -76,13 +78,7 @@ def words_method(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Eva
     columns = run.schedule.batch_size
     data = drawn_text(columns * 100 * STEPS, run.runtime.target, 50 if rehearse else 10_000)
     loop = run.loop(data)
-
-    def evaluated() -> Row:
-        began = now()
-        measured = run.measure(loop.network, data)
-        return {"test_nll": measured["test_nll"], "evaluate_seconds": now() - began}
-
-    return loop, evaluated
+    return loop, partial(evaluated, run, loop, data)
 
 
 def model(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate]:
@@ -101,10 +97,11 @@ def network(name: str, words: list[str], rehearse: bool) -> tuple[Loop, Evaluate
     drawn = partial(drawn_data, device=run.runtime.target, shape=found.shape, classes=found.classes)
     data = replace(drawn(images), test=drawn(16 if rehearse else EVALUATED).test)
     loop = run.loop(data)
+    return loop, partial(evaluated, run, loop, data)
 
-    def evaluated() -> Row:
-        began = now()
-        measured = run.measure(loop.network, data)
-        return {"test_nll": measured["test_nll"], "evaluate_seconds": now() - began}
 
-    return loop, evaluated
+def evaluated(run: Run, loop: Loop, data: RunData) -> Row:
+    """What an evaluation after the steps finds, and its seconds."""
+    began = now()
+    measured = run.measure(loop.network, data)
+    return {"test_nll": measured["test_nll"], "evaluate_seconds": now() - began}

@@ -22,7 +22,7 @@ def rank_batches(
 
     A batch comes with its own rows, on the CPU.
     """
-    device = device_of(model, split)
+    device = device_of(model, split.y)
     mine = rank_rows(torch.arange(len(split)) if rows is None else rows, batch_size)
     for own, (x, y, _) in zip(mine, split.batches(mine), strict=True):
         inputs = as_inputs(x.to(device, non_blocking=True))
@@ -46,16 +46,16 @@ def hits_of_all(
     is_hit: Callable[[Inputs, Labels, Rows], Shaped[Tensor, " m"]],
 ) -> Float64[Tensor, " n"]:
     """1 for every sample, of all ranks, that counts as a hit."""
-    found = torch.zeros(len(split), dtype=torch.float64, device=device_of(model, split))
+    found = torch.zeros(len(split), dtype=torch.float64, device=device_of(model, split.y))
     with evaluating(model), torch.no_grad():
         for x, y, rows in rank_batches(model, split, batch_size):
             found[rows.to(found.device)] = is_hit(x, y, rows).double()
     return ranks.all_reduce_(found)
 
 
-def device_of(model: nn.Module, split: Part) -> torch.device:
-    """The network's device; that of the labels if it has no parameters."""
-    return next((p.device for p in model.parameters()), split.y.device)
+def device_of(model: nn.Module, otherwise: Tensor) -> torch.device:
+    """The network's device; that of another tensor if it has no parameters."""
+    return next((p.device for p in model.parameters()), otherwise.device)
 
 
 def check_image_data(data: Data) -> None:

@@ -69,7 +69,7 @@ class Between:
 
     def _measured(self, model: nn.Module, data: Data, pairs: Pairs, lam: float) -> Numbers:
         assert isinstance(data.train, InMemory)
-        x, y, device = data.train.x, data.train.y, device_of(model, data.train)
+        x, y, device = data.train.x, data.train.y, device_of(model, data.train.y)
         found = torch.zeros(self.pairs, 2, dtype=torch.float64, device=device)
         with searched(model):
             for batch in rank_rows(torch.arange(self.pairs), self.batch_size):

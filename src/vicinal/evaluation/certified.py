@@ -86,7 +86,7 @@ class Certified:
             )
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
-        device = device_of(model, data.test)
+        device = device_of(model, data.test.y)
         uses = self._uses().to(device)
 
         def measure(name: str) -> Numbers:

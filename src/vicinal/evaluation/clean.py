@@ -38,7 +38,7 @@ class Clean:
         Each rank measures its shard; all ranks must call this, and get the same numbers.
         """
         assert len(split) > 0
-        device = device_of(model, split)
+        device = device_of(model, split.y)
         found = torch.zeros(len(split), 4, dtype=torch.float64, device=device)
         classes = 0
         with evaluating(model), torch.no_grad():

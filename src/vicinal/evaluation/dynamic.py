@@ -29,8 +29,9 @@ from torch import Tensor, nn
 from vicinal.contracts import Read, Words
 from vicinal.data.text import Text, TextData
 from vicinal.draws import Rng
+from vicinal.evaluation.batches import device_of
 from vicinal.evaluation.evaluation import Numbers, Parts, each
-from vicinal.evaluation.perplexity import columns, device_of, losses
+from vicinal.evaluation.perplexity import columns, losses
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
 
@@ -91,7 +92,7 @@ class Dynamic:
             nll = ranks.broadcast_object(lambda: own)
             return {"nll": nll.item(), "perplexity": nll.exp().item()}
 
-        with evaluating(model), torch.autocast(device_of(model, data.test).type, enabled=False):
+        with evaluating(model), torch.autocast(device_of(model, data.test.ids).type, enabled=False):
             found = parts(list(settings), lambda name: measure(data.valid, settings[name]))
             best = min(found, key=lambda name: found[name]["nll"])
             test = parts(["test"], lambda _: measure(data.test, settings[best]))["test"]
@@ -123,7 +124,7 @@ class Dynamic:
         mean = torch.stack([values.mean() for values in spread]).mean()
         pulls = [(setting.decay * values / mean).clamp(max=1) for values in spread]
         steps = [setting.lr / (values + self.epsilon) for values in spread]
-        total = torch.zeros((), dtype=torch.float64, device=device_of(model, text))
+        total = torch.zeros((), dtype=torch.float64, device=device_of(model, table))
         with differentiated(model), kept(model) as (weights, trained):
             for loss, gradients in self._passes(model, table):
                 total += loss
@@ -137,7 +138,7 @@ class Dynamic:
     ) -> Iterator[tuple[Float[Tensor, ""], tuple[Tensor, ...]]]:
         """Each segment's summed loss, in float64, and the gradients of its mean loss."""
         weights, state = list(model.parameters()), ()
-        table = table.to(device_of(model, Text(table.flatten())))
+        table = table.to(device_of(model, table))
         for start in range(0, table.shape[1] - 1, self.segment):
             stretch = table[:, start : start + self.segment + 1]
             with torch.enable_grad():

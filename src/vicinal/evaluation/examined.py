@@ -37,7 +37,7 @@ class Examined:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return device_of(self.model, self.data.test)
+        return device_of(self.model, self.data.test.y)
 
     def measured(
         self,

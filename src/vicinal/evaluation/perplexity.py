@@ -18,8 +18,10 @@ from vicinal.contracts import Read, Words
 from vicinal.data.text import Text, TextData
 from vicinal.draws import Rng
 from vicinal.errors import RunError
+from vicinal.evaluation.batches import device_of
 from vicinal.evaluation.evaluation import Numbers, Parts, each, flat
 from vicinal.machine import ranks
+from vicinal.models.arguments import at_least_one
 from vicinal.surgery.modes import evaluating
 
 
@@ -35,9 +37,7 @@ class Perplexity:
     bptt: int = 70
 
     def __post_init__(self) -> None:
-        for name in ("columns", "bptt"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        at_least_one(columns=self.columns, bptt=self.bptt)
 
     def __call__(self, model: nn.Module, split: Text) -> Numbers:
         """Measure; waits for the device once, at the end.
@@ -46,7 +46,7 @@ class Perplexity:
         numbers.
         """
         table = columns(split, self.columns)
-        own = table.tensor_split(ranks.world_size())[ranks.rank()].to(device_of(model, split))
+        own = table.tensor_split(ranks.world_size())[ranks.rank()].to(device_of(model, table))
         with evaluating(model), torch.no_grad():
             total = ranks.all_reduce_(self._total(model, own))
         nll = total / (table.numel() - len(table))
@@ -74,10 +74,9 @@ class OwnTexts:
     bptt: int = 70
 
     def __post_init__(self) -> None:
-        for name in ("valid_columns", "test_columns"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        Perplexity(1, self.bptt)
+        at_least_one(
+            valid_columns=self.valid_columns, test_columns=self.test_columns, bptt=self.bptt
+        )
 
     def __call__(self, model: nn.Module, data: TextData, rng: Rng, parts: Parts = each) -> Numbers:
         texts = {
@@ -106,8 +105,3 @@ def losses(read: Read, y: Words) -> Tensor:
     logits = read.logits.flatten(0, 1)
     least = torch.promote_types(logits.dtype, torch.float32)
     return F.cross_entropy(logits.to(least), y.flatten(), reduction="none")
-
-
-def device_of(model: nn.Module, text: Text) -> torch.device:
-    """The network's device; that of the text if it has no parameters."""
-    return next((p.device for p in model.parameters()), text.ids.device)
