@@ -3,7 +3,8 @@
 The bare loop is what a competent user writes: the same kernels, masks, loss, clipping and SGD, and
 nothing else. With all dropouts off, its loss is checked to be ours. All see segments of 70 words,
 and take turns in one process; each figure is the median over rounds, ratios are medians of ratios
-within a round. Penn Treebank's network on CUDA, a fifth as wide on a CPU. Writes words.json.
+within a round. Penn Treebank's network on CUDA, with a fifth of the width and all words on a CPU.
+Writes words.json.
 """
 
 import argparse
@@ -16,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benches.drawn import drawn_text
 from benches.turns import turns
 from vicinal.cli.configs import build, compose
 from vicinal.contracts import Memory
 from vicinal.data.batches import Extent
-from vicinal.data.text import Text, TextData
+from vicinal.data.text import TextData
 from vicinal.draws import Rng
 from vicinal.methods.next_word import NextWord
 from vicinal.models.awd_lstm import AwdLstm, LockedDropout, WeightDropLstm
@@ -58,7 +60,8 @@ def bench(arguments: argparse.Namespace) -> None:
     device = composed(arguments, PLAIN).runtime.target
     if arguments.width is None:
         arguments.width = 1.0 if device == "cuda" else 0.2
-    data = drawn(arguments, device)
+    count = arguments.batch * (SEGMENTS * LENGTH + 1)
+    data = drawn_text(count, device, VOCABULARY)
     check(arguments, data)
     contenders = {
         "ours": ours(arguments, data, PLAIN),
@@ -83,15 +86,6 @@ def composed(arguments: argparse.Namespace, method: str, *overrides: str) -> Run
     common = ["dataset=ptb", "model=awd_lstm", f"schedule.batch_size={arguments.batch}", *QUIET]
     lines = (*common, *widths, f"method={method}", *arguments.overrides, *overrides)
     return build(compose(*lines))
-
-
-def drawn(arguments: argparse.Namespace, device: str) -> TextData:
-    """Random words."""
-    vocabulary = round(arguments.width * VOCABULARY)
-    generator = torch.Generator().manual_seed(0)
-    count = arguments.batch * (SEGMENTS * LENGTH + 1)
-    text = Text(torch.randint(vocabulary, (count,), generator=generator).to(device))
-    return TextData(text, text, text, vocabulary, fingerprint={})
 
 
 def segments(arguments: argparse.Namespace, data: TextData) -> list[Segment]:
