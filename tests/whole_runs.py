@@ -51,7 +51,7 @@ class KilledError(Exception):
 
 @contextmanager
 def killed(when: Callable[[Loop], bool], after: str = "save_if_due") -> Iterator[None]:
-    """The run in this context is killed after a call of its folder, once `when` holds."""
+    """Kill the run in this context right after its folder saves, once `when` holds."""
     original = getattr(RunFolder, after)
 
     def call_and_die(self: RunFolder, loop: Loop) -> None:

@@ -44,7 +44,7 @@ class Text:
         return Text(self.ids.to(device))
 
     def columns(self, count: int) -> Words:
-        """Cut into `count` columns of one length, a row each; the words that are left are dropped.
+        """Cut into `count` columns of equal length, a row each; leftover words are dropped.
 
         It is a view of the text.
         """
@@ -204,8 +204,7 @@ def check_bptt(bptt: int) -> None:
 def random_lengths(words: int, bptt: int, seed: int, epoch: int) -> tuple[int, ...]:
     """The lengths of segments that follow one another until fewer than two words are left.
 
-    The word after the last one that is read is read as well, so of the `words` of a column at most
-    `words - 1` are in segments.
+    The last word of a column is only ever a target, so segments hold at most `words - 1` words.
     """
     generator = Generator().manual_seed(derived_seed(seed, "lengths", epoch))
     most = words // LEAST + 1

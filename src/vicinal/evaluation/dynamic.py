@@ -50,7 +50,7 @@ class Dynamic:
     """Perplexity of the test text with the pair of settings that is best on the validation text.
 
     Texts are read in one column. The network is measured in float32, or in the type of its weights,
-    and is left as it was; its layers with draws are in eval mode. All ranks do the same work, and
+    and is left as it was; dropout is off. All ranks do the same work, and
     the numbers are those of rank zero.
     """
 

@@ -10,7 +10,7 @@ interval d ± h:
                with an error rate of at most one in forty.
 
 The margin is the smaller of one percentage point and a tenth of the printed error (100 minus an
-accuracy). Of a perplexity it is a hundredth, as the gains that papers claim are one to two. For any
+accuracy). For a perplexity it is one percent, as papers claim gains of one to two percent. For any
 other number that is not a percentage it is a tenth of the printed value, but at most three times
 the deviation printed beside it: five runs against five have an h of one and a half deviations. It
 is never below one unit of the last printed digit.
