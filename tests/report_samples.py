@@ -68,7 +68,7 @@ def outcome(
 
 def small() -> TableResults:
     """Every verdict once, in a table with labels of unequal depth and hostile text."""
-    waits = {"printed": "4.0", "waits": "object detection", "note": HOSTILE}
+    waits = {"printed": "4.0", "unavailable": "Too large.", "note": HOSTILE}
     size = {"printed": "4.0", "measures": "parameters", "unit": "M"}
     printed = [
         ["4.0±0.02", "4.0", "4.0"],

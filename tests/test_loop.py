@@ -297,6 +297,27 @@ def test_a_method_gets_the_places_and_the_unlabelled_images_it_wants() -> None:
 
 
 @dataclass(frozen=True)
+class Hurried(Method):
+    """Asks how much of the training is done."""
+
+    seen: list[float]
+    wants: ClassVar = ("progress",)
+
+    def __call__(
+        self, model: nn.Module, x: Inputs, y: Targets, rng: Rng, *, progress: float
+    ) -> Iterator[Loss]:
+        self.seen.append(progress)
+        yield F.cross_entropy(model(x), y)
+
+
+def test_a_method_gets_the_share_of_the_training_that_is_done() -> None:
+    hurried = loop(Hurried([]))
+    finish(hurried)
+    steps = len(hurried.method.seen)
+    assert hurried.method.seen == pytest.approx([number / steps for number in range(steps)])
+
+
+@dataclass(frozen=True)
 class Watches(Method):
     """ERM's loss, in two terms; sees what the network computes in."""
 

@@ -110,7 +110,7 @@ class LanguageModel(nn.Module, ABC):
         """
 
 
-Wants = tuple[Literal["rows", "unlabelled", "memory"], ...]
+Wants = tuple[Literal["rows", "unlabelled", "memory", "progress"], ...]
 
 
 class Method(ABC):
@@ -120,7 +120,8 @@ class Method(ABC):
 
     Some methods need more than (x, y). A method that sets `wants` gets these as keywords: `rows`,
     the samples' positions in the training split; `unlabelled`, the same number of further images;
-    `memory`, what the network carries from the step before. `attach` shows it the data once, before
+    `memory`, what the network carries from the step before; `progress`, the share of the training
+    that is done, which begins at 0. `attach` shows it the data once, before
     training.
 
     On text, x and y are `Words`: y are the words that follow those of x.

@@ -137,6 +137,8 @@ class Loop:
             more["unlabelled"] = self.runtime.layout(self.batches.more(len(x), self.rng))
         if "memory" in method.wants:
             more["memory"] = self.memory
+        if "progress" in method.wants:
+            more["progress"] = self.progress
         terms = method(self.model, x, y, self.rng, **more)
         while True:
             with self.runtime.autocast():
@@ -144,6 +146,12 @@ class Loop:
             if term is None:
                 return
             yield term
+
+    @property
+    def progress(self) -> float:
+        """The share of this stage's epochs that is done."""
+        steps = self.batches.steps(self.epoch)
+        return min((self.epoch + self.steps_in_epoch / steps) / max(self.schedule.epochs, 1), 1.0)
 
     def close_epoch(self) -> dict[str, float]:
         """Complete the epoch; return its mean loss, last learning rate and training seconds."""

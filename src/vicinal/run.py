@@ -39,6 +39,7 @@ from vicinal.storage.run_folder import (
     read_record,
     write_record,
 )
+from vicinal.storage.starts import Start, Weights, begin
 from vicinal.trial import check_measures, check_network, check_ranks, rehearse
 
 PARTS = {
@@ -65,6 +66,7 @@ class Run:
     evaluation: Mapping[str, Evaluation]  # measured after training, by name
     runtime: Runtime
     logger: Logger
+    init: Start | None = None  # the first weights, in place of random ones
     seed: int = 0
     out: str = "runs"
     results: str = "results"
@@ -75,6 +77,8 @@ class Run:
         for name, kind in PARTS.items():
             if not isinstance(part := getattr(self, name), kind):
                 raise ValueError(f"{name} must be a {kind.__name__}, got {type(part).__name__}")
+        if not isinstance(self.init, Start | None):
+            raise ValueError(f"init must be a Start, got {type(self.init).__name__}")
         for name, evaluation in self.evaluation.items():
             if not isinstance(evaluation, Evaluation):
                 kind = type(evaluation).__name__
@@ -123,6 +127,8 @@ class Run:
                 record = self._attempt(folder, origin, data, copy, logger)
             else:
                 records.check_clean(record, config)
+                if self.init is not None:
+                    records.check_start(record, self.init.mark(Path(self.out)))
                 if ranks.is_main():
                     print(f"finished already: {folder / 'record.json'}")
             finished = self._finished(folder, record, data)
@@ -136,19 +142,25 @@ class Run:
         last = record["metrics"]["last"]
         return last.get("top1", last.get("perplexity"))
 
-    def build(self, data: RunData) -> nn.Module:
-        """The network as the method wants it, on its device; its weights depend on the seed."""
+    def build(self, data: RunData, start: Weights | None = None) -> nn.Module:
+        """The network as the method wants it, on its device.
+
+        Its weights are those of `start`, or random ones, which depend on the seed.
+        """
         torch.manual_seed(derived_seed(self.seed, "torch"))
         data.check_network(self._probe)
         body = self.model(num_classes=data.num_classes, shape=data.shape)
-        prepared = self.method.prepare(data.network(body))
+        network = data.network(body)
+        if start is not None and self.init is not None:
+            begin(network, start, self.init.classifier)
+        prepared = self.method.prepare(network)
         if self.runtime.sync_batchnorm and ranks.world_size() > 1:
             prepared = sync_norms(prepared)
         model = self.runtime.place(prepared)
         check_network(model, data.zeros(self.runtime.target))
         return self.runtime.compiled(model)
 
-    def loop(self, data: RunData) -> Loop:
+    def loop(self, data: RunData, start: Weights | None = None) -> Loop:
         """Ready for the first step."""
         methods = {"method": self.method, "schedule.warmup_method": self.schedule.warmup_method}
         for key, method in methods.items():
@@ -157,7 +169,7 @@ class Run:
         batches = data.batches(self.schedule.batch_size, self.seed)
         if "unlabelled" in self.method.wants and batches.unlabelled is None:
             raise ValueError("method needs unlabelled images, and this dataset keeps none")
-        model = self.build(data)
+        model = self.build(data, start)
         if ranks.rank() > 0:  # layers that draw inside the network must not draw alike
             torch.manual_seed(derived_seed(self.seed, "torch", ranks.rank()))
         return Loop(
@@ -214,6 +226,12 @@ class Run:
         with ranks.local_main_first():
             return self.dataset.load().to(self.runtime.target, decoder_for(self.runtime))
 
+    def _start(self) -> Weights | None:
+        """The weights to begin with; rank zero reads them."""
+        if self.init is None:
+            return None
+        return ranks.broadcast_object(partial(self.init.read, Path(self.out)))
+
     def _attempt(
         self, folder: Path, origin: dict[str, Any], data: RunData, copy: Path, logger: Logger
     ) -> dict[str, Any]:
@@ -232,10 +250,14 @@ class Run:
     def _train(
         self, path: Path, origin: dict[str, Any], data: RunData, logger: Logger
     ) -> dict[str, Any]:
-        loop = self.loop(data)
+        start = self._start()
+        loop = self.loop(data, start)
         rehearse(loop)
-        seconds = self.runtime.checkpoint_seconds
-        folder = RunFolder(path, seconds, data.fingerprint, data.replaced)
+        seconds, marks = self.runtime.checkpoint_seconds, data.fingerprint
+        began = {} if start is None else {"init": dict(start.origin)}
+        if start is not None:
+            marks = marks | {"init": start.origin["sha256"]}
+        folder = RunFolder(path, seconds, marks, data.replaced)
         session = {"ranks": ranks.world_size(), **provenance(self.runtime.target)}
         session["runtime"] = self.runtime.summary()
         resumed = folder.resume(loop, session)
@@ -253,6 +275,7 @@ class Run:
             "sessions": folder.sessions,
             "curves": records.curves(folder.history),
             "evaluations": {},
+            **began,
         }
         if ranks.is_main():
             words = {key: origin[key] for key in ("name", "seed")}

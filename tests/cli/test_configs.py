@@ -1,9 +1,12 @@
 """Every config that we ship passes its own checks."""
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from vicinal.cli.configs import CONFIGS, SEVERAL, check, settings
+from vicinal.cli.configs import compose as uncached
 from vicinal.tables.plan import compose_cached
 
 
@@ -49,3 +52,11 @@ def test_every_config_that_we_ship_passes_and_writes_out_its_settings(
     unwritten = UNWRITTEN.get(group) or UNWRITTEN.get(f"{group}/{option}", set())
     assert set(settings(node["_target_"]) or ()) - set(node) == unwritten
     check(config, choices)
+
+
+def test_a_config_is_composed_while_hydra_runs_another() -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        running = GlobalHydra.instance().hydra
+        assert running is not None
+        assert uncached("seed=3").seed == 3
+        assert GlobalHydra.instance().hydra is running

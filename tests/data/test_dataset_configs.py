@@ -25,7 +25,10 @@ FILES = {
     "tabular": "table=FILE",
     "text": "root=a/pets",
 }
-NO_SOURCE = ("tabular", "npz", "image_stream", "imagenet", "speech_commands")
+NO_SOURCE = (
+    *("tabular", "npz", "image_stream", "imagenet", "imagenet_deepaugment"),
+    "speech_commands",
+)
 NO_CONSTANTS = ("image_folder", "npz", "stl10")  # null: those of the training images
 
 

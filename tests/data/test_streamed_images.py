@@ -55,6 +55,36 @@ def test_classes_and_files_come_in_sorted_order(root: Path) -> None:
     assert data.summary()["shape"] == [3, 16, 16]
 
 
+def copy_of_train(root: Path, name: str) -> None:
+    for label in ("cat", "dog", "eel"):
+        (root / name / label).mkdir(parents=True)
+        (root / name / label / "copy.JPEG").write_bytes(b"y")
+
+
+def test_images_of_further_folders_are_trained_on_too(root: Path) -> None:
+    copy_of_train(root, "EDSR")
+    data = load(root, also=["EDSR"])
+    assert names(data.train)[18:] == [
+        f"../EDSR/{label}/copy.JPEG" for label in ("cat", "dog", "eel")
+    ]
+    assert data.train.y.tolist() == [0] * 6 + [1] * 6 + [2] * 6 + [0, 1, 2]
+    assert data.fingerprint.keys() == {"train", "EDSR", "test"}
+    assert data.fingerprint["train"] == load(root).fingerprint["train"]
+    assert isinstance(data.train, StreamedSplit)
+    assert data.train.classes == ("cat", "dog", "eel")
+    for row in (0, 18):
+        assert Path(data.train.root, names(data.train)[row]).is_file()
+
+
+def test_further_folders_must_be_there_and_have_the_classes(root: Path) -> None:
+    with pytest.raises(RunError, match=says("dataset.also must be folders ... CAE")):
+        load(root, also=["CAE"])
+    copy_of_train(root, "CAE")
+    (root / "CAE" / "fox").mkdir()
+    with pytest.raises(RunError, match=says("CAE must have the classes of")):
+        load(root, also=["CAE"])
+
+
 def test_the_fingerprint_is_of_names_and_sizes(root: Path) -> None:
     before = load(root).fingerprint
     (root / "train" / "dog" / "3.JPEG").write_bytes(b"abc")

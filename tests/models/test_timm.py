@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from torch import nn
 from wording import says
 
 from vicinal.models.normalized import Normalized
@@ -108,3 +109,25 @@ def test_options_that_timm_does_not_take_are_one_line() -> None:
     given = {"num_classes": 2, "shape": (3, 32, 32)}
     with pytest.raises(ValueError, match=says("^options ... timm's ... test_resnet ... 'no'")):
         Timm("test_resnet", options={"no": 1}, **given)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+def test_frozen_norms_use_their_statistics_and_are_not_trained(name: str) -> None:
+    free, frozen = (
+        Timm(name, freeze_norms=freeze, num_classes=3, shape=(3, 32, 32))
+        for freeze in (False, True)
+    )
+    frozen.load_state_dict(free.state_dict(), strict=False)
+    norms = [name for name, m in free.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    trained = dict(frozen.named_parameters())
+    assert norms
+    assert not [name for name in trained if name.rpartition(".")[0] in norms]
+    x, before = torch.rand(4, 3, 32, 32), dict(frozen.state_dict())
+    frozen.network.train()
+    torch.manual_seed(0)
+    found = frozen(x)
+    assert all(torch.equal(value, before[key]) for key, value in frozen.state_dict().items())
+    for module in free.modules():
+        module.train(not isinstance(module, nn.BatchNorm2d))
+    torch.manual_seed(0)
+    torch.testing.assert_close(found, free(x))

@@ -29,11 +29,11 @@ def test_rounded_ticks_lie_within_their_scale() -> None:
 
 
 def test_a_bar_is_filled_by_its_shares_one_after_the_other() -> None:
-    found = words.shares(["waits", "reproduced", "waits", "worse"])
+    found = words.shares(["unavailable", "reproduced", "unavailable", "worse"])
     assert [(share.verdict, share.start, share.width) for share in found] == [
         ("reproduced", 0, 25),
         ("worse", 25, 25),
-        ("waits", 50, 50),
+        ("unavailable", 50, 50),
     ]
 
 

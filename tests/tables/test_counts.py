@@ -12,10 +12,10 @@ from vicinal.tables.table import Table
 
 def test_the_coverage_counts_numbers_and_distinct_runs() -> None:
     assert "| paper | 1 | 3 | 2 | 2 | 0 | 0 | 0 |" in coverage([TABLE])
-    assert "| object detection | 1 |" in coverage([TABLE])
+    assert "| paper/small | 1 | Too large. |" in coverage([TABLE])
 
 
-def test_a_definition_is_neither_run_nor_waited_for() -> None:
+def test_a_definition_is_neither_run_nor_unavailable() -> None:
     rows = [{"label": "CIFAR-10", "printed": [{"printed": "100.00", "definition": True}, "1", "2"]}]
     made = Table("paper/defined", {**TABLE.tree, "rows": rows})
     joined = TableResults.of(made, RecordIndex([]))
@@ -28,7 +28,7 @@ def test_quoted_numbers_are_counted_apart() -> None:
     rows = [{**TABLE.tree["rows"][0], "quoted": "Zagoruyko"}]
     quoted = TableResults.of(Table("paper/quoted", {**TABLE.tree, "rows": rows}), RecordIndex([]))
     assert quoted.verdicts("authors") == {}
-    assert quoted.verdicts("quoted") == {"not run": 2, "waits": 1}
+    assert quoted.verdicts("quoted") == {"not run": 2, "unavailable": 1}
 
 
 def test_the_verdicts_that_chance_makes_stand_beside_the_counts() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from table_samples import ERM, MIXUP, TABLE, WAITING, record, runs
+from table_samples import ERM, MIXUP, TABLE, UNAVAILABLE, record, runs
 
 from vicinal.cli.overrides import merge
 from vicinal.tables.outcome import Outcome
@@ -15,10 +15,10 @@ def outcome(*records: dict[str, Any]) -> Outcome:
     return RecordIndex(records).outcome(ERM)
 
 
-def test_nothing_recorded_is_not_run_and_what_cannot_be_run_waits() -> None:
+def test_nothing_recorded_is_not_run_and_what_cannot_be_run_is_unavailable() -> None:
     assert outcome().verdict == "not run"
     assert outcome(*runs(MIXUP.overrides, 2.7, 2.7)).verdict == "not run"
-    assert RecordIndex([]).outcome(WAITING).verdict == "waits"
+    assert RecordIndex([]).outcome(UNAVAILABLE).verdict == "unavailable"
 
 
 def test_runs_at_the_protocol_are_judged_by_the_rules() -> None:

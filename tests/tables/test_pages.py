@@ -22,7 +22,7 @@ def test_a_page_says_what_is_known_of_each_number() -> None:
     ours = "± 0.38 | 3.80 ± 0.14 (2, 1 failed) | +0.00 ± 2.23 | ours | no | no | inconclusive |"
     assert f"| CIFAR-10 | ERM | 3.8 | {ours}" in text
     assert "| CIFAR-10 | mixup | 2.7 | ± 0.27 |  |  |  |  |  | not run |" in text
-    assert "| CIFAR-10 | GAN | 1.0 |  |  |  |  |  |  | waits: object detection |" in text
+    assert "| CIFAR-10 | GAN | 1.0 |  |  |  |  |  |  | unavailable: Too large. |" in text
 
 
 def test_an_interim_verdict_says_how_many_seeds_it_rests_on() -> None:

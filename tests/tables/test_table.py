@@ -10,7 +10,6 @@ import pytest
 from wording import says
 
 from vicinal.tables import table
-from vicinal.tables.cell import reasons
 from vicinal.tables.plan import plan_run
 from vicinal.tables.table import TABLES, Table
 
@@ -75,7 +74,8 @@ def test_variants_hold_the_numbers_of_their_table() -> None:
         found = table.load(name)
         if found.variant:
             original = table.load(found.tree["variant_of"])
-            assert first_transcription(found) == first_transcription(original)
+            numbers = {cell.label: cell.printed for cell in original.cells}
+            assert {cell.label: cell.printed for cell in found.cells}.items() <= numbers.items()
 
 
 def test_a_cells_overrides_are_the_nearest_ones() -> None:
@@ -122,12 +122,11 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
         ({"rows": [{"label": "x", "printed": ["1"]}]}, "an entry for each of 2 columns, got 1"),
         ({"rows": [{"label": "x", "printed": ["1", "one"]}]}, "like 5.60 or 5.60±0.12, got one"),
         ({"report": "first"}, "report must be one of last, median10"),
-        ({"waits": "better weather"}, "waits must be one of"),
         ({"measures": "beauty"}, "measures must be something that a run measures, got beauty"),
         ({"measures": "parameters"}, "unit of parameters must be M or G, got %"),
         (
-            {"definition": True, "waits": "object detection"},
-            "waits and definition cannot both be set",
+            {"definition": True, "unavailable": "Too large."},
+            "unavailable and definition cannot both be set",
         ),
         ({"resampled": 1.5}, "resampled must be between 0 and 1, got 1.5"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["cutmix"]}]}, "no label 'cutmix'"),
@@ -156,8 +155,3 @@ def test_every_file_is_read_and_makes_sense() -> None:
         head = [line for line in lines if line.startswith("#")]
         assert lines[0].startswith("# "), path
         assert len(head) <= 5, path
-
-
-def test_each_known_reason_to_wait_is_that_of_some_cell() -> None:
-    waiting = {cell.waits for name in table.names() for cell in table.load(name).cells}
-    assert waiting - {None} == reasons().keys()

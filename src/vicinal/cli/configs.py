@@ -12,6 +12,7 @@ from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -31,8 +32,13 @@ _HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  #
 
 def compose(*overrides: str, with_hydra: bool = False) -> DictConfig:
     """Compose the config that a command line with these overrides would make."""
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return hydra.compose("train", list(overrides), return_hydra_config=with_hydra)
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()  # Hydra allows one at a time
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra.compose("train", list(overrides), return_hydra_config=with_hydra)
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def check(

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -29,13 +29,34 @@ def image_folder(
     """
     test, classes = layout(root, test, "dataset.source.test")
     found = {part: [files(root / part, label) for label in classes] for part in ("train", test)}
-    key = _key(found, size)
-    place = hashlib.sha256(os.fsencode(f"{root.resolve()} {test} {size}")).hexdigest()[:12]
-    packed = Path(cache).expanduser() / f"{root.resolve().name}-{place}.npz"
+
+    def made() -> tuple[Split, ...]:
+        return tuple(_split(root, part, lists, size) for part, lists in found.items())
+
+    return _packed(root, f"{test} {size}", _key(found, size), Path(cache), made)
+
+
+def one_folder(folder: Path, size: int | None, cache: str = "data/packed") -> Split:
+    """The images FOLDER/CLASS/* alone, packed likewise."""
+    lists = [files(folder, label) for label in class_folders(folder)]
+
+    def made() -> tuple[Split, ...]:
+        split = _split(folder.parent, folder.name, lists, size)
+        return split, split[torch.arange(0)]
+
+    key = _key({folder.name: lists}, size)
+    return _packed(folder, f"alone {size}", key, Path(cache), made)[0]
+
+
+def _packed(
+    root: Path, how: str, key: str, cache: Path, made: Callable[[], tuple[Split, ...]]
+) -> tuple[Split, Split]:
+    """The packed copy of a folder, which is made again if its key is another."""
+    place = hashlib.sha256(os.fsencode(f"{root.resolve()} {how}")).hexdigest()[:12]
+    packed = cache.expanduser() / f"{root.resolve().name}-{place}.npz"
     if npz.key(packed) != key:
         print(f"packing the images of {root} into {packed}, once", file=sys.stderr)
-        splits = [_split(root, part, lists, size) for part, lists in found.items()]
-        npz.write(packed, *splits, key=key)
+        npz.write(packed, *made(), key=key)
     return npz.images(packed)
 
 

@@ -14,9 +14,10 @@ import torch
 from vicinal.contracts import Vicinity
 from vicinal.data.dataset import Data
 from vicinal.data.decode.crops import Crop
-from vicinal.data.image_folder import files, layout
+from vicinal.data.image_folder import class_folders, files, layout
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.subsets import check_options, held_out, noisy_labels
+from vicinal.errors import RunError
 from vicinal.machine import ranks
 from vicinal.vicinities.color_jitter import ColorJitter
 from vicinal.vicinities.compose import Compose
@@ -38,6 +39,7 @@ class StreamedImages:
     name: str = ""  # if empty, the name of the folder
     root: str
     test: str | None = None  # test or val, where both exist
+    also: Sequence[str] = ()  # folders beside train, ROOT/NAME/CLASS/*, that are trained on too
     size: int = 224
     resize: int = 256
     scale: Sequence[float] = (0.08, 1.0)
@@ -86,12 +88,12 @@ class StreamedImages:
         folder, classes = layout(root, self.test, "dataset.test")
         replaced: dict[str, str] = {}
 
-        def part(name: str) -> tuple[StreamedSplit, str]:
-            names, labels, mark = listed(root / name, classes)
+        def part(name: str, *also: str) -> tuple[StreamedSplit, dict[str, str]]:
+            names, labels, marks = together(root, (name, *also), classes)
             where = str(root / name)
-            return StreamedSplit(where, names, labels, self._crop, self.corrupt, replaced), mark
+            return StreamedSplit(where, names, labels, self._crop, self.corrupt, replaced), marks
 
-        (train, of_train), (test, of_test) = part("train"), part(folder)
+        (train, of_train), (test, of_test) = part("train", *self.also), part(folder)
         found = {"classes": len(classes), "train": len(train), "test": len(test)}
         train, valid = held_out(
             train, self.holdout_per_class, self.train_per_class, self.split_seed
@@ -106,7 +108,7 @@ class StreamedImages:
             num_classes=len(classes),
             mean=tuple(map(float, self.mean)),
             std=tuple(map(float, self.std)),
-            fingerprint={"train": of_train, "test": of_test},
+            fingerprint={**of_train, "test": of_test[folder]},
             canonical=self._is_original(found),
             replaced=replaced,
             augment=self.augment,
@@ -128,6 +130,23 @@ class StreamedImages:
                 file=sys.stderr,
             )
         return False
+
+
+def together(
+    root: Path, folders: Sequence[str], classes: Sequence[str]
+) -> tuple[np.ndarray, torch.Tensor, dict[str, str]]:
+    """The images of several folders: names relative to the first, labels, a digest of each."""
+    first, *others = folders
+    for name in others:
+        if not (root / name).is_dir():
+            raise RunError(f"dataset.also must be folders in {root}, got {name}")
+        if class_folders(root / name) != list(classes):
+            raise RunError(f"{root / name} must have the classes of {root / first}")
+    found = {name: listed(root / name, classes) for name in folders}
+    names = [found[first][0]]
+    names += [np.char.add(f"../{name}/".encode(), found[name][0]) for name in others]
+    labels = torch.cat([labels for _, labels, _ in found.values()])
+    return np.concatenate(names), labels, {name: mark for name, (*_, mark) in found.items()}
 
 
 def listed(folder: Path, classes: Sequence[str]) -> tuple[np.ndarray, torch.Tensor, str]:

@@ -13,7 +13,7 @@ from vicinal.errors import RunError
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.storage import weights
-from vicinal.storage.run_folder import read_record
+from vicinal.storage.starts import finished
 
 RUNTIME = {"_target_": "vicinal.machine.runtime.Runtime"}  # in place of that of its training
 
@@ -28,17 +28,7 @@ class Another:
     @classmethod
     def at(cls, source: str, out: Path) -> "Another":
         """The run that a setting names: NAME/seed0 under `out`, or a folder."""
-
-        def found() -> tuple[Path, dict[str, Any] | None]:
-            folder = out / source if (out / source).is_dir() else Path(source)
-            return folder, read_record(folder)
-
-        folder, record = ranks.broadcast_object(found)
-        if record is None:
-            raise RunError(
-                f"source must be a finished run, got {source} (NAME/seed0 under {out}, or a folder)"
-            )
-        return cls(folder, record)
+        return cls(*ranks.broadcast_object(lambda: finished(source, out, "source")))
 
     def summary(self, report: str) -> dict[str, Any]:
         """What a record says about it."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 
 from vicinal.data.dataset import Data
@@ -31,6 +30,7 @@ from vicinal.models.timm import Timm, check_name
 from vicinal.storage import weights
 from vicinal.storage.evaluations import key, missing
 from vicinal.storage.files import write_json_atomically
+from vicinal.storage.starts import tensors_in
 from vicinal.surgery.modes import evaluating
 
 PUBLISHED = "published"  # in place of a report, an epoch that counts
@@ -49,7 +49,7 @@ def pretrained(name: str, file: Path | None = None) -> tuple[Normalized, Crop]:
     size = known["input_size"][1]
     body = Timm(name, file is None, num_classes=config.num_classes, shape=known["input_size"])
     if file is not None:
-        body.network.load_state_dict(_read(file))
+        body.network.load_state_dict(tensors_in(file))
     crop = Crop(size, int(size / known["crop_pct"]), interpolation=known["interpolation"])
     return Normalized(body, known["mean"], known["std"]), crop
 
@@ -104,11 +104,3 @@ class Measured:
         if all(found.get(key) == value for key, value in origin.items()):
             return found
         raise RunError(f"{self.path} holds results of other weights or data; choose another --out")
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    """Weights from safetensors, or from a file of torch that holds nothing but tensors."""
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    return content.get("state_dict", content)

@@ -6,6 +6,7 @@ from typing import Any
 import timm
 import torch
 from jaxtyping import Float
+from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from vicinal.models.arguments import image_channels
@@ -15,7 +16,8 @@ class Timm(nn.Module):
     """timm's `name`, unchanged under `network`; its classifier has timm's name, not `fc`.
 
     `stages` are names inside timm's network, by default those that feature_info lists. `options` go
-    to timm.create_model, for example {drop_path_rate: 0.1}.
+    to timm.create_model, for example {drop_path_rate: 0.1}. With `freeze_norms`, BatchNorm always
+    normalises by its running statistics, and nothing in it is trained.
     """
 
     def __init__(
@@ -24,6 +26,7 @@ class Timm(nn.Module):
         pretrained: bool = False,
         stages: tuple[str, ...] | None = None,
         options: dict[str, Any] | None = None,
+        freeze_norms: bool = False,
         *,
         num_classes: int,
         shape: tuple[int, ...],
@@ -42,6 +45,8 @@ class Timm(nn.Module):
             self.network = timm.create_model(name, pretrained=pretrained, **self.arguments)
         except TypeError as error:
             raise ValueError(f"options must be arguments of timm's {name}: {error}") from error
+        if freeze_norms:
+            self.network = freeze_batch_norm_2d(self.network)
         chosen = default_stages(self.network) if stages is None else tuple(stages)
         check_stages(self.network, chosen)
         self.stages = tuple(f"network.{stage}" for stage in chosen)

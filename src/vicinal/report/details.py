@@ -84,8 +84,8 @@ def _commands(outcome: Outcome) -> list[list[str]]:
     cell = outcome.cell
     if cell.exact:
         return []
-    if cell.waits is not None:
-        planned = [["As planned (cannot be run yet)", _train(_whole(cell), cell.seeds)]]
+    if cell.unavailable is not None:
+        planned = [["As planned (cannot be run)", _train(_whole(cell), cell.seeds)]]
         return planned if cell.overrides else []
     found = [["At the paper's protocol", _train(_whole(cell), cell.seeds)]]
     lines = tuple(line for line in outcome.reduced if line != NOT_ORIGINAL)

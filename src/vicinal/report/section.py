@@ -26,7 +26,7 @@ def section(results: TableResults) -> dict[str, Any]:
         "verdicts": [outcome.verdict for outcome in outcomes],
         "look": _look(outcomes),
         "protocol": _protocol([outcome.cell for outcome in outcomes]),
-        "waiting": _waiting(results),
+        "unavailable": _unavailable(results),
         "grid": grid(results),
         "machines": _machines(results),
         "claims": claims(results),
@@ -63,18 +63,13 @@ def _either(found: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(found))
 
 
-def _waiting(results: TableResults) -> str | None:
-    """How many numbers wait, and what for."""
-    count = Counter(o.cell.waits for o in results.outcomes if o.cell.waits)
+def _unavailable(results: TableResults) -> str | None:
+    """How many numbers no run can reproduce, and why."""
+    count = Counter(o.cell.unavailable for o in results.outcomes if o.cell.unavailable)
     if not count:
         return None
-    who = words.many(count.total(), "number waits", "numbers wait")
-    if count.total() == len(results.outcomes):
-        who = "All numbers wait"
-    reasons = [
-        f"{n} for {why}" if len(count) > 1 else f"for {why}" for why, n in sorted(count.items())
-    ]
-    return f"{who} {words.listed(reasons)}."
+    reasons = (f"{words.many(n, 'number')}: {why}" for why, n in sorted(count.items()))
+    return f"Unavailable. {' '.join(reasons)}"
 
 
 def _machines(results: TableResults) -> list[str]:

@@ -27,9 +27,17 @@ VERDICTS = {
     "reduced": "only runs with a different budget or different data; shown but never counted",
     "failed": "every run diverged",
     "not run": "can be run, but has not been",
-    "waits": "cannot be run yet",
+    "unavailable": "cannot be run, and the cell says why",
 }
-ALWAYS = ("reproduced", "better", "worse", "inconclusive", "not run", "waits")  # in the legend
+# In every legend:
+ALWAYS = (
+    "reproduced",
+    "better",
+    "worse",
+    "inconclusive",
+    "not run",
+    "unavailable",
+)  # in the legend
 REPORTS = {
     "last": "last epoch",
     "median10": "median of the last ten epochs",
@@ -181,7 +189,7 @@ def verdict(outcome: Outcome) -> str:
     cell, word = outcome.cell, outcome.verdict
     plain = {
         "definition": "True by definition: no run could change it.",
-        "waits": f"Cannot be run yet: it waits for {cell.waits}.",
+        "unavailable": f"Unavailable: {cell.unavailable}",
         "not run": "Not run yet.",
         "failed": f"Failed: {many(len(outcome.failed), 'run')} diverged and none finished.",
         "equal": f"Equal: our count matches the printed digits ({our_number(outcome)}).",

@@ -40,6 +40,8 @@ def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
     """
     first_names = {new: old for old, new in MOVED.items()}
     found = {group: _renamed(canonical(config[group]), first_names) for group in SCIENCE}
+    if "init" in config:  # where a file lies does not matter
+        found["init"] = without(("path",), canonical(config["init"]))
     found["dataset"] = without(NOT_SCIENCE, found["dataset"]) | {"name": dataset}
     return found
 
@@ -93,6 +95,16 @@ def check_data(record: dict[str, Any] | None, fingerprint: dict[str, str]) -> No
         f"the record of {record['name']}, seed {record['seed']}, is of other data (its fingerprint "
         "differs); use that data, name this data dataset.name=NAME, or set another out and results"
     )
+
+
+def check_start(record: dict[str, Any], mark: str | None) -> None:
+    """Refuse a finished run that began with other weights, if these are still there."""
+    began = record.get("init", {}).get("sha256")
+    if mark not in (None, began):
+        raise RunError(
+            f"init must be the weights that {record['name']}, seed {record['seed']}, began with "
+            f"({began}), got others ({mark}); use those, or set another out and results"
+        )
 
 
 def check_clean(record: dict[str, Any], config: dict[str, Any]) -> None:

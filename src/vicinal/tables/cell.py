@@ -2,10 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
-
-import yaml
 
 from vicinal.cli.configs import CONFIGS
 from vicinal.cli.overrides import alternatives, merge
@@ -38,12 +35,6 @@ EVALUATIONS = tuple(sorted(path.stem for path in (CONFIGS / "evaluation").glob("
 _PRINTED = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?")
 
 
-@cache
-def reasons() -> dict[str, str]:
-    """What a cell may wait for, and what it takes to fill it."""
-    return yaml.safe_load((CONFIGS / "waits.yaml").read_text())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One printed number, and the run that reproduces it."""
@@ -62,6 +53,7 @@ class Cell:
     evaluation: str | None = None  # what is measured on the trained network
     part: str | None = None  # of the evaluation: its numbers are called PART_MEASURE
     source: tuple[str, ...] = ()  # overrides of another run, whose network is attacked instead
+    start: tuple[str, ...] = ()  # overrides of another run, with whose weights its run begins
     beside: tuple[str, ...] = ()  # evaluations that a reader wants to see beside the number
     paper_runs: int = 1
     gpus: int = 1  # in the paper; each GPU normalised its own share of a batch
@@ -69,7 +61,7 @@ class Cell:
     quoted: str | None = None
     best_of: tuple[str, ...] = ()  # sweeps: the number is the best of these runs
     note: str | None = None
-    waits: str | None = None
+    unavailable: str | None = None  # why no run can reproduce it, in one sentence
     definition: bool = False  # the printed number follows from a definition
     resampled: float | None = None  # the share of the data that each seed holds out for testing
 
@@ -81,7 +73,6 @@ class Cell:
             "better": ("lower", "higher", "none"),
             "report": REPORTS,
             "split": SPLITS,
-            "waits": (None, *reasons()),
             "evaluation": (None, *EVALUATIONS),
         }
         for field, values in allowed.items():
@@ -90,14 +81,14 @@ class Cell:
                 raise ValueError(
                     f"{where}: {field} must be one of {listed}, got {getattr(self, field)}"
                 )
-        if self.definition and self.waits is not None:
-            raise ValueError(f"{where}: waits and definition cannot both be set")
+        if self.definition and self.unavailable is not None:
+            raise ValueError(f"{where}: unavailable and definition cannot both be set")
         if self.resampled is not None and not 0 < self.resampled < 1:
             raise ValueError(f"{where}: resampled must be between 0 and 1, got {self.resampled}")
         if self.runnable and self.measures not in (*MEASURES, *EXACT):
             raise ValueError(
                 f"{where}: measures must be something that a run measures, got {self.measures} "
-                "(or say what the cell waits for)"
+                "(or say why the cell is unavailable)"
             )
         if self.measures in EXACT and self.unit not in UNITS:
             listed = " or ".join(UNITS)
@@ -110,7 +101,7 @@ class Cell:
         if self.best_of and self.better == "none":
             raise ValueError(f"{where}: best_of needs a better direction, got none")
         if self.runnable and not self.overrides:
-            raise ValueError(f"{where}: run must be given, unless the cell waits for something")
+            raise ValueError(f"{where}: run must be given, unless the cell is unavailable")
 
     def _check_evaluation(self, where: str) -> None:
         if self.evaluation is not None and self.report not in WEIGHTS:
@@ -132,7 +123,7 @@ class Cell:
     @property
     def runnable(self) -> bool:
         """Whether our code can produce this number."""
-        return self.waits is None and not self.definition
+        return self.unavailable is None and not self.definition
 
     @property
     def metric(self) -> str:

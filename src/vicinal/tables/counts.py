@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from vicinal.tables.cell import Cell, reasons
+from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import grid
 from vicinal.tables.plan import plan_run
 from vicinal.tables.results import TableResults
@@ -11,8 +11,8 @@ from vicinal.tables.table import Table
 
 FINAL = ("reproduced", "better", "worse", "differs", "inconclusive")
 ONE_RUN = ("agrees (one run)", "near (one run)", "off (one run)")
-NUMBERS = (*FINAL, *ONE_RUN, "interim", "reduced", "failed", "not run", "waits")
-EXACT = ("equal", "unequal", "definition", "waits", "ordering holds", "ordering contradicted")
+NUMBERS = (*FINAL, *ONE_RUN, "interim", "reduced", "failed", "not run", "unavailable")
+EXACT = ("equal", "unequal", "definition", "unavailable", "ordering holds", "ordering contradicted")
 DECIDED = ("holds", "contradicted", "undecided")
 SIGNS = ("points that way", "points the other way", "no sign")
 ORDERINGS = (*DECIDED, *SIGNS, "interim", "not run")
@@ -76,7 +76,7 @@ def overview(tables: Iterable[TableResults]) -> str:
 
 
 def coverage(tables: Iterable[Table]) -> str:
-    """How many numbers there are, how many can be run now, and what the others wait for."""
+    """How many numbers there are, how many can be run, and why the others cannot."""
     papers: dict[str, list[Table]] = {}
     for table in (each for each in tables if not each.variant):
         papers.setdefault(table.paper, []).append(table)
@@ -86,10 +86,11 @@ def coverage(tables: Iterable[Table]) -> str:
         rows.append([paper, len(found), *_covered(cells)])
     rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, len(COVERAGE)))])
     cells = (cell for found in papers.values() for table in found for cell in table.cells)
-    waiting = Counter(cell.waits for cell in cells if cell.waits)
-    ordered = sorted(waiting.items(), key=lambda x: (-x[1], x))
-    lines = [[why, number, reasons()[why]] for why, number in ordered]
-    return f"{grid(COVERAGE, rows)}\n{grid(['waiting for', 'numbers', 'what is missing'], lines)}"
+    unavailable = Counter((cell.table, cell.unavailable) for cell in cells if cell.unavailable)
+    lines = [[table, number, why] for (table, why), number in unavailable.items()]
+    if not lines:
+        return grid(COVERAGE, rows)
+    return f"{grid(COVERAGE, rows)}\n{grid(['table', 'numbers', 'why no run can be made'], lines)}"
 
 
 def _authors(results: TableResults) -> Counter[str]:

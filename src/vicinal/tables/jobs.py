@@ -33,7 +33,7 @@ class Job:
         return self.run.name, self.seed
 
 
-@dataclass(frozen=True)
+@dataclass
 class Wanted:
     """What cells want of one run after its training, in their order."""
 
@@ -42,14 +42,16 @@ class Wanted:
     names: dict[str, None] = field(default_factory=dict)  # of evaluations
     reports: dict[str, None] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)  # by evaluation, the run that it needs
+    started: bool = False  # whether its training begins with the weights of another run
 
     @property
     def place(self) -> str:
         """The run, as evaluations of other runs name it."""
         return f"{self.run.name}/seed{self.seed}"
 
-    def add(self, cell: Cell, source: str | None = None) -> None:
+    def add(self, cell: Cell, source: str | None = None, started: bool = False) -> None:
         """Add what a cell wants."""
+        self.started |= started
         if cell.evaluation is None:
             return
         self.reports[cell.report] = None

@@ -112,14 +112,14 @@ def _line(outcome: Outcome, width: int) -> list[str]:
 
 def _margin(cell: Cell) -> str:
     """The margin to three digits; empty if numbers are compared digit by digit."""
-    return "" if cell.exact or cell.waits else f"± {margin(cell):.3g}"
+    return "" if cell.exact or cell.unavailable else f"± {margin(cell):.3g}"
 
 
 def _verdict(outcome: Outcome) -> str:
     """The verdict, and what it depends on."""
     verdict = outcome.verdict
-    if verdict == "waits":
-        return f"waits: {outcome.cell.waits}"
+    if verdict == "unavailable":
+        return f"unavailable: {outcome.cell.unavailable}"
     if verdict == "reduced":
         return f"reduced: {', '.join(outcome.reduced)}"
     if verdict == "interim":

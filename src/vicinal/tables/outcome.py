@@ -20,7 +20,7 @@ class Outcome:
     """What our runs say about one cell."""
 
     cell: Cell
-    run: PlannedRun | None  # None if the cell waits or is a definition
+    run: PlannedRun | None  # None if the cell is unavailable or a definition
     values: Mapping[int, float]  # by planned seed or, if `reduced`, at another budget
     failed: tuple[int, ...] = ()
     reduced: tuple[str, ...] = ()  # what differs from the protocol
@@ -57,8 +57,8 @@ class Outcome:
         """The verdict, in the words of `verdicts`."""
         if self.cell.definition:
             return "definition"
-        if self.cell.waits is not None:
-            return "waits"
+        if self.cell.unavailable is not None:
+            return "unavailable"
         if self.counted is not None:
             ours, paper = (f"{x:.{self.cell.decimals}f}" for x in (self.counted, self.cell.value))
             return "equal" if ours == paper else "unequal"

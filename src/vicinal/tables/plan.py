@@ -7,11 +7,13 @@ from functools import cache
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vicinal.cli.configs import CONFIGS, compose, recorded
-from vicinal.cli.overrides import parse
+from vicinal.cli.overrides import merge, parse
 from vicinal.storage import records
+
+Lines = tuple[str, ...]  # overrides
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ def _composed_evaluation(name: str) -> DictConfig:
     return compose_cached((f"evaluation={name}",))[0].evaluation[name]
 
 
+def begin_with(start: tuple[str, ...], run: Sequence[str], reduction: Sequence[str] = ()) -> Lines:
+    """The overrides of a reduced run that begins with the weights of another, reduced likewise."""
+    lines = merge(run, reduction)
+    if not start:
+        return lines
+    return merge(lines, ("init=run", f"init.name={plan_run(merge(start, reduction)).name}"))
+
+
 def plan_source(overrides: tuple[str, ...], seed: int) -> str:
     """The run whose network is attacked in place of that of a run with this seed: NAME/seedK."""
     return f"{plan_run(overrides).name}/seed{source_seed(seed)}"
@@ -94,7 +104,8 @@ def compose_cached(overrides: Iterable[str]) -> tuple[DictConfig, dict[str, str]
     for root in dict.fromkeys(root for root, _ in groups if root != "dataset"):
         lines = tuple(line for of, line in groups if of == root)
         node, chosen = _compose_node((*beside, *lines))
-        config[root] = deepcopy(node[root])
+        with open_dict(config):  # `init` is a node only where it is chosen
+            config[root] = deepcopy(node[root])
         inner = f"@{root}."
         choices = {k: v for k, v in choices.items() if k != root and inner not in k}
         choices |= {k: v for k, v in chosen.items() if k == root or inner in k}

@@ -8,11 +8,10 @@ from typing import Any
 
 from omegaconf.errors import ConfigAttributeError
 
-from vicinal.cli.overrides import merge
 from vicinal.tables import networks
 from vicinal.tables.cell import Cell
 from vicinal.tables.outcome import Ordering, Outcome
-from vicinal.tables.plan import PlannedRun, plan_run, replaces_part
+from vicinal.tables.plan import PlannedRun, begin_with, plan_run, replaces_part
 from vicinal.tables.spreads import Spreads
 from vicinal.tables.table import Table
 from vicinal.tables.values import values_by_seed
@@ -53,11 +52,11 @@ class RecordIndex:
                 return whole
         reduced = [
             self._outcome_of(cell, run, self._by_name[name], reduction)
-            for reduction, name in self._reduced_names(run)
+            for reduction, name in self._reduced_names(cell, run)
         ]
         return max((each for each in reduced if each.values), key=_nearness, default=whole)
 
-    def _reduced_names(self, run: PlannedRun) -> Iterator[tuple[tuple[str, ...], str]]:
+    def _reduced_names(self, cell: Cell, run: PlannedRun) -> Iterator[tuple[tuple[str, ...], str]]:
         """Each recorded reduction of a run, and the name it has there.
 
         Composing takes time, so a reduction is tried only on families that have a record with it,
@@ -65,7 +64,7 @@ class RecordIndex:
         """
         for reduction, families in self._reductions.items():
             if _family(run.name) in families or any(map(replaces_part, reduction)):
-                name = _name_with(run, reduction)
+                name = _name_with(cell, run, reduction)
                 if name in self._by_name:
                     yield reduction, name
 
@@ -108,9 +107,9 @@ def _possible_reductions(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
     return {(epochs,), tuple(config.get("reduced", ()))} - {()}
 
 
-def _name_with(run: PlannedRun, reduction: Sequence[str]) -> str | None:
+def _name_with(cell: Cell, run: PlannedRun, reduction: Sequence[str]) -> str | None:
     try:
-        return plan_run(merge(run.overrides, reduction)).name
+        return plan_run(begin_with(cell.start, run.overrides, reduction)).name
     except ConfigAttributeError:  # the cell has settings that the reduction's model lacks
         return None
 

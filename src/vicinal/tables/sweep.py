@@ -19,7 +19,7 @@ from vicinal.storage import records
 from vicinal.tables.cell import Cell
 from vicinal.tables.costs import Cost, Costs
 from vicinal.tables.jobs import Job, Wanted, check_asked, progress
-from vicinal.tables.plan import PlannedRun, name_run, source_seed, split_hydra
+from vicinal.tables.plan import PlannedRun, begin_with, name_run, source_seed, split_hydra
 from vicinal.tables.request import SweepRequest
 from vicinal.tables.table import Table
 
@@ -44,8 +44,8 @@ class Sweep:
         check_run, check_evaluations = cache(self._check_run), cache(self._check_evaluations)
         runs, wanted = dict[str, Checked](), dict[tuple[str, int], Wanted]()
 
-        def want(overrides: Sequence[str], reduction: Sequence[str], seed: int) -> Wanted:
-            checked = check_run(self._overrides(overrides, reduction))
+        def want(lines: Sequence[str], reduction: Sequence[str], seed: int) -> Wanted:
+            checked = check_run(self._overrides(lines, reduction))
             run, *_ = runs.setdefault(checked[0].name, checked)
             return wanted.setdefault((run.name, seed), Wanted(run, seed))
 
@@ -53,7 +53,9 @@ class Sweep:
         for (cell, run), reduction in product(cells, self.request.reductions):
             for seed in self.request.seeds or cell.seeds:
                 source = want(cell.source, reduction, source_seed(seed)) if cell.source else None
-                want(run, reduction, seed).add(cell, source and source.place)
+                start = want(cell.start, reduction, seed) if cell.start else None
+                lines = begin_with(cell.start, run, reduction)
+                want(lines, reduction, seed).add(cell, source and source.place, bool(start))
         check_asked(self.request.evaluation, wanted.values())
         jobs = []
         for each in wanted.values():
@@ -95,11 +97,11 @@ class Sweep:
         num_definitions = sum(cell.definition for cell in cells)
         others = ((num_counted, "counted without a run"), (num_definitions, "by definition"))
         rest = "".join(f", {number} {how}" for number, how in others if number)
-        waiting = Counter(cell.waits for cell in cells if cell.waits is not None)
+        unavailable = Counter(cell.unavailable for cell in cells if cell.unavailable is not None)
         lines = [
             *(f"table {table.name}: {table.caption}" for table in self.tables),
             f"{len(cells)} cells, {num_trainable} can be run{rest}",
-            *(f"  {count} wait for {why}" for why, count in sorted(waiting.items())),
+            *(f"  {count} cannot: {why}" for why, count in sorted(unavailable.items())),
             f"{len(self.jobs)} runs: {_states(self.jobs)}",
         ]
         if evaluations := sum(job.evaluations for job in self.jobs):
@@ -191,8 +193,8 @@ def _job(checked: Checked, wanted: Wanted, asked: Sequence[str], configs: Config
         state,
         evaluations=len(configs) * len(reports),
         unmeasured=unmeasured,
-        alone=None if alone_state == "finished" else alone,
-        needs_others=bool(wanted.sources),
+        alone=None if wanted.started or alone_state == "finished" else alone,
+        needs_others=wanted.started or bool(wanted.sources),
     )
 
 

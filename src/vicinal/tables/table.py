@@ -10,18 +10,20 @@ one of the same key. Its other fields come from the nearest of cell, row, column
     evaluation, part         what is measured on the trained network, and the part of it
     source                   the other run on whose network its adversarial examples are made: its
                              overrides, in place of those of the row
+    start                    the other run with whose weights the run begins, given likewise; the
+                             run has `init=run` and may have settings of that
     beside                   evaluations that are planned with it, for whoever reads the number
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
     gpus                     how many the paper trained on, each normalising its own share
     quoted, note             whose number it is, if not the authors' own; what is odd about it
-    waits                    what the run still needs, one of the reasons in configs/waits.yaml
+    unavailable              why no run can reproduce the number, in one sentence
     best_of                  sweeps (`method.copies=5,25`): the number is the best of all these runs
     definition               true if the number follows from a definition, and nothing is run
     resampled                the share of one small data set that each seed holds out for testing
 
 `notes` are remarks on the whole table, printed under it: choices of ours, what is not known.
 
-A table that is `variant_of` another has the same numbers, beside runs at another protocol.
+A table that is `variant_of` another has numbers of that one, beside runs at another protocol.
 
 Claims are orderings that the paper states: `better` beats each of `than`, labels of rows or
 columns, in every pair of cells that differ in this label only and whose labels contain `where`.
@@ -38,11 +40,13 @@ import yaml
 from vicinal.cli.configs import CONFIGS
 from vicinal.cli.overrides import merge
 from vicinal.tables.cell import Cell
+from vicinal.tables.plan import begin_with
 
 TABLES = CONFIGS / "table"
 _CELL_FIELDS = (
-    *("measures", "unit", "better", "report", "split", "evaluation", "part", "source", "beside"),
-    *("paper_runs", "gpus", "seeds", "best_of", "quoted", "note", "waits", "definition"),
+    *("measures", "unit", "better", "report", "split", "evaluation", "part", "source"),
+    *("start", "beside"),
+    *("paper_runs", "gpus", "seeds", "best_of", "quoted", "note", "unavailable", "definition"),
     "resampled",
 )
 _TABLE_FIELDS = (
@@ -162,19 +166,21 @@ class Table:
         _check_fields(f"{self.name}, {row['label']}", entry, ("printed", "run", *_CELL_FIELDS))
         levels = (self.tree, column, row, entry)
         fields = {key: level[key] for level in levels for key in _CELL_FIELDS if key in level}
-        for key in ("seeds", "best_of", "beside", "source"):
+        for key in ("seeds", "best_of", "beside"):
             if key in fields:
                 fields[key] = tuple(fields[key])
-        if fields.get("source"):
-            lines = self.tree.get("run", ()), column.get("run", ()), fields["source"]
-            fields["source"] = self._overrides(lines)
+        for key in ("source", "start"):
+            if fields.get(key):
+                lines = self.tree.get("run", ()), column.get("run", ()), fields[key]
+                fields[key] = self._overrides(lines)
+        overrides = self._overrides([level.get("run", ()) for level in levels])
         return Cell(
             table=self.name,
             row=_label(row["label"]),
             column=_label(column["label"]),
             place=place,
             printed=entry["printed"],
-            overrides=self._overrides([level.get("run", ()) for level in levels]),
+            overrides=begin_with(fields.get("start", ()), overrides),
             **fields,
         )
 

@@ -36,7 +36,7 @@ The other words:
     definition               the number follows from a definition, and no run could change it
     reduced                  all runs have another budget or other data: shown, never counted
     failed                   every run diverged
-    not run, waits           can be run but was not; cannot be run yet
+    not run, unavailable     can be run but was not; cannot be run, and the cell says why
 
 Numbers that a paper quotes from another are counted separately, since they test our guess at the
 other paper's recipe.
