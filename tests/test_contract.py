@@ -90,6 +90,7 @@ def terms(
     inputs = inputs or given()
     split = Split(inputs["train.x"], inputs["train.y"])
     data = Data(split, split, None, 4, (0.5,) * 3, (0.2,) * 3, {}, None, split)
+    inputs = {**inputs, "progress": 0.5}
     wanted = {name: inputs[name] for name in method.wants}
     return method.attach(data)(model, inputs["x"], inputs["y"], rng, **wanted)
 

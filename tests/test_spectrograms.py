@@ -20,7 +20,7 @@ TAKEN = (
 )
 REFUSED = (
     *("augmix", "augmax", "advmix", "advmax", "augmix_pgdat", "pgdat", "fat", "auto_augment"),
-    *("gradaug", "gradaug_depth"),
+    *("gradaug", "gradaug_depth", "smooth_adv"),
 )
 
 

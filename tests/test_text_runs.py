@@ -14,6 +14,7 @@ from whole_runs import killed, without_time
 from wording import says
 
 from vicinal.cli.configs import build, resolved
+from vicinal.cli.overrides import merge
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.run import Run
@@ -58,6 +59,22 @@ def test_every_recipe_learns_which_word_follows(method: str, text: Path, tmp_pat
     assert found[-1] < 4 < 7 < found[0]
     assert set(record["metrics"]["last"]) == {"nll", "perplexity"}
     assert record["timing"]["words_per_second"] > 0
+
+
+def test_a_mixture_of_softmaxes_learns_it_as_well(text: Path, tmp_path: Path) -> None:
+    dropouts = ("input", "hidden", "output", "latent", "weight")
+    widths = "model.embedding=8 model.hidden=12 model.last_hidden=10"
+    network = f"model=mos_awd_lstm {widths}".split()
+    network += ["model.experts=3", *(f"model.{kind}_dropout=0.1" for kind in dropouts)]
+    rest = [each for each in SMALL if not each.startswith("model")]
+    settings = "method=next_word optimizer=adam optimizer.lr=0.1 schedule.epochs=8".split()
+    places = [f"out={tmp_path}", f"results={tmp_path}/results"]
+    given = [*network, *rest, *settings, *places]
+    config = compose("dataset=text", f"dataset.root={text}", "dataset.name=text", *merge(given))
+    build(config).execute(resolved(config), CHOICES)
+    (path,) = tmp_path.glob("text/*/*/*/seed0/record.json")
+    found = json.loads(path.read_text())["curves"]["test_perplexity"]
+    assert found[-1] < 4 < 7 < found[0]
 
 
 @pytest.mark.parametrize(

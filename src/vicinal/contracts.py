@@ -82,7 +82,7 @@ class Read(NamedTuple):
     """What a language model makes of a stretch of text."""
 
     logits: Float[Tensor, "n t k"]  # of each next word
-    features: Float[Tensor, "n t d"]  # that the softmax layer gets
+    features: Float[Tensor, "n t d"]  # of the last recurrent layer; with one softmax, what it gets
     outputs: Float[Tensor, "n t d"]  # of the last recurrent layer, before dropout
     state: tuple[Float[Tensor, "n _"], ...]  # for the next stretch
 
@@ -94,6 +94,11 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def classifier(self) -> nn.Linear:
         """The softmax layer; its weight has a row per word."""
+
+    @property
+    def num_softmaxes(self) -> int:
+        """How many are mixed; the logits of a single one are what the classifier makes."""
+        return 1
 
     @abstractmethod
     def embed(self, words: Words) -> Embedded:

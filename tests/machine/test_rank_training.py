@@ -45,6 +45,7 @@ PLAIN = {
     "patchup_soft": ["method.patchup_prob=0"],
     "pgdat": ["method.epsilon=0.0"],
     "shakedrop": ["method.survival=1"],
+    "smooth_adv": ["vicinity@method.vicinity=identity"],
     "stochastic_depth": [],
 }
 
@@ -70,10 +71,10 @@ def shares_in_turn(method: Method, samples: Data) -> dict[str, Tensor]:
     rngs = [Rng.seeded(0, rank) for rank in range(2)]
     for epoch in range(2):
         whole = Batches(samples.train, 4, BATCH, Identity(), 0)
-        for x, y, rows in whole.epoch(epoch, 0, Rng.seeded(0)):
+        for step, (x, y, rows) in enumerate(whole.epoch(epoch, 0, Rng.seeded(0))):
             for rank, (one, rng) in enumerate(zip(loops, rngs, strict=True)):
                 own = torch.arange(len(x)).tensor_split(2)[rank]
-                more = {"rows": rows[own]}
+                more = {"rows": rows[own], "progress": (epoch + step / whole.steps(epoch)) / 2}
                 if "unlabelled" in method.wants:
                     more["unlabelled"] = one.batches.more(len(own), rng)
                 wanted = {name: more[name] for name in method.wants}
@@ -133,7 +134,7 @@ def test_what_draws_nothing_is_held_to_the_whole_batch(name: str) -> None:
     smaller = ["method.vicinity.length=3"] if name == "maxup_cutout" else []  # than the images
     method, samples = method_of(name, *PLAIN.get(name, smaller)), data(8)
     x, y = samples.train.x, nn.functional.one_hot(samples.train.y, 4).float()
-    more = {"rows": torch.arange(8), "unlabelled": x.flip(0)}
+    more = {"rows": torch.arange(8), "unlabelled": x.flip(0), "progress": 0.5}
     wanted = {key: more[key] for key in method.wants}
     model = method.prepare(network(norms=False))
     state = copy.deepcopy(model.state_dict())

@@ -18,6 +18,7 @@ from vicinal.draws import Rng
 from vicinal.methods import next_word
 from vicinal.methods.next_word import NextWord
 from vicinal.models.awd_lstm import AwdLstm
+from vicinal.models.mos_awd_lstm import MosAwdLstm
 from vicinal.vicinities.gaussian_noise import GaussianNoise
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
@@ -143,6 +144,41 @@ def test_a_training_step_is_that_of_awd_lstms_equations(seed: int) -> None:
     torch.optim.SGD(model.parameters(), lr=30).step()
     for name, weight in model.named_parameters():
         torch.testing.assert_close(weight, after[name], **EXACT)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_mixture_of_softmaxes_is_trained_on_its_own_probabilities(copies: int) -> None:
+    """CE of log p, the mean square of the last LSTM's dropped outputs, and that of differences."""
+    torch.manual_seed(0)
+    model = MosAwdLstm(5, 7, 4, 2, 3, **DROPOUTS, num_classes=WORDS, shape=()).double()
+    (x, y), rng = text(), Rng.seeded(0)
+    method = NextWord(WordDropout(0.3), Identity(), copies, alpha=2.0, beta=1.0)
+    assert method.prepare(model) is model
+    torch.manual_seed(3)
+    (loss,) = method(model, x, y, rng, memory=Memory())
+    found = []
+    for _ in range(copies):
+        factors = WordDropout(0.3)(x, WORDS, rng := rng if found else Rng.seeded(0))
+        torch.manual_seed(3)
+        read = model(model.embed(x) * factors[..., None])
+        own = -read.logits.exp().gather(2, y[..., None]).log()[..., 0].mean(1)
+        found.append((own, read))
+    worst = torch.stack([own for own, _ in found]).argmax(0).tolist()
+    pick = lambda name: torch.stack([getattr(found[j][1], name)[i] for i, j in enumerate(worst)])  # noqa: E731
+    ce = torch.stack([found[j][0][i] for i, j in enumerate(worst)]).mean()
+    raw = pick("outputs")
+    expected = ce + 2 * oracle.activation(list(pick("features"))) + oracle.temporal(list(raw))
+    torch.testing.assert_close(loss, expected, **EXACT)
+
+
+@pytest.mark.parametrize("name", ["adversarial_softmax", "maxup_words"])
+def test_the_adversarial_softmax_is_refused_for_a_mixture(name: str) -> None:
+    method = instantiate(compose(f"method={name}").method)
+    model = MosAwdLstm(5, 7, 5, 2, 3, num_classes=WORDS, shape=())
+    with pytest.raises(ValueError, match=says("^method.epsilon ... 0 ... 3 ... 0.005")):
+        method.prepare(model)
+    assert method.prepare(network()) is not None
+    assert replace(method, epsilon=0.0).prepare(model) is model
 
 
 def test_word_dropout_masks_rows_of_the_embedding_matrix() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vicinal.models.densenet import DenseNetBC
 from vicinal.models.preact_resnet import CifarPreActResNet, PreActResNet
+from vicinal.models.proxyless import ProxylessNet
 from vicinal.models.pyramidnet import PyramidNet
 from vicinal.models.resnet import CifarResNet, ResNet
 from vicinal.models.resnext import ResNeXt
@@ -19,6 +20,15 @@ from vicinal.models.wide_resnet_meliketoy import MeliketoyWideResNet
 Oracle = Callable[..., Tensor]
 pre, post = oracle.pre_activation, oracle.post_activation
 
+PROXYLESS = (  # kernels and expansions, of all kinds
+    ((3, 1),),
+    ((3, 6), (5, 3), (), (3, 3)),
+    ((7, 3), (), ()),
+    ((5, 2), (3, 1)),
+    ((3, 2),),
+    ((5, 2), ()),
+    ((7, 2),),
+)
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], Oracle]] = {
     "preact_resnet18": (
         partial(PreActResNet, 18),
@@ -46,6 +56,14 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], Oracle]] = {
     "wrn14_2_jy": (partial(CifarResNet, 14, 2), partial(post, blocks=(2, 2, 2))),
     "resnext20": (partial(ResNeXt, 20, 4, 8), partial(post, blocks=(2, 2, 2), groups=4)),
     "densenet_bc22": (partial(DenseNetBC, 22, 6), partial(oracle.densely_connected, layers=3)),
+    "proxyless": (
+        partial(ProxylessNet, 4, (3, 4, 5, 6, 7, 8, 9), PROXYLESS, 10),
+        partial(
+            oracle.inverted,
+            blocks=tuple(tuple(map(bool, stage)) for stage in PROXYLESS),
+            strides=(1, 2, 2, 2, 1, 2, 1),
+        ),
+    ),
     "pyramidnet29": (partial(PyramidNet, 29, 20), partial(oracle.pyramidal, blocks=3)),
 }
 

@@ -60,6 +60,24 @@ def lowered(logits: Tensor, h: Tensor, weight: Tensor, target: int, epsilon: flo
     return logits + there * (h @ delta)
 
 
+def mixture(h: Tensor, weights: Weights, factors: Tensor, experts: int) -> Tensor:
+    """Yang et al., §2.3: p of every word from the last LSTM's dropped outputs h of one word.
+
+    p = Σ_k π_k softmax(W (tanh(V_k h) · factors_k) + b), π = softmax(U h).
+    """
+    scores = [(row @ h).exp() for row in weights["prior.weight"]]
+    shares = [score / sum(scores) for score in scores]
+    matrix, bias = weights["softmax.weight"], weights["softmax.bias"]
+    size, found = matrix.shape[1], torch.zeros(len(matrix), dtype=h.dtype)
+    for k in range(experts):
+        own = slice(k * size, (k + 1) * size)
+        inner = (weights["latent.weight"][own] @ h + weights["latent.bias"][own]).tanh()
+        logits = (matrix[word] @ (inner * factors[own]) + bias[word] for word in range(len(matrix)))
+        p = [logit.exp() for logit in logits]
+        found = found + shares[k] * torch.stack(p) / sum(p)
+    return found
+
+
 def activation(dropped: Sequence[Tensor]) -> Tensor:
     """AR, Merity et al. §4.6: the mean square of the dropped outputs."""
     return torch.stack([each.square().mean() for each in dropped]).mean()

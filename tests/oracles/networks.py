@@ -174,3 +174,35 @@ def vgg11(x: Tensor, w: Weights, train: bool) -> Tensor:
             x = relu(batch_norm(x, w, f"stage{stage}.{3 * i + 1}", train))
         x = halved(x)
     return linear(linear(x.flatten(1), w, "hidden"), w, "fc")
+
+
+def inverted(
+    x: Tensor,
+    w: Weights,
+    blocks: tuple[tuple[bool, ...], ...],
+    strides: tuple[int, ...],
+    train: bool,
+) -> Tensor:
+    """ProxylessNAS: in each stage, which blocks there are; names are those of its checkpoints."""
+
+    def normal(x: Tensor, name: str, stride: int = 1, groups: int = 1) -> Tensor:
+        return batch_norm(conv(x, w, f"{name}.conv", stride, groups), w, f"{name}.bn", train, 1e-3)
+
+    def relu6(x: Tensor) -> Tensor:
+        return torch.where(x > 6, 6.0, relu(x))
+
+    x, place = relu6(normal(x, "first_conv", 2)), -1
+    for stride, stage in zip(strides, blocks, strict=True):
+        for i, there in enumerate(stage):
+            place += 1
+            if not there:
+                continue
+            name = f"blocks.{place}.mobile_inverted_conv"
+            out = x
+            if f"{name}.inverted_bottleneck.conv.weight" in w:
+                out = relu6(normal(out, f"{name}.inverted_bottleneck"))
+            out = normal(out, f"{name}.depth_conv", 1 if i else stride, out.shape[1])
+            out = normal(relu6(out), f"{name}.point_linear")
+            x = x + out if i else out
+    x = relu6(normal(x, "feature_mix_layer"))
+    return linear(x.mean((2, 3)), w, "classifier.linear")

@@ -35,11 +35,15 @@ def test_a_cell_tells_its_seeds_command_and_provenance() -> None:
 def test_a_command_names_what_is_measured_and_the_runs_of_which_it_is_the_best() -> None:
     cell = replace(small().table.cells[0], evaluation="deformed", report="best_valid")
     line = "python train.py -m method=erm evaluation=deformed 'reports=[best_valid]' seed=0"
-    assert details._train(details._whole(cell), [0]) == line.replace(" -m", "")
-    several = replace(cell, best_of=("optimizer.lr=1,2",))
-    assert details._train(details._whole(several), [0]) == line.replace(
-        "erm", "erm optimizer.lr=1,2"
-    )
+    (whole,) = details._commanded(cell)
+    assert details._train(whole, [0]) == line.replace(" -m", "")
+    (several,) = details._commanded(replace(cell, best_of=("optimizer.lr=1,2",)))
+    assert details._train(several, [0]) == line.replace("erm", "erm optimizer.lr=1,2")
+    pairs = details._commanded(replace(cell, best_of=("optimizer.lr=1,2 schedule.epochs=3,4",)))
+    assert [details._train(each, [0]) for each in pairs] == [
+        line.replace(" -m", "").replace("erm", f"erm optimizer.lr={lr} schedule.epochs={epochs}")
+        for lr, epochs in ((1, 3), (2, 4))
+    ]
 
 
 def test_commands_survive_the_shell() -> None:

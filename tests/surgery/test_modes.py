@@ -16,7 +16,7 @@ from vicinal.run import Run
 from vicinal.surgery.modes import constant_weights, searched
 
 # Between them they search for images, for mixtures and for flows; and their forwards to train on.
-SEARCHES = {"pgdat": 1, "advmax method.norm=bn": 3}
+SEARCHES = {"pgdat": 1, "smooth_adv": 1, "advmax method.norm=bn": 3}
 aten = torch.ops.aten
 
 

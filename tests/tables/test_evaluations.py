@@ -197,6 +197,19 @@ def test_the_best_of_several_runs_is_taken_seed_by_seed_once_all_are_there(tmp_p
     assert len(sweep.jobs) == 8
 
 
+def test_values_that_go_together_are_not_combined_with_each_other() -> None:
+    sweeps = ["optimizer.momentum=0.5,0.9", "method.copies=1,2 schedule.batch_size=8,4"]
+    columns = [{"label": "best", "best_of": sweeps}]
+    (cell,) = Table("paper/pairs", ENVELOPE.tree | {"columns": columns}).cells
+    assert [run[-3:] for run in cell.runs] == [
+        (f"optimizer.momentum={momentum}", f"method.copies={m}", f"schedule.batch_size={size}")
+        for momentum in ("0.5", "0.9")
+        for m, size in ((1, 8), (2, 4))
+    ]
+    with pytest.raises(ValueError, match="shorter"):
+        _ = replace(cell, best_of=("method.copies=1,2 schedule.batch_size=8",)).runs
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

@@ -32,6 +32,11 @@ def alternatives(line: str) -> list[str]:
     return [f"{override.get_key_element()}={each}" for each in override.sweep_string_iterator()]
 
 
+def side_by_side(sweeps: str) -> list[tuple[str, ...]]:
+    """The overrides of sweeps that go together: `a=1,2 b=3,4` -> (a=1, b=3), (a=2, b=4)."""
+    return list(zip(*map(alternatives, sweeps.split()), strict=True))
+
+
 def merge(*levels: Sequence[str]) -> tuple[str, ...]:
     """Keep one override per key, the last one, in the order of their first appearance."""
     return tuple({key_of(line): line for level in levels for line in level}.values())

@@ -84,6 +84,15 @@ class NextWord(Method):
         if not 0 <= self.smoothing <= 1:
             raise ValueError(f"smoothing must be between 0 and 1, got {self.smoothing}")
 
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Refuse ε for a mixture of softmaxes, none of which has the target's logit alone."""
+        if self.epsilon and isinstance(model, LanguageModel) and model.num_softmaxes > 1:
+            raise ValueError(
+                f"method.epsilon must be 0 for a mixture of {model.num_softmaxes} softmaxes, got "
+                f"{self.epsilon} (it lowers a target's logit, and a mixture has one per softmax)"
+            )
+        return model
+
     @property
     def work(self) -> float:
         return (self.copies + 3) / 3 if self.copies > 1 else 1.0

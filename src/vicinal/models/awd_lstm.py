@@ -6,6 +6,8 @@ Every mask is drawn from torch's global generator, as torch's own layers draw th
 
 import logging
 import warnings
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 Steps = Float[Tensor, "t n _"]  # a vector per word, time first
 State = Float[Tensor, "n d"]
+Dropped = Float[Tensor, "n t d"]  # outputs of the last layer, some of them 0; text first
+Scores = Float[Tensor, "n t k"]
 
 
 class LockedDropout(nn.Module):
@@ -68,48 +72,47 @@ class WeightDropLstm(nn.Module):
         return outputs, h[0], c[0]
 
 
-class AwdLstm(LanguageModel):
-    """Embedding, LSTM layers, and a softmax layer whose weight is the embedding's (§4.5).
+class LstmStack(LanguageModel):
+    """An embedding, LSTM layers of which features are dropped, and a softmax layer.
 
-    The last layer is as wide as the embedding. `shape` is ignored: a text has none.
+    Softmax layer and embedding share the weight (§4.5). What comes between the last LSTM and the
+    softmax is left to networks of this kind.
     """
 
-    def __init__(  # noqa: PLR0913 (as many numbers as the paper gives it)
+    def __init__(
         self,
-        embedding: int = 400,
-        hidden: int = 1150,
-        layers: int = 3,
-        input_dropout: float = 0.4,
-        hidden_dropout: float = 0.25,
-        output_dropout: float = 0.4,
-        weight_dropout: float = 0.5,
-        *,
+        embedding: int,
+        widths: Sequence[int],
         num_classes: int,
-        shape: tuple[int, ...],
+        *,
+        weight_dropout: float,
+        dropouts: Mapping[str, float],
     ) -> None:
         super().__init__()
-        at_least_one(embedding=embedding, hidden=hidden, layers=layers)
-        dropouts = {"input": input_dropout, "hidden": hidden_dropout, "output": output_dropout}
-        for name, p in (dropouts | {"weight": weight_dropout}).items():
+        for name, p in {**dropouts, "weight": weight_dropout}.items():
             if not 0 <= p < 1:
                 raise ValueError(
                     f"{name}_dropout must be at least 0 and below 1, got {p} (the share dropped)"
                 )
-        self.widths = [*[hidden] * (layers - 1), embedding]
+        self.widths = [*widths]
         ends = pairwise([embedding, *self.widths])
         lstms = (WeightDropLstm(*each, weight_dropout) for each in ends)
-        self.input_dropout = LockedDropout(input_dropout)
+        self.input_dropout = LockedDropout(dropouts["input"])
         self.layers = nn.ModuleList(lstms)
-        last = [output_dropout]
-        self.dropouts = nn.ModuleList(map(LockedDropout, [hidden_dropout] * (layers - 1) + last))
+        between = [dropouts["hidden"]] * (len(self.widths) - 1)
+        self.dropouts = nn.ModuleList(map(LockedDropout, [*between, dropouts["output"]]))
         self.softmax = nn.Linear(embedding, num_classes)
-        self.stages = tuple(f"layers.{i}" for i in range(layers))
+        self.stages = tuple(f"layers.{i}" for i in range(len(self.widths)))
         nn.init.uniform_(self.softmax.weight, -0.1, 0.1)
         nn.init.zeros_(self.softmax.bias)
 
     @property
     def classifier(self) -> nn.Linear:
         return self.softmax
+
+    @abstractmethod
+    def scores(self, features: Dropped, versions: int) -> Scores:
+        """The logits of each next word; all versions of the texts lose the same features."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Stay uncompiled: the LSTM kernels take the time, and a compiler would not touch them."""
@@ -131,6 +134,35 @@ class AwdLstm(LanguageModel):
             outputs, *ends = layer(steps, *(start[2 * number :][:2] or (zeros, zeros)))
             steps, carried = then(outputs, versions), (*carried, *ends)
         features = steps.transpose(0, 1).contiguous()  # else the softmax adds its bias separately
+        return Read(self.scores(features, versions), features, outputs.transpose(0, 1), carried)
+
+
+class AwdLstm(LstmStack):
+    """One softmax; the last layer is as wide as the embedding. `shape` is ignored: a text has none.
+
+    Its logits are in float32 at least, even under autocast.
+    """
+
+    def __init__(  # noqa: PLR0913 (as many numbers as the paper gives it)
+        self,
+        embedding: int = 400,
+        hidden: int = 1150,
+        layers: int = 3,
+        input_dropout: float = 0.4,
+        hidden_dropout: float = 0.25,
+        output_dropout: float = 0.4,
+        weight_dropout: float = 0.5,
+        *,
+        num_classes: int,
+        shape: tuple[int, ...],
+    ) -> None:
+        at_least_one(embedding=embedding, hidden=hidden, layers=layers)
+        dropouts = {"input": input_dropout, "hidden": hidden_dropout, "output": output_dropout}
+        widths = [*[hidden] * (layers - 1), embedding]
+        super().__init__(
+            embedding, widths, num_classes, weight_dropout=weight_dropout, dropouts=dropouts
+        )
+
+    def scores(self, features: Dropped, versions: int) -> Scores:
         logits = self.softmax(features)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # even under autocast
-        return Read(logits, features, outputs.transpose(0, 1), carried)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))

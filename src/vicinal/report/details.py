@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
-from vicinal.cli.overrides import join, merge, parse
+from vicinal.cli.overrides import join, merge, parse, side_by_side
 from vicinal.report import words
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import our_number
@@ -85,27 +86,32 @@ def _commands(outcome: Outcome) -> list[list[str]]:
     if cell.exact:
         return []
     if cell.unavailable is not None:
-        planned = [["As planned (cannot be run)", _train(_whole(cell), cell.seeds)]]
-        return planned if cell.overrides else []
-    found = [["At the paper's protocol", _train(_whole(cell), cell.seeds)]]
+        planned = _commanded(cell) if cell.overrides else []
+        return [["As planned (cannot be run)", _train(line, cell.seeds)] for line in planned]
+    found = [["At the paper's protocol", _train(line, cell.seeds)] for line in _commanded(cell)]
     lines = tuple(line for line in outcome.reduced if line != NOT_ORIGINAL)
     if lines:
         kept = outcome.records[0]["config"].get("reduced")
-        shown = merge(_whole(cell), lines)
-        shown = (*shown, join("reduced", kept)) if kept else shown
-        found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
+        for line in _commanded(cell):
+            shown = merge(line, lines)
+            shown = (*shown, join("reduced", kept)) if kept else shown
+            found.append(["The reduced runs shown here", _train(shown, sorted(_seeds(outcome)))])
     found.append(
         ["All runs still missing from this table", f"python train.py -m table={cell.table}"]
     )
     return found
 
 
-def _whole(cell: Cell) -> tuple[str, ...]:
-    """The overrides of a cell's runs, and of what is measured on them."""
-    if cell.evaluation is None:
-        return (*cell.overrides, *cell.best_of)
-    measured = f"evaluation={cell.evaluation}", f"reports=[{cell.report}]"
-    return (*cell.overrides, *cell.best_of, *measured)
+def _commanded(cell: Cell) -> list[tuple[str, ...]]:
+    """The overrides of a cell's runs, and of what is measured on them.
+
+    A command tries all combinations of its sweeps, so values that go together need one each.
+    """
+    measured: tuple[str, ...] = ()
+    if cell.evaluation is not None:
+        measured = f"evaluation={cell.evaluation}", f"reports=[{cell.report}]"
+    sweeps = ([(each,)] if " " not in each else side_by_side(each) for each in cell.best_of)
+    return [merge(cell.overrides, *chosen, measured) for chosen in product(*sweeps)]
 
 
 def _named(outcome: Outcome) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from vicinal.cli.configs import CONFIGS
-from vicinal.cli.overrides import alternatives, merge
+from vicinal.cli.overrides import merge, side_by_side
 from vicinal.storage.weights import REPORTS as WEIGHTS
 
 MEASURES = {  # the recorded number, and its scale and offset in the printed one
@@ -117,8 +117,8 @@ class Cell:
     @property
     def runs(self) -> list[tuple[str, ...]]:
         """The overrides of the run that reproduces it, or of each of several."""
-        choices = product(*map(alternatives, self.best_of))
-        return [merge(self.overrides, choice) for choice in choices]
+        choices = product(*map(side_by_side, self.best_of))
+        return [merge(self.overrides, *choice) for choice in choices]
 
     @property
     def runnable(self) -> bool:

@@ -18,6 +18,7 @@ one of the same key. Its other fields come from the nearest of cell, row, column
     quoted, note             whose number it is, if not the authors' own; what is odd about it
     unavailable              why no run can reproduce the number, in one sentence
     best_of                  sweeps (`method.copies=5,25`): the number is the best of all these runs
+                             (`a=1,2 b=3,4` are two, in which both values change together)
     definition               true if the number follows from a definition, and nothing is run
     resampled                the share of one small data set that each seed holds out for testing
 
