@@ -44,6 +44,7 @@ PLAIN = {
     "mean_teacher": [],
     "patchup_soft": ["method.patchup_prob=0"],
     "pgdat": ["method.epsilon=0.0"],
+    "scheduled_dropblock": ["method.keep=1"],
     "shakedrop": ["method.survival=1"],
     "smooth_adv": ["vicinity@method.vicinity=identity"],
     "stochastic_depth": [],
@@ -72,9 +73,10 @@ def shares_in_turn(method: Method, samples: Data) -> dict[str, Tensor]:
     for epoch in range(2):
         whole = Batches(samples.train, 4, BATCH, Identity(), 0)
         for step, (x, y, rows) in enumerate(whole.epoch(epoch, 0, Rng.seeded(0))):
+            progress = (epoch + step / whole.steps(epoch)) / 2
             for rank, (one, rng) in enumerate(zip(loops, rngs, strict=True)):
                 own = torch.arange(len(x)).tensor_split(2)[rank]
-                more = {"rows": rows[own], "progress": (epoch + step / whole.steps(epoch)) / 2}
+                more: dict[str, Any] = {"rows": rows[own], "progress": progress}
                 if "unlabelled" in method.wants:
                     more["unlabelled"] = one.batches.more(len(own), rng)
                 wanted = {name: more[name] for name in method.wants}

@@ -77,6 +77,8 @@ def test_the_number_of_blocks_is_drawn_among_those_that_fit_and_is_the_same_on_a
     method = PuzzleMix(Identity(), neigh_size=1, t_size=1)
     assert method._fitting(torch.zeros(1, 3, 8, 8)) == [2, 4, 8]
     assert method._fitting(torch.zeros(1, 3, 32, 32)) == [2, 4, 8, 16]
+    on_imagenet = PuzzleMix(Identity(), neigh_size=2, t_size=-1)
+    assert on_imagenet._fitting(torch.zeros(1, 3, 224, 224)) == [2, 4, 8, 16]
     drawn: list[int] = []
 
     def mask(*given: Any) -> Tensor:

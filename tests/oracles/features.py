@@ -165,3 +165,18 @@ def nearest(points: list[list[float]], i: int, count: int, among: list[int]) -> 
         if j != i
     ]
     return sorted(distances)[:count]
+
+
+def whole_blocks(corners: Tensor, block: int, size: int) -> Tensor:
+    """M of a square map: zero on the square of side `block` below and right of every corner."""
+    samples, channels, places, _ = corners.shape
+    mask = torch.ones(samples, channels, size, size, dtype=torch.float64)
+    for n in range(samples):
+        for c in range(channels):
+            for i in range(places):
+                for j in range(places):
+                    if corners[n, c, i, j]:
+                        for r in range(i, i + block):
+                            for s in range(j, j + block):
+                                mask[n, c, r, s] = 0
+    return mask

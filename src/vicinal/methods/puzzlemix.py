@@ -11,7 +11,8 @@ Paper:    Kim, Choo, Song, Puzzle Mix: Exploiting Saliency and Local Statistics 
 Code:     snu-mllab/PuzzleMix (commit 7eba27e) main.py, mixup.py: the settings of its CIFAR-100
           commands, β/(16 · blocks), saliency of CE in eval mode as the norm over channels, one λ
           and one number of blocks per batch, l the binary cross-entropy of the softmax
-          (`loss: bce`). Not compared.
+          (`loss: bce`). Its imagenet/train.py has cells of 2 pixels, moves whole blocks, and l is
+          the cross-entropy (`neigh_size: 2`, `t_size: -1`, `loss: ce`). Not compared.
 Differs:  the energy's minimum is exact and found by one cut for the batch; the code swaps pairs of
           labels until that no longer helps, with costs rounded to integers. The number of blocks is
           drawn among those whose blocks have at least a pixel, and is the same on all ranks. An

@@ -18,6 +18,7 @@ class Timm(nn.Module):
     `stages` are names inside timm's network, by default those that feature_info lists. `options` go
     to timm.create_model, for example {drop_path_rate: 0.1}. With `freeze_norms`, BatchNorm always
     normalises by its running statistics, and nothing in it is trained.
+    `trained_classes` is how many classes the published weights were trained on, if they are used.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Timm(nn.Module):
         config = timm.get_pretrained_cfg(name)
         if config is not None and config.fixed_input_size:
             sized = {"img_size": shape[1:]}
+        self.trained_classes = config.num_classes if pretrained and config else None
         # On the meta device there are no weights to fill, so none are downloaded.
         pretrained = pretrained and torch.get_default_device().type != "meta"
         made: dict[str, Any] = {"in_chans": image_channels(shape), "num_classes": num_classes}
