@@ -70,6 +70,7 @@ def small() -> TableResults:
     """Every verdict once, in a table with labels of unequal depth and hostile text."""
     waits = {"printed": "4.0", "unavailable": "Too large.", "note": HOSTILE}
     size = {"printed": "4.0", "measures": "parameters", "unit": "M"}
+    cost = {"measures": "memory", "unit": "MB", "evaluation": "cost", "over": "F"}
     printed = [
         ["4.0±0.02", "4.0", "4.0"],
         ["4.0", "4.0", "4.0"],
@@ -77,8 +78,9 @@ def small() -> TableResults:
         ["4.0", "4.0", "4.0"],
         ["4.0", {"printed": "4.0", "better": "none"}, {"printed": "4.0", "definition": True}],
         [size, size, None],
+        *[[{**cost, "printed": number}, None, None] for number in ("4.0", "8.0", "6.0")],
     ]
-    labels = [["A", "one"], ["A", f"two {HOSTILE}"], ["B"], ["C"], ["D"], ["E"]]
+    labels = [["A", "one"], ["A", f"two {HOSTILE}"], *[[letter] for letter in "BCDEFGH"]]
     tree = {
         "caption": f"Errors {HOSTILE}",
         "run": ["method=erm"],
@@ -111,6 +113,8 @@ def small() -> TableResults:
         Outcome(made.cells[14], None, {}, counted=4.01),
         Outcome(made.cells[15], None, {}, counted=5.0),
     ]
+    here = {"plain": {0: 10.0}, "devices": (f"GPU {HOSTILE}",)}
+    found += [replace(outcome(each, {0: 20.0}), **here) for each in made.cells[16:]]
     return TableResults(made, tuple(found))
 
 

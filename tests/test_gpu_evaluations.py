@@ -118,3 +118,22 @@ def test_certificates_of_a_gpu_are_those_of_the_cpu_but_for_the_draws() -> None:
         found.append(certified(small().to(kind), data(20).to(kind), rng)["mean_radius"])
     assert found[0] > 0
     assert found[1] == pytest.approx(found[0], rel=0.1)
+
+
+def test_a_steps_memory_is_its_peak_and_grows_with_the_batch(tmp_path: Path) -> None:
+    """Of weights, gradients, momentum and what the backward pass needs; not of the data set."""
+    brief = [f"evaluation.cost.{key}={value}" for key, value in (("turns", 2), ("steps", 3))]
+    lines = "runtime=cuda", "schedule.epochs=0", "evaluation=cost", *brief
+    found = []
+    for count in (24, 48):
+        record = execute(tmp_path, *lines, f"schedule.batch_size={count}", "method=gradaug")
+        found += [entry["metrics"] for entry in record["evaluations"].values()]
+    for metrics in found:
+        weights = 3 * 4 * metrics["parameters"] / 2**20
+        for kind in ("erm_memory_mb", "memory_mb"):
+            assert weights < metrics[kind] < torch.cuda.get_device_properties(0).total_memory
+        assert metrics["memory_ratio"] == metrics["memory_mb"] / metrics["erm_memory_mb"]
+        assert metrics["memory_ratio"] < 2  # of four networks, one at a time
+        assert all(value > 0 for value in metrics.values())
+    assert found[0]["erm_memory_mb"] < found[1]["erm_memory_mb"]
+    assert found[0]["multiply_adds"] == found[1]["multiply_adds"]

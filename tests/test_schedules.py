@@ -69,7 +69,7 @@ def test_the_warmup_method_trains_the_first_epochs_only() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("epochs", 0),
+        ("epochs", -1),
         ("batch_size", 0),
         ("warmup_epochs", 11),
         ("warmup_from", 1.5),
@@ -119,3 +119,9 @@ def test_a_stage_after_a_restart_ends_when_awd_lstms_fine_tuning_does(seed: int)
 def test_restarts_that_cannot_be_decided_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=says(message)):
         Schedule(**{"epochs": 2, "batch_size": 1, "curve": Constant(), **change})
+
+
+def test_without_epochs_other_settings_do_not_matter_but_restarts_are_refused() -> None:
+    Schedule(epochs=0, batch_size=2, curve=Cosine(), warmup_epochs=5)
+    with pytest.raises(ValueError, match=says("^restarts ... epochs=0 ... 1")):
+        Schedule(epochs=0, batch_size=2, curve=Constant(), restarts=1)

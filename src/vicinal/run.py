@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import isfinite
 from pathlib import Path
@@ -17,6 +17,7 @@ from vicinal.data.decode.select import decoder_for
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
 from vicinal.evaluation.another import Another
+from vicinal.evaluation.cost import Cost
 from vicinal.evaluation.evaluation import Evaluation, Measure, Transferable
 from vicinal.evaluation.finished import Finished
 from vicinal.loggers.logger import Logger, RunIdentity
@@ -29,7 +30,7 @@ from vicinal.machine.signals import Stop, stopping
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.init import without_weights
 from vicinal.optim import Optimizer
-from vicinal.schedules import Schedule
+from vicinal.schedules import Constant, Schedule
 from vicinal.storage import records, weights
 from vicinal.storage.files import prepare_folder
 from vicinal.storage.provenance import provenance
@@ -51,6 +52,10 @@ PARTS = {
     "runtime": Runtime,
     "logger": Logger,
 }
+
+# Of a loop that is timed: as many epochs as no clock waits for, and a rate at which no weight moves
+# far enough for a loss that is not finite. Neither changes how long a step takes.
+ENDLESS, STILL = 10**6, 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +187,34 @@ class Run:
             rng=Rng.seeded(self.seed, ranks.rank(), self.runtime.target),
         )
 
+    def timed_loop(self, data: RunData, method: Method | None = None) -> Loop:
+        """A loop whose steps are timed: by the run's method, or by another in its place.
+
+        Its network is a new one, as that method wants it.
+        """
+        schedule = replace(
+            self.schedule,
+            epochs=ENDLESS,
+            curve=Constant(),
+            warmup_epochs=0,
+            warmup_method=None,
+            warmup_method_epochs=0,
+            restarts=0,
+        )
+        timed = replace(
+            self,
+            method=method or self.method,
+            optimizer=replace(self.optimizer, lr=STILL),
+            schedule=schedule,
+            init=None,
+        )
+        return timed.loop(data)
+
     def _check_measurements(self, data: RunData, trained: bool) -> None:
         check_measures(self.clean, self.evaluation, data)
+        for name, evaluation in self.evaluation.items():
+            if isinstance(evaluation, Cost):
+                data.check_method(f"evaluation.{name}.baseline", evaluation.baseline)
         if self.evaluation and "best_valid" in self.reports and data.valid is None:
             raise ValueError("reports must not name best_valid without a hold-out")
         if self.schedule.restarts and data.valid is None:
@@ -203,7 +234,8 @@ class Run:
 
     def _finished(self, folder: Path, record: dict[str, Any], data: RunData) -> Finished:
         copy = records.published(self.results, record["name"], record["seed"])
-        return Finished(folder, copy, record, data, self.runtime, partial(self.build, data))
+        loop = partial(self.timed_loop, data)
+        return Finished(folder, copy, record, data, self.runtime, partial(self.build, data), loop)
 
     def measure(self, model: nn.Module, data: RunData, last: bool = True) -> dict[str, float]:
         """`clean` of every split that is measured at this point."""
@@ -284,8 +316,16 @@ class Run:
         return record
 
     def _fit(self, loop: Loop, data: RunData, folder: RunFolder, logger: Logger) -> None:
-        """Train to the last epoch, with a checkpoint whenever one is due and at the end."""
+        """Train to the last epoch, with a checkpoint whenever one is due and at the end.
+
+        Without epochs, the network is measured as it is.
+        """
         schedule, batches = self.schedule, loop.batches
+        if not schedule.epochs:
+            values = self.measure(loop.network, data)
+            folder.log({"epoch": 0, **values}, loop.network)
+            logger.log(0, values)
+            return
         with (
             stopping() as stop,
             Progress(

@@ -65,6 +65,8 @@ class Schedule:
     The first `warmup_method_epochs` train by `warmup_method` (MaxUp §4: standard augmentation for
     five epochs). They count among `epochs`, and nothing is reset after them.
 
+    With `epochs: 0` nothing is trained: the network is measured as it begins.
+
     After `epochs` the training may be restarted, from the weights that are best on validation, with
     a new optimizer. Such a stage lasts until an epoch is worse than the best of all but the last
     `patience_epochs` before it, and at most `epochs`.
@@ -82,14 +84,15 @@ class Schedule:
     patience_epochs: int = 5
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be at least 0, got {self.epochs} (0 trains nothing)")
         for key in ("batch_size", "measure_epochs", "patience_epochs"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
         for key in ("warmup_epochs", "warmup_method_epochs"):
-            if not 0 <= getattr(self, key) <= self.epochs:
-                raise ValueError(f"{key} must be in 0 .. epochs, got {getattr(self, key)}")
+            value = getattr(self, key)
+            if value < 0 or (self.epochs and value > self.epochs):  # without epochs, no matter
+                raise ValueError(f"{key} must be in 0 .. epochs, got {value}")
         if not 0 <= self.warmup_from <= 1:
             raise ValueError(f"warmup_from must be between 0 and 1, got {self.warmup_from}")
         if (self.warmup_method is None) != (self.warmup_method_epochs == 0):
@@ -100,6 +103,10 @@ class Schedule:
 
         if self.restarts < 0:
             raise ValueError(f"restarts must be at least 0, got {self.restarts}")
+        if self.restarts and not self.epochs:
+            raise ValueError(
+                f"restarts must be 0 with epochs=0, got {self.restarts} (nothing is trained)"
+            )
         if self.restarts and self.measure_epochs > 1:
             raise ValueError(
                 f"measure_epochs must be 1 with restarts, got {self.measure_epochs} (every epoch "

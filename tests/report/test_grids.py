@@ -9,7 +9,7 @@ from report_samples import Read, drawn, laid_out, small, unrun
 from vicinal.report import grids, words
 from vicinal.report.render import HERE
 from vicinal.tables import table
-from vicinal.tables.counts import EXACT, NUMBERS
+from vicinal.tables.counts import COSTS, EXACT, NUMBERS
 from vicinal.tables.markdown import our_number
 from vicinal.tables.results import TableResults
 
@@ -43,7 +43,7 @@ def test_equal_neighbours_share_a_stub() -> None:
 def test_every_verdict_has_its_own_words_colour_and_sign() -> None:
     results = small()
     assert Counter(each.verdict for each in results.outcomes) == Counter([*words.VERDICTS])
-    assert {*NUMBERS, *EXACT[:4]} == set(words.VERDICTS)
+    assert {*NUMBERS, *EXACT[:4], *COSTS[:3]} == set(words.VERDICTS)
     markup, css = drawn(results), (HERE / "report.css").read_text()
     for each in results.outcomes:
         kind = words.slug(each.verdict)

@@ -10,6 +10,7 @@ from torch import nn
 
 from vicinal.data.dataset import RunData
 from vicinal.evaluation.another import Another
+from vicinal.evaluation.cost import Begin, Cost
 from vicinal.evaluation.evaluation import Evaluation, Transferable
 from vicinal.evaluation.measuring import Measuring, described
 from vicinal.machine import ranks
@@ -33,6 +34,7 @@ class Finished:
     data: RunData
     runtime: Runtime
     build: Callable[[], nn.Module]
+    loop: Begin  # for evaluations that time its steps
 
     def tidy(self) -> None:
         """Delete the checkpoints, which the weights replace; publish the record if it is not yet.
@@ -59,7 +61,7 @@ class Finished:
         for report in dict.fromkeys(report for report, _ in lacking):
             network, kept = self.network(report), self.record["weights"][report]
             for name in (name for of, name in lacking if of == report):
-                evaluation, others = self._with_source(evaluations[name], report)
+                evaluation, others = self._completed(evaluations[name], report)
                 mark = digest([kept, others]) if others else kept["sha256"]
                 measuring = Measuring(self.data, self.runtime, self.folder / "evaluations", mark)
                 entry = measuring.entry(network, report, name, evaluation, configs[name])
@@ -72,10 +74,13 @@ class Finished:
         self._built.load_state_dict(kept)
         return self._built
 
-    def _with_source(
-        self, evaluation: Evaluation, report: str
-    ) -> tuple[Evaluation, dict[str, Any]]:
-        """The evaluation, and what the record says about the other run that it needs, if any."""
+    def _completed(self, evaluation: Evaluation, report: str) -> tuple[Evaluation, dict[str, Any]]:
+        """The evaluation with what it needs beside the network.
+
+        That is the run's loop, or another run, of which the record says which it was.
+        """
+        if isinstance(evaluation, Cost):
+            return evaluation.timed(self.loop), {}
         if not isinstance(evaluation, Transferable) or evaluation.source is None:
             return evaluation, {}
         above = self.record["name"].count("/") + 1  # NAME/seedK is below all runs

@@ -1,6 +1,7 @@
 """Measure one evaluation on a network, with what a record says about it."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from torch import nn
 
 from vicinal.data.dataset import RunData
 from vicinal.draws import Rng
+from vicinal.evaluation.cost import Timed
 from vicinal.evaluation.evaluation import Evaluation, Numbers, Tabulated
 from vicinal.loggers.evaluations import headline, warnings
 from vicinal.machine import ranks
@@ -44,7 +46,9 @@ class Measuring:
         else:
             parts = KeptParts(path, title, self.runtime.progress)
         rng = Rng.seeded(SEED, device=self.runtime.target)
-        with self.runtime.autocast():
+        # Around the steps of a loop, which have their own, autocast would keep weights of before.
+        own = isinstance(evaluation, Timed)
+        with nullcontext() if own else self.runtime.autocast():
             found = evaluation(self.runtime.evaluated(network), self.data, rng, parts)
         check_finite(title, found)
         return {

@@ -89,7 +89,7 @@ def charts(named: Iterable[tuple[str, Sequence[Record]]]) -> list[dict[str, Any]
     """
     kinds: dict[Kind, dict[str, tuple[str, list[Record]]]] = {}
     for name, seeds in named:
-        finished = [record for record in seeds if "failed" not in record]
+        finished = [record for record in seeds if "failed" not in record and _trained(record)]
         for measure in MEASURES:
             if whole := [record for record in finished if measure.key in record["curves"]]:
                 kind = ", ".join(whole[0]["name"].split("/")[:2])
@@ -99,6 +99,10 @@ def charts(named: Iterable[tuple[str, Sequence[Record]]]) -> list[dict[str, Any]
         for kind, runs in kinds.items()
         for start in range(0, len(runs), HUES)
     ]
+
+
+def _trained(record: Record) -> bool:
+    return record["curves"].get("epoch") != [0]
 
 
 def _chart(

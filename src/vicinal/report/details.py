@@ -111,7 +111,7 @@ def _commanded(cell: Cell) -> list[tuple[str, ...]]:
     if cell.evaluation is not None:
         measured = f"evaluation={cell.evaluation}", f"reports=[{cell.report}]"
     sweeps = ([(each,)] if " " not in each else side_by_side(each) for each in cell.best_of)
-    return [merge(cell.overrides, *chosen, measured) for chosen in product(*sweeps)]
+    return [merge(cell.run, *chosen, measured) for chosen in product(*sweeps)]
 
 
 def _named(outcome: Outcome) -> str | None:

@@ -30,7 +30,7 @@ def plots(outcomes: Sequence[Outcome], place: str) -> list[dict[str, Any]]:
     """One per measure, of the numbers that there is a run of; `place` begins the ids in it."""
     kinds: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.mean is not None:
+        if outcome.mean is not None and outcome.cell.over is None:  # costs of other machines
             title = f"{words.measure(outcome.cell.measures)}, {outcome.cell.unit}"
             kinds.setdefault(title, []).append(outcome)
     return [

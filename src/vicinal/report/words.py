@@ -24,6 +24,9 @@ VERDICTS = {
     "equal": "counted without a run; matches the printed digits",
     "unequal": "counted without a run; does not match the printed digits",
     "definition": "true by definition; no run could change it",
+    "same ratio": "a cost, as a ratio to plain training: within a tenth of the paper's",
+    "other ratio": "a cost, as a ratio to plain training: not within a tenth of the paper's",
+    "reference": "the cost of plain training, which the others are divided by",
     "reduced": "only runs with a different budget or different data; shown but never counted",
     "failed": "every run diverged",
     "not run": "can be run, but has not been",
@@ -163,6 +166,8 @@ def measure(name: str) -> str:
 
 def reported(cell: Cell) -> str:
     """Which epoch counts, and on which data if not the test set."""
+    if cell.untrained:
+        return "untrained network"
     return REPORTS[cell.report] + SPLITS[cell.split]
 
 
@@ -199,6 +204,8 @@ def verdict(outcome: Outcome) -> str:
     }
     if word in plain:
         return plain[word]
+    if outcome.ratio is not None:
+        return _ratio(outcome)
     found, begun = outcome.difference, word[0].upper() + word[1:]
     if word == "interim":
         begun = f"Interim: {outcome.verdict_so_far} so far"
@@ -207,6 +214,13 @@ def verdict(outcome: Outcome) -> str:
         return f"{begun}: with so few runs and no known deviation, there is no interval{lacking}."
     said = f"our number minus the paper's is {spanned(found, cell.decimals, cell.unit)}"
     return f"{begun}: {said}, {_answers(outcome)}{lacking}. Deviation used: {found.source}."
+
+
+def _ratio(outcome: Outcome) -> str:
+    """A cost, in the paper and here, as a ratio to plain training."""
+    word = outcome.verdict.capitalize()
+    here = f"{outcome.ratio:.2f} times plain training's here, on {listed(outcome.devices)}"
+    return f"{word}: {outcome.cell.ratio:.2f} times plain training's in the paper, {here}."
 
 
 def _answers(outcome: Outcome) -> str:

@@ -178,8 +178,10 @@ def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def timing(history: list[dict[str, float]], samples: int, unit: str) -> dict[str, float]:
-    """Medians over epochs, since a shared machine has slow moments."""
-    seconds = [epoch["seconds"] for epoch in history]
+    """Medians over epochs, since a shared machine has slow moments; a run of none has no rates."""
+    seconds = [epoch["seconds"] for epoch in history if epoch["epoch"]]
+    if not seconds:
+        return {"seconds": 0.0}
     return {
         "seconds": sum(seconds) * history[-1]["epoch"] / len(history),
         "seconds_per_epoch": median(seconds),

@@ -25,7 +25,13 @@ MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "certified_accuracy": ("certified_accuracy", 1, 0),
     "accuracy_of_batches": ("batch_mean_top1", 1, 0),
     "bn_variance": ("variance", 1, 0),
+    "seconds_per_epoch": ("seconds_per_epoch", 1, 0),
+    "minutes_per_epoch": ("seconds_per_epoch", 1 / 60, 0),
+    "hours": ("seconds_per_epoch", 1 / 3600, 0),  # times the epochs of the protocol
+    "memory": ("memory_mb", 1, 0),
 }
+COSTS = ("seconds_per_epoch", "minutes_per_epoch", "hours", "memory")
+UNTRAINED = ("cost", "cost_words")  # evaluations that need no trained network
 EXACT = ("parameters", "multiply_adds")  # counted on the network, without training it
 UNITS = {"M": 1e6, "G": 1e9}  # of the exact measures
 SPLITS = ("test", "valid", "kept", "redrawn")  # the last two: training labels, under label noise
@@ -55,6 +61,7 @@ class Cell:
     source: tuple[str, ...] = ()  # overrides of another run, whose network is attacked instead
     start: tuple[str, ...] = ()  # overrides of another run, with whose weights its run begins
     beside: tuple[str, ...] = ()  # evaluations that a reader wants to see beside the number
+    over: "Cell | None" = None  # of a cost: the number of plain training that it is divided by
     paper_runs: int = 1
     gpus: int = 1  # in the paper; each GPU normalised its own share of a batch
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -104,6 +111,11 @@ class Cell:
             raise ValueError(f"{where}: run must be given, unless the cell is unavailable")
 
     def _check_evaluation(self, where: str) -> None:
+        if self.runnable and self.untrained != (self.measures in COSTS):
+            raise ValueError(
+                f"{where}: measures must be one of {', '.join(COSTS)} if and only if evaluation is "
+                f"{' or '.join(UNTRAINED)}, got {self.measures} and {self.evaluation}"
+            )
         if self.evaluation is not None and self.report not in WEIGHTS:
             raise ValueError(f"{where}: report of an evaluation must be {' or '.join(WEIGHTS)}")
         for field in ("part", "source", "beside"):
@@ -115,10 +127,30 @@ class Cell:
                 raise ValueError(f"{where}: beside must be some of {listed}, got {name}")
 
     @property
+    def run(self) -> tuple[str, ...]:
+        """The overrides of its run, without `best_of`; a cost is measured without training."""
+        return merge(self.overrides, ("schedule.epochs=0",) if self.untrained else ())
+
+    @property
     def runs(self) -> list[tuple[str, ...]]:
         """The overrides of the run that reproduces it, or of each of several."""
         choices = product(*map(side_by_side, self.best_of))
-        return [merge(self.overrides, *choice) for choice in choices]
+        return [merge(self.run, *choice) for choice in choices]
+
+    @property
+    def untrained(self) -> bool:
+        """Whether its evaluation needs no trained network."""
+        return self.evaluation in UNTRAINED
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is itself the number that other costs are divided by."""
+        return self.over is not None and self.over.label == self.label
+
+    @property
+    def ratio(self) -> float | None:
+        """Of a cost, the printed number over that of plain training."""
+        return None if self.over is None else self.value / self.over.value
 
     @property
     def runnable(self) -> bool:
@@ -143,7 +175,9 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """Where its verdict is counted: among the authors', the quoted or the exact numbers."""
+        """Where its verdict is counted: among the authors', quoted or exact numbers, or costs."""
+        if self.over is not None:
+            return "costs"
         return "exact" if self.exact else "authors" if self.quoted is None else "quoted"
 
     @property

@@ -64,7 +64,9 @@ class Costs:
         scales: dict[str, list[float]] = {}
         for record in finished:
             if record["sessions"][-1]["device"]["type"] == "cuda":
-                seconds = record["timing"]["seconds_per_epoch"]
+                seconds = record["timing"].get("seconds_per_epoch")
+                if seconds is None:  # of a run of no epochs
+                    continue
                 epochs.setdefault(record["name"], []).append(seconds)
                 if (expected := _epoch(record["name"], record["config"], {})) is not None:
                     scales.setdefault(_network(record["name"]), []).append(seconds / expected)

@@ -13,6 +13,10 @@ FINAL = ("reproduced", "better", "worse", "differs", "inconclusive")
 ONE_RUN = ("agrees (one run)", "near (one run)", "off (one run)")
 NUMBERS = (*FINAL, *ONE_RUN, "interim", "reduced", "failed", "not run", "unavailable")
 EXACT = ("equal", "unequal", "definition", "unavailable", "ordering holds", "ordering contradicted")
+COSTS = (
+    *("same ratio", "other ratio", "reference", "reduced", "failed", "not run", "unavailable"),
+    *("ordering holds", "ordering contradicted", "ordering undecided", "ordering not run"),
+)
 DECIDED = ("holds", "contradicted", "undecided")
 SIGNS = ("points that way", "points the other way", "no sign")
 ORDERINGS = (*DECIDED, *SIGNS, "interim", "not run")
@@ -51,6 +55,10 @@ def summary(tables: Sequence[TableResults], rules: str) -> str:
             _by_table(tables, "cells and pairs", EXACT, _exact),
         ),
         (
+            "What methods cost, as a ratio to plain training, and orderings of that.",
+            _by_table(tables, "cells and pairs", COSTS, _costs),
+        ),
+        (
             "Orderings that the papers state, pair by pair, in runs at the papers' protocol.",
             _by_table(tables, "pairs", ORDERINGS, _orderings),
         ),
@@ -65,11 +73,13 @@ def overview(tables: Iterable[TableResults]) -> str:
     numbers = _by_paper(originals, NUMBERS, _authors)
     numbers.append(["quoted from others", *_cells(_total(originals, _quoted), NUMBERS)])
     exact = [["all", *_cells(_total(originals, _exact), EXACT)]]
+    costs = [["all", *_cells(_total(originals, _costs), COSTS)]]
     orderings = _by_paper(originals, ORDERINGS, _orderings)
     return "\n".join(
         [
             grid(["numbers", *NUMBERS], numbers),
             grid(["counted, not run", *EXACT], exact),
+            grid(["costs", *COSTS], costs),
             grid(["orderings", *ORDERINGS], orderings),
         ]
     )
@@ -103,6 +113,10 @@ def _quoted(results: TableResults) -> Counter[str]:
 
 def _exact(results: TableResults) -> Counter[str]:
     return results.exact_verdicts
+
+
+def _costs(results: TableResults) -> Counter[str]:
+    return results.cost_verdicts
 
 
 def _orderings(results: TableResults) -> Counter[str]:

@@ -12,6 +12,7 @@ HEAD = (
     *("column", "paper", "margin", "ours", "difference", "deviation"),
     *("different", "within", "verdict"),
 )
+COSTS = ("column", "paper", "paper's ratio", "ours", "our ratio", "device", "verdict")
 ORDERINGS = (
     *("claim", "better", "worse", "in the paper's numbers", "our gain", "deviation"),
     *("seeds", "verdict"),
@@ -23,9 +24,13 @@ def page(results: TableResults) -> str:
     table = results.table
     width = max(len(outcome.cell.row) for outcome in results.outcomes)
     stub = [*table.stub, *[""] * width][:width]
-    lines = [_line(outcome, width) for outcome in results.outcomes]
+    costs = [_cost(each, width) for each in results.outcomes if each.cell.over is not None]
+    lines = [_line(each, width) for each in results.outcomes if each.cell.over is None]
     parts = [f"# {table.paper}, {table.name.partition('/')[2]}\n", f"{table.caption}.\n"]
-    parts.append(grid([*stub, *HEAD], lines))
+    if lines:
+        parts.append(grid([*stub, *HEAD], lines))
+    if costs:
+        parts.append(grid([*stub, *COSTS], costs))
     remarks = "".join(f"- {text}\n" for text in table.notes)
     parts += [text for text in (_orderings(results), remarks, _notes(results)) if text]
     if any(outcome.cell.trainable for outcome in results.outcomes):
@@ -103,11 +108,27 @@ def _machines(record: Mapping[str, Any]) -> list[str]:
 
 def _line(outcome: Outcome, width: int) -> list[str]:
     cell = outcome.cell
-    labels = [*cell.row, *[""] * (width - len(cell.row)), ", ".join(cell.column)]
-    printed = cell.printed.replace("±", " ± ") + (" †" if cell.quoted else "")
-    numbers = [printed, _margin(cell), our_number(outcome), difference(outcome)]
+    numbers = [_printed(cell), _margin(cell), our_number(outcome), difference(outcome)]
     source = deviation(outcome.difference, cell.decimals)
-    return [*labels, *numbers, source, outcome.different, outcome.within, _verdict(outcome)]
+    answers = [outcome.different, outcome.within, _verdict(outcome)]
+    return [*_labels(cell, width), *numbers, source, *answers]
+
+
+def _cost(outcome: Outcome, width: int) -> list[str]:
+    """A cost and its ratio to plain training."""
+    ratios = ("" if each is None else f"{each:.2f}" for each in (outcome.cell.ratio, outcome.ratio))
+    theirs, ours = ratios
+    numbers = [_printed(outcome.cell), theirs, our_number(outcome), ours]
+    devices = ", ".join(outcome.devices)
+    return [*_labels(outcome.cell, width), *numbers, devices, _verdict(outcome)]
+
+
+def _labels(cell: Cell, width: int) -> list[str]:
+    return [*cell.row, *[""] * (width - len(cell.row)), ", ".join(cell.column)]
+
+
+def _printed(cell: Cell) -> str:
+    return cell.printed.replace("±", " ± ") + (" †" if cell.quoted else "")
 
 
 def _margin(cell: Cell) -> str:

@@ -28,6 +28,9 @@ class Outcome:
     pooled: Deviation | None = None
     counted: float | None = None  # a number that needs no run
     warnings: tuple[str, ...] = ()  # what checks of the evaluations say against our number
+    # Of a cost:
+    plain: Mapping[int, float] = field(default_factory=dict)  # plain training's beside it, by seed
+    devices: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float | None:
@@ -39,10 +42,19 @@ class Outcome:
         """Sample standard deviation over seeds."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
+    @property
+    def ratio(self) -> float | None:
+        """Of a cost, ours over that of plain training which was measured beside it."""
+        return mean(self.values.values()) / mean(self.plain.values()) if self.plain else None
+
     @cached_property
     def difference(self) -> Interval | None:
         """Ours minus the paper's, with its uncertainty; None where that is not known."""
-        if not self.values or (self.reduced and len(self.values) == 1):
+        if (
+            not self.values
+            or self.cell.over is not None
+            or (self.reduced and len(self.values) == 1)
+        ):
             return None
         pooled = None if self.reduced else self.pooled  # it says nothing about reduced runs
         return verdicts.against_paper(list(self.values.values()), self.cell, pooled)
@@ -86,6 +98,9 @@ class Outcome:
         return "yes" if self.difference.within(verdicts.margin(self.cell)) else "no"
 
     def _judge(self, complete: bool) -> str:
+        if self.ratio is not None:
+            same = verdicts.same_ratio(self.ratio, self.cell)
+            return "reference" if self.cell.is_reference else same
         num_runs, failed = len(self.values), bool(self.failed)
         return verdicts.verdict(self.difference, self.cell, num_runs, complete, failed)
 
@@ -118,6 +133,8 @@ class Ordering:
             return Interval(self._sign * (better.mean - worse.mean), 0.0, "counted")
         if better.reduced != worse.reduced:
             return None
+        if better.ratio is not None and worse.ratio is not None:
+            return verdicts.ratio_gain(better.ratio, worse.ratio, self._sign)
         pooled = None if self.reduced else better.pooled
         overlap = better.cell.overlap
         return verdicts.paired_gain(better.values, worse.values, self._sign, overlap, pooled)
@@ -130,6 +147,8 @@ class Ordering:
         better, worse = self.better, self.worse
         if not better.values or not worse.values:
             return "not run"
+        if self.of_costs:
+            return verdicts.ordering(self.gain, 0, complete=True, failed=False)
         complete, failed = better.complete and worse.complete, bool(better.failed or worse.failed)
         return verdicts.ordering(self.gain, self.num_seeds, complete, failed)
 
@@ -137,6 +156,11 @@ class Ordering:
     def exact(self) -> bool:
         """Whether it compares numbers that need no run."""
         return self.better.counted is not None and self.worse.counted is not None
+
+    @property
+    def of_costs(self) -> bool:
+        """Whether it compares what methods cost."""
+        return self.better.cell.group == self.worse.cell.group == "costs"
 
     @property
     def reduced(self) -> bool:

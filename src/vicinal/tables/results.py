@@ -81,8 +81,18 @@ class RecordIndex:
             failed = tuple(seed for seed in failed if seed in cell.seeds)
         numbers = {seed: each.value for seed, each in values.items()}
         warned = tuple(dict.fromkeys(text for each in values.values() for text in each.warnings))
-        pooled = self._spreads.of(cell)
-        return Outcome(cell, run, numbers, failed, reduced, tuple(records), pooled, warnings=warned)
+        return Outcome(
+            cell,
+            run,
+            numbers,
+            failed,
+            reduced,
+            tuple(records),
+            self._spreads.of(cell),
+            warnings=warned,
+            plain={s: each.plain for s, each in values.items() if each.plain is not None},
+            devices=tuple(sorted({each.device for each in values.values()} - {""})),
+        )
 
 
 def best(cell: Cell, outcomes: Sequence[Outcome]) -> Outcome:
@@ -102,9 +112,13 @@ def best(cell: Cell, outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _possible_reductions(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
-    """What may differ from a protocol: the epochs, and what a sweep noted as its reduction."""
-    epochs = f"schedule.epochs={config['schedule']['epochs']}"
-    return {(epochs,), tuple(config.get("reduced", ()))} - {()}
+    """What may differ from a protocol: the epochs, and what a sweep noted as its reduction.
+
+    A run of no epochs is not a short one, but there to be measured untrained.
+    """
+    epochs = config["schedule"]["epochs"]
+    shorter = (f"schedule.epochs={epochs}",) if epochs else ()
+    return {shorter, tuple(config.get("reduced", ()))} - {()}
 
 
 def _name_with(cell: Cell, run: PlannedRun, reduction: Sequence[str]) -> str | None:
@@ -162,7 +176,19 @@ class TableResults:
         return self.verdicts("exact") + Counter(pairs)
 
     @property
+    def cost_verdicts(self) -> Counter[str]:
+        """The verdicts on what methods cost, orderings of that included."""
+        pairs = (each for each in self.orderings if each.of_costs)
+        judged = Counter(f"ordering {_counted_as(each)}" for each in pairs)
+        return self.verdicts("costs") + judged
+
+    @property
     def ordering_verdicts(self) -> Counter[str]:
-        """How many other pairs have each verdict; reduced runs count as not run."""
-        pairs = (each for each in self.orderings if not each.exact)
-        return Counter("not run" if each.reduced else each.verdict for each in pairs)
+        """How many other pairs have each verdict."""
+        pairs = (each for each in self.orderings if not each.exact and not each.of_costs)
+        return Counter(map(_counted_as, pairs))
+
+
+def _counted_as(ordering: Ordering) -> str:
+    """The verdict on a pair; reduced runs count as not run."""
+    return "not run" if ordering.reduced else ordering.verdict

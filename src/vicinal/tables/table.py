@@ -12,6 +12,8 @@ one of the same key. Its other fields come from the nearest of cell, row, column
                              overrides, in place of those of the row
     start                    the other run with whose weights the run begins, given likewise; the
                              run has `init=run` and may have settings of that
+    over                     of a cost: the label of the row of plain training, in the same column,
+                             whose number it is divided by
     beside                   evaluations that are planned with it, for whoever reads the number
     paper_runs, seeds        how many runs the paper's number is the mean of; the seeds of ours
     gpus                     how many the paper trained on, each normalising its own share
@@ -32,7 +34,7 @@ columns, in every pair of cells that differ in this label only and whose labels 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,13 +42,13 @@ import yaml
 
 from vicinal.cli.configs import CONFIGS
 from vicinal.cli.overrides import merge
-from vicinal.tables.cell import Cell
+from vicinal.tables.cell import COSTS, Cell
 from vicinal.tables.plan import begin_with
 
 TABLES = CONFIGS / "table"
 _CELL_FIELDS = (
     *("measures", "unit", "better", "report", "split", "evaluation", "part", "source"),
-    *("start", "beside"),
+    *("start", "beside", "over"),
     *("paper_runs", "gpus", "seeds", "best_of", "quoted", "note", "unavailable", "definition"),
     "resampled",
 )
@@ -162,6 +164,28 @@ class Table:
     def _cell(
         self, row: Mapping[str, Any], column: Mapping[str, Any], place: tuple[int, int]
     ) -> Cell:
+        """The cell, and the one that it is divided by."""
+        cell, over = self._alone(row, column, place)
+        if cell.runnable and (cell.measures in COSTS) != bool(over):
+            raise ValueError(
+                f"{self.name}, {cell.label}: over must be given for a cost, and for nothing else "
+                "(seconds and bytes of another machine are compared as ratios alone)"
+            )
+        if not over:
+            return cell
+        found = {_label(each["label"]): i for i, each in enumerate(self.tree["rows"])}.get(over)
+        if found is None or self.tree["rows"][found]["printed"][place[1]] is None:
+            raise ValueError(
+                f"{self.name}, {cell.label}: over must be a row with a number in this column, got "
+                f"{' | '.join(over)}"
+            )
+        other, _ = self._alone(self.tree["rows"][found], column, (found, place[1]))
+        return replace(cell, over=other)
+
+    def _alone(
+        self, row: Mapping[str, Any], column: Mapping[str, Any], place: tuple[int, int]
+    ) -> tuple[Cell, tuple[str, ...]]:
+        """The cell, and the label of the row that it is divided by."""
         entry = row["printed"][place[1]]
         entry = entry if isinstance(entry, dict) else {"printed": entry}
         _check_fields(f"{self.name}, {row['label']}", entry, ("printed", "run", *_CELL_FIELDS))
@@ -175,7 +199,8 @@ class Table:
                 lines = self.tree.get("run", ()), column.get("run", ()), fields[key]
                 fields[key] = self._overrides(lines)
         overrides = self._overrides([level.get("run", ()) for level in levels])
-        return Cell(
+        over = _label(fields.pop("over", None) or ())
+        cell = Cell(
             table=self.name,
             row=_label(row["label"]),
             column=_label(column["label"]),
@@ -184,6 +209,7 @@ class Table:
             overrides=begin_with(fields.get("start", ()), overrides),
             **fields,
         )
+        return cell, over
 
     def _overrides(self, levels: Sequence[Sequence[str]]) -> tuple[str, ...]:
         table, *nearer = levels

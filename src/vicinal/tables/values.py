@@ -14,7 +14,7 @@ from vicinal.cli.overrides import merge
 from vicinal.loggers.evaluations import warnings
 from vicinal.storage.evaluations import settings
 from vicinal.tables.cell import MEASURES, Cell
-from vicinal.tables.plan import compose_cached, plan_evaluation, plan_source
+from vicinal.tables.plan import compose_cached, plan_evaluation, plan_run, plan_source
 
 Record = Mapping[str, Any]
 PARTS = {"sets": "corrupted.sets", "attack": "attacked.attacks.pgd"}  # groups, and a place of each
@@ -27,6 +27,8 @@ class Reported:
 
     value: float
     warnings: tuple[str, ...] = ()
+    plain: float | None = None  # of a cost: the number of plain training, measured beside it
+    device: str = ""  # of a cost: what it was measured on
 
 
 def values_by_seed(
@@ -64,12 +66,34 @@ def reported_values(
     source = merge(cell.source, reduction)
     named = plan_source(source, record["seed"]) if cell.source else None
     planned = settings(plan_evaluation(cell.evaluation, record["config"], named))
-    return {
-        _changes(f"evaluation.{cell.evaluation}", planned, settings(each["config"])): Reported(
-            offset + scale * each["metrics"][cell.metric], tuple(warnings(each["metrics"]))
-        )
-        for each in entries
-    }
+    found: dict[Change, Reported] = {}
+    for each in entries:
+        number = offset + scale * each["metrics"][cell.metric]
+        reported = Reported(number, tuple(warnings(each["metrics"])))
+        if cell.over is not None:
+            reported = _cost(each, cell, cell.over)
+        changes = _changes(f"evaluation.{cell.evaluation}", planned, settings(each["config"]))
+        found[changes] = reported
+    return found
+
+
+def _cost(entry: Record, cell: Cell, over: Cell) -> Reported:
+    """A cost, in the units of the paper, and that of plain training."""
+    metrics, ranks = entry["metrics"], entry["ranks"]
+    name = entry["origin"]["device"]["name"]
+    return Reported(
+        _scale(cell) * metrics[cell.metric],
+        plain=_scale(over) * metrics[f"erm_{cell.metric}"],
+        device=name if ranks == 1 else f"{ranks} x {name}",
+    )
+
+
+def _scale(cell: Cell) -> float:
+    """What the recorded number of a cost is multiplied by: hours are those of all epochs."""
+    scale = MEASURES[cell.measures][1]
+    if cell.measures != "hours":
+        return scale
+    return scale * plan_run(cell.overrides).config["schedule"]["epochs"]
 
 
 def _while_training(record: Record, cell: Cell) -> float:

@@ -34,12 +34,20 @@ The other words:
     equal, unequal           parameters and multiply-adds (of convolutions and matrix products) are
                              counted without a run: ours has the printed digits, or it does not
     definition               the number follows from a definition, and no run could change it
+    same ratio, other ratio  what a method costs: ours is, or is not, within a tenth of the paper's
+    reference                the cost of plain training, which the others are divided by
     reduced                  all runs have another budget or other data: shown, never counted
     failed                   every run diverged
     not run, unavailable     can be run but was not; cannot be run, and the cell says why
 
 Numbers that a paper quotes from another are counted separately, since they test our guess at the
 other paper's recipe.
+
+Costs (memory, seconds, hours) depend on the machine, so they are compared as ratios. The paper's
+is a printed number over that of its row of plain training. Ours is the method's number over plain
+training's, ERM of the same network on the same data, which the evaluation `cost` measures beside
+it in the same process, turn by turn: so the two always come from one device. Hours are those of an
+epoch, times the epochs of each row's protocol. Nothing is trained for them, and one run is enough.
 
 Where h comes from. Five runs or more are judged by their own deviation and, if the paper prints
 one, by the paper's as well (Student's t, degrees of freedom after Welch and Satterthwaite). If it
@@ -69,6 +77,10 @@ five seeds on and the pooled deviation below that, with the exceptions above.
     points the other way     one seed is shared, and B is ahead by as much
     no sign                  one seed is shared, and neither is, or no deviation is known
 
+An ordering of costs compares the two ratios, since the numbers may come from different machines. It
+holds or is contradicted if they are more than a tenth of the larger one apart, and is undecided
+otherwise. It is counted among the costs.
+
 Chance alone. If all our numbers were equal to the papers', one final verdict in forty would be
 better, one in forty worse, and one single run in twenty off. If all were off by exactly the margin,
 at most one in forty would be reproduced, or agree. If no method were better than another, one final
@@ -94,6 +106,7 @@ ERROR_SHARE = 0.1
 PERPLEXITY_SHARE = 0.01
 MAX_SPREADS = 3.0
 WIDE_QUANTILE = 0.99
+RATIO_SHARE = 0.1  # of a ratio of costs
 
 
 @dataclass(frozen=True)
@@ -216,6 +229,18 @@ def ordering(gain: Interval | None, num_seeds: int, complete: bool, failed: bool
     if not complete:
         return "interim"
     return {1: "holds", -1: "contradicted", 0: "undecided"}[side]
+
+
+def same_ratio(ours: float, cell: Cell) -> str:
+    """Judge what a method costs, as a ratio to plain training."""
+    assert cell.ratio is not None
+    near = abs(ours - cell.ratio) <= RATIO_SHARE * cell.ratio
+    return "same ratio" if near else "other ratio"
+
+
+def ratio_gain(better: float, worse: float, sign: int) -> Interval:
+    """The advantage of one ratio over another; `sign` is -1 if lower is better."""
+    return Interval(sign * (better - worse), RATIO_SHARE * max(better, worse), "a tenth")
 
 
 def _welch(ours: Sequence[float], cell: Cell, weight: float, rounding: float) -> float:
