@@ -31,8 +31,8 @@ from vicinal.evaluation.pretrained import Measured, folder_data, pretrained
 from vicinal.machine import ranks
 from vicinal.run import Run
 from vicinal.storage.run_folder import locked, read_record
-from vicinal.tables import table
-from vicinal.tables.plan import split_hydra
+from vicinal.tables import plan, table
+from vicinal.tables.plan import Composed, split_hydra
 from vicinal.tables.request import parse_request
 from vicinal.tables.sweep import Sweep
 
@@ -88,6 +88,10 @@ def _with_hydra(settings: Sequence[str]) -> DictConfig:
     return compose(*settings, with_hydra=True)
 
 
+def _composed(settings: Sequence[str]) -> Composed:
+    return plan.composed(settings, _with_hydra)
+
+
 def evaluate(folder: Path, chosen: DictConfig) -> None:
     """Add the evaluations that a run's record lacks."""
     record = read_record(folder)
@@ -112,7 +116,7 @@ def evaluate_table(name: str, settings: list[str]) -> None:
     """Measure what the finished runs of a table lack."""
     if name not in table.names():
         raise RunError(f"--table must be one of {listed(name, table.names())}, got {name}")
-    sweep = Sweep([table.load(name)], parse_request([f"table={name}", *settings]), _with_hydra)
+    sweep = Sweep([table.load(name)], parse_request([f"table={name}", *settings]), _composed)
     print(sweep.plan())
     for stage in sweep.stages():
         for overrides in (overrides for job, overrides in stage if job.state == "trained"):

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 
 from gpu_session import pace, steps
 from vicinal.cli.configs import compose
@@ -103,14 +102,7 @@ def listed(
     """The runs of a table, seed by seed; one seed in a rehearsal."""
     seeds, cut = ((0,), CUT) if rehearse else (None, ())
     request = SweepRequest((table,), seeds, tuple(everywhere), (cut,), tuple(only))
-    return Sweep([load(table)], request, with_choices).jobs
-
-
-def with_choices(line: Sequence[str]) -> DictConfig:
-    """A config with its choices where Hydra would put them."""
-    config, choices = compose_cached(line)
-    hydra = {"hydra": {"runtime": {"choices": choices}}}
-    return OmegaConf.create(dict(config.items_ex(resolve=False)) | hydra)
+    return Sweep([load(table)], request, compose_cached).jobs
 
 
 if __name__ == "__main__":

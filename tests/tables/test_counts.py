@@ -12,7 +12,35 @@ from vicinal.tables.table import Table
 
 def test_the_coverage_counts_numbers_and_distinct_runs() -> None:
     assert "| paper | 1 | 3 | 2 | 2 | 0 | 0 | 0 |" in coverage([TABLE])
-    assert "| paper/small | 1 | Too large. |" in coverage([TABLE])
+
+
+def test_the_coverage_says_of_each_table_why_numbers_cannot_be_run() -> None:
+    """The most frequent reason first; nothing is said where every number can be run."""
+    columns = [
+        *TABLE.tree["columns"],
+        {"label": "Detector", "unavailable": "No weights were published."},
+        {"label": "Other", "unavailable": "No weights were published."},
+    ]
+    rows = [{"label": "CIFAR-10", "printed": ["3.8", "2.7", "1.0", "5.0", "6.0"]}]
+    text = coverage([Table("paper/more", {**TABLE.tree, "columns": columns, "rows": rows})])
+    lines = [line for line in text.splitlines() if line.startswith("| paper/more")]
+    assert lines == [
+        "| paper/more | 2 | 5 | No weights were published. |",
+        "| paper/more | 1 | 5 | Too large. |",
+    ]
+    whole = {**TABLE.tree, "columns": columns[:2], "rows": [{"label": "a", "printed": ["1", "2"]}]}
+    assert "why" not in coverage([Table("paper/whole", {**whole, "claims": []})])
+
+
+def test_the_runs_that_others_begin_with_or_attack_are_counted_once() -> None:
+    own = {"columns": TABLE.tree["columns"][:2], "claims": []}
+    own |= {"rows": [{"label": "CIFAR-10", "printed": ["3.8", "2.7"]}]}
+    begun = {**TABLE.tree, **own, "start": ["method=erm", "schedule.epochs=3"]}
+    assert "| paper | 1 | 2 | 2 | 3 |" in coverage([Table("paper/begun", begun)])
+    more = {"evaluation": "black_box", "source": ["method=erm"]}
+    assert "| paper | 1 | 2 | 2 | 2 |" in coverage(
+        [Table("paper/attacked", TABLE.tree | own | more)]
+    )
 
 
 def test_a_definition_is_neither_run_nor_unavailable() -> None:

@@ -1,13 +1,11 @@
 """Cells of evaluations: which recorded numbers they are, and how sweeps plan what is missing."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 from table_samples import record
 from wording import says
 
@@ -16,7 +14,7 @@ from vicinal.errors import RunError
 from vicinal.storage import records
 from vicinal.storage.evaluations import key
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.plan import plan_evaluation, plan_run
+from vicinal.tables.plan import compose_cached, plan_evaluation, plan_run
 from vicinal.tables.request import parse_request
 from vicinal.tables.results import RecordIndex
 from vicinal.tables.sweep import Sweep
@@ -95,13 +93,9 @@ def test_a_reduced_run_that_was_measured_is_shown_where_the_whole_one_was_not() 
     assert outcome(run(0, entry(3.7)), measured).reduced == ()
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
-    return compose(*overrides, with_hydra=True)
-
-
 def planned(folder: Path, *typed: str) -> Sweep:
     places = (f"out={folder}/runs", f"results={folder}/results")
-    return Sweep([TABLE], parse_request([*places, *typed]), composed)
+    return Sweep([TABLE], parse_request([*places, *typed]), compose_cached)
 
 
 def test_a_run_is_planned_once_with_all_that_its_cells_measure(tmp_path: Path) -> None:
@@ -192,7 +186,7 @@ def test_the_best_of_several_runs_is_taken_seed_by_seed_once_all_are_there(tmp_p
     short = [record((*run, "schedule.epochs=9"), 0, 1.0) for run in cell.runs]
     assert RecordIndex(short).outcome(cell).reduced == ("schedule.epochs=9",)
     assert RecordIndex([*found[:3], *short]).outcome(cell).values == {}
-    sweep = Sweep([ENVELOPE], parse_request([f"out={tmp_path}", "seed=0,1"]), composed)
+    sweep = Sweep([ENVELOPE], parse_request([f"out={tmp_path}", "seed=0,1"]), compose_cached)
     assert len({job.run.name for job in sweep.jobs}) == 4
     assert len(sweep.jobs) == 8
 

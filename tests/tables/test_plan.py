@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import photos
 import pytest
 import speech_samples
 import torch
+from _pytest.mark import ParameterSet
 from composing import compose
 from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
 
 from vicinal.cli.configs import CONFIGS, build, check
 from vicinal.cli.overrides import merge
+from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.storage import records
 from vicinal.tables import table
@@ -52,14 +56,45 @@ def option(overrides: Iterable[str], group: str) -> str:
     return next(line.partition("=")[2] for line in overrides if line.startswith(f"{group}="))
 
 
-def families() -> dict[str, Cell]:
-    """The first runnable cell of each method on each data set."""
-    found: dict[str, Cell] = {}
-    for cell in CELLS:
-        if cell.trainable:
-            kind = [option(cell.overrides, group) for group in ("method", "dataset")]
-            found.setdefault(" on ".join(kind), cell)
-    return found
+@dataclass(frozen=True)
+class Planned:
+    """A run of a cell, and the one that it begins with."""
+
+    overrides: tuple[str, ...]
+    start: tuple[str, ...] = ()
+
+
+def planned(cells: Iterable[Cell]) -> Iterator[Planned]:
+    """Every run that some cells need: the best of several, those attacked, those begun with."""
+    for cell in cells:
+        yield from (Planned(run, cell.start) for run in cell.runs)
+        yield from (Planned(each) for each in (cell.source, cell.start) if each)
+
+
+def kind(dataset: str) -> str:
+    """What a method sees of a data set."""
+    if dataset.startswith("uci"):
+        return "feature vectors"
+    others = {"imagenet": "streamed images", "speech_commands": "spectrograms"}
+    return "text" if dataset in TEXTS else others.get(dataset, "images")
+
+
+def families() -> list[ParameterSet]:
+    """A run of each method on each kind of data; on the other data sets in `make test-all`."""
+    found: dict[str, Planned] = {}
+    kinds = set[tuple[str, str, bool]]()
+    marked = []
+    for each in planned(cell for cell in CELLS if cell.trainable):
+        method, dataset = (option(each.overrides, group) for group in ("method", "dataset"))
+        name = f"{method} on {dataset}" + (", begun with another" if each.start else "")
+        if name in found:
+            continue
+        found[name] = each
+        family = method, kind(dataset), bool(each.start)
+        marks = [pytest.mark.slow] if family in kinds else []
+        kinds.add(family)
+        marked.append(pytest.param(each, id=name, marks=marks))
+    return marked
 
 
 def stand_in(folder: Path, dataset: str) -> Path:
@@ -88,10 +123,10 @@ def stand_in(folder: Path, dataset: str) -> Path:
     return folder / "stand_in.npz"
 
 
-def small(cell: Cell, file: Path) -> tuple[str, ...]:
-    """The cell's run with a small network, a small batch, and the stand-in for its data."""
+def small(overrides: Iterable[str], file: Path) -> tuple[str, ...]:
+    """A run with a small network, a small batch, and the stand-in for its data."""
     others = ("model", "+model", "optimizer.ema")
-    lines = [line for line in cell.overrides if not line.startswith(others)]
+    lines = [line for line in overrides if not line.startswith(others)]
     keys = {line.partition("=")[0] for line in lines}
     if "dataset.unlabelled" in keys:  # where the stand-in has none of its own
         keys.add("dataset.train_per_class")
@@ -124,29 +159,62 @@ def built() -> set[str]:
 def test_every_cell_composes_and_every_runnable_one_is_built(name: str, built: set[str]) -> None:
     """A network of each kind once: building one takes ten times as long as all the rest."""
     cells = [cell for cell in table.load(name).cells if cell.overrides]
-    runs = {overrides: cell for cell in cells for overrides in cell.runs}
-    for overrides, cell in runs.items():
+    runnable = {each.overrides for each in planned(cell for cell in cells if cell.runnable)}
+    for overrides in dict.fromkeys(each.overrides for each in planned(cells)):
         config = compose(*overrides)
         check(config)
-        if cell.unavailable is None:
+        if overrides in runnable:
             network = str(config.model)
             if network in built:
                 config.model = compose("model=mlp").model
             built.add(network)
-            assert isinstance(build(config), Run), cell.label
+            assert isinstance(build(config), Run), overrides
 
 
 @pytest.mark.parametrize("family", families())
-def test_one_step_of_each_method_on_each_data_set(family: str, tmp_path: Path) -> None:
-    cell = families()[family]
-    file = stand_in(tmp_path, option(cell.overrides, "dataset"))
-    run: Run = build(compose(*small(cell, file)))
-    loop = run.loop(run.dataset.load())
+def test_one_step_of_each_method_on_each_kind_of_data(family: Planned, tmp_path: Path) -> None:
+    loop = small_loop(family, tmp_path)
     before = {name: value.clone() for name, value in loop.model.named_parameters()}
     next(iter(loop.steps()))
     moved = [not torch.equal(before[name], value) for name, value in loop.model.named_parameters()]
     assert sum(moved) >= 0.9 * len(moved)
     assert all(value.isfinite().all() for value in loop.model.parameters())
+
+
+def small_loop(each: Planned, folder: Path) -> Loop:
+    """Before the first step; a run that begins with another has the weights of a small one."""
+    lines = small(each.overrides, stand_in(folder, option(each.overrides, "dataset")))
+    if each.start:
+        (folder / "start").mkdir()
+        file = stand_in(folder / "start", option(each.start, "dataset"))
+        first: Run = build(compose(*small(each.start, file), "seed=7"))
+        save_file(first.build(first.dataset.load()).state_dict(), folder / "start.safetensors")
+        named = ("init=", "init.name=", "init.report=", "init.seed=")
+        lines = tuple(line for line in lines if not line.startswith(named))
+        lines = ("init=file", f"init.path={folder / 'start.safetensors'}", *lines)
+    run: Run = build(compose(*lines))
+    return run.loop(run.dataset.load(), run.init and run.init.read(folder))
+
+
+def test_a_run_that_begins_with_another_takes_its_step_from_there(tmp_path: Path) -> None:
+    """No table's cells may need that yet, so this one has."""
+    tree = {
+        "caption": "Test error",
+        "run": ["dataset=cifar10", "schedule.epochs=3"],
+        "start": ["method=erm", "schedule.epochs=9"],
+        "stub": [],
+        "columns": [{"label": "mixup", "run": ["method=mixup"]}],
+        "rows": [{"label": "CIFAR-10", "printed": ["1.0"]}],
+    }
+    own, start = planned(table.Table("paper/begun", tree).cells)
+    assert (own.start, start.overrides) == (start.overrides, own.start)
+    assert any(line.startswith("init.name=cifar10/") for line in own.overrides)
+    weights = dict(small_loop(own, tmp_path).model.named_parameters())
+    (tmp_path / "random").mkdir()
+    random = small_loop(replace(own, overrides=start.overrides, start=()), tmp_path / "random")
+    begun = load_file(tmp_path / "start.safetensors")
+    assert all(torch.equal(value, begun[name]) for name, value in weights.items())
+    assert not all(torch.equal(begun[name], v) for name, v in random.model.named_parameters())
 
 
 @pytest.mark.parametrize("name", table.names())

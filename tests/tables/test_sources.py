@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 from table_samples import record
 from wording import says
 
-from vicinal.cli.configs import compose
 from vicinal.storage import records
 from vicinal.storage.evaluations import key
 from vicinal.tables.outcome import Outcome
-from vicinal.tables.plan import plan_evaluation, plan_run, plan_source
+from vicinal.tables.plan import compose_cached, plan_evaluation, plan_run, plan_source
 from vicinal.tables.request import parse_request
 from vicinal.tables.results import RecordIndex
 from vicinal.tables.sweep import Sweep
@@ -56,13 +54,9 @@ def test_no_run_is_attacked_with_its_own_examples() -> None:
     ]
 
 
-def composed(overrides: Any) -> DictConfig:
-    return compose(*overrides, with_hydra=True)
-
-
 def sweep(folder: Path, *typed: str) -> Sweep:
     places = (f"out={folder}/runs", f"results={folder}/results")
-    return Sweep([TABLE], parse_request([*places, *typed]), composed)
+    return Sweep([TABLE], parse_request([*places, *typed]), compose_cached)
 
 
 def test_a_plan_has_the_sources_and_measures_once_they_are_there(tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 """Cells whose run begins with the weights of another: fine-tuning."""
 
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig
 from table_samples import record
 
-from vicinal.cli.configs import compose
-from vicinal.tables.plan import plan_run
+from vicinal.tables.plan import compose_cached, plan_run
 from vicinal.tables.request import parse_request
 from vicinal.tables.results import RecordIndex
 from vicinal.tables.sweep import Sweep
@@ -48,11 +45,8 @@ def test_a_start_is_a_run_of_the_table_by_its_rules() -> None:
 
 
 def sweep(folder: Path, *typed: str) -> Sweep:
-    def composed(overrides: Any) -> DictConfig:
-        return compose(*overrides, with_hydra=True)
-
     places = (f"out={folder}/runs", f"results={folder}/results")
-    return Sweep([TABLE], parse_request([*places, *typed]), composed)
+    return Sweep([TABLE], parse_request([*places, *typed]), compose_cached)
 
 
 def test_a_run_is_launched_once_its_start_is_there(tmp_path: Path) -> None:

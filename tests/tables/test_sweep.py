@@ -12,15 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import evaluate
-import hydra
 import pytest
 from forks import Fork
-from hydra import initialize_config_dir
-from omegaconf import DictConfig
 from wording import says
 
-from vicinal.cli.configs import CONFIGS
 from vicinal.errors import RunError
+from vicinal.tables.plan import Composed, compose_cached
 from vicinal.tables.request import SweepRequest, parse_request
 from vicinal.tables.sweep import Sweep
 from vicinal.tables.table import load
@@ -179,10 +176,9 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path: Path) -> None:
 def test_a_run_is_composed_once_however_many_cells_print_it() -> None:
     composed: list[tuple[str, ...]] = []
 
-    def compose(overrides: Sequence[str]) -> DictConfig:
+    def compose(overrides: Sequence[str]) -> Composed:
         composed.append(tuple(overrides))
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra.compose("train", list(overrides), return_hydra_config=True)
+        return compose_cached(overrides)
 
     sweep = Sweep([load("mixup/figure3a")], parse_request([*REDUCED, "seed=0,1"]), compose)
     assert len(sweep.cells) == 3 * RUNS
@@ -216,9 +212,9 @@ def test_several_tables_are_one_plan_with_each_run_once(
         monkeypatch.setattr(sys, "argv", ["train.py", "-m", *words])
         main()
         out = capsys.readouterr().out
-        found = re.search(r"(\d+) cells\b.*\n(\d+) runs\b", out)
+        found = re.search(r"^(?:(\d+) tables|table mixup.*)\n(\d+) cells\b.*\n(\d+) runs\b", out)
         assert found is not None
-        return out.count("table mixup/table4"), int(found[1]), int(found[2])
+        return int(found[1] or 1), int(found[2]), int(found[3])
 
     assert planned("mixup/table4") == (1, 2, 2)
     assert planned("mixup/table4,mixup/table4") == (2, 4, 2)

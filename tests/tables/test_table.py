@@ -128,6 +128,12 @@ def test_a_claim_compares_cells_that_differ_in_its_label_only() -> None:
             {"definition": True, "unavailable": "Too large."},
             "unavailable and definition cannot both be set",
         ),
+        (
+            {"unavailable": "object detection"},
+            "unavailable must be a sentence ... got 'object detection'",
+        ),
+        ({"unavailable": "Too large"}, "unavailable must be a sentence ... full stop"),
+        ({"unavailable": "too large."}, "unavailable must be a sentence ... capital letter"),
         ({"resampled": 1.5}, "resampled must be between 0 and 1, got 1.5"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["cutmix"]}]}, "no label 'cutmix'"),
         ({"claims": [{"says": "", "better": "ERM", "than": ["WRN"]}]}, "compares no two cells"),

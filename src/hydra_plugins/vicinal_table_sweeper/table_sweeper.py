@@ -5,13 +5,17 @@ Hydra imports this file at every start, so heavy modules are imported only to pl
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from vicinal.tables.plan import Composed
+    from vicinal.tables.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +26,8 @@ class TableSweeper(Sweeper):
     `table=A,B` and `table=glob(mixup/*)` are one plan. Overrides beside it apply to every cell:
     `seed=` chooses the seeds; those that change the experiment (`schedule.epochs=30`) mark its
     records as reduced. `+only=[CIFAR-10,mixup]` keeps the cells with these labels, `+dry_run=true`
-    prints the plan, `+evaluation.deformed.batch_size=100` is a setting of an evaluation.
+    prints the plan, `+runs=true` every run of several tables, `+hours=8 +gpus=4` keeps the most
+    valuable runs that fit, `+evaluation.deformed.batch_size=100` is a setting of an evaluation.
     Each run holds a lock on its folder, so two processes with the same plan share the work.
     """
 
@@ -44,11 +49,9 @@ class TableSweeper(Sweeper):
         from vicinal.errors import RunError  # noqa: PLC0415
         from vicinal.tables.request import parse_request  # noqa: PLC0415
         from vicinal.tables.sweep import Sweep  # noqa: PLC0415
-        from vicinal.tables.table import Table  # noqa: PLC0415
 
         request = parse_request(arguments)
-        tables = [Table(name, self._tree(name)) for name in request.tables]
-        sweep = Sweep(tables, request, self._compose)
+        sweep = Sweep([self._table(name) for name in request.tables], request, self._composed)
         print(sweep.plan())
         if request.dry_run:
             return
@@ -65,8 +68,27 @@ class TableSweeper(Sweeper):
                 f"{len(sweep.failures)} of {len(sweep.unfinished)} runs failed:\n  {failures}"
             )
 
-    def _tree(self, name: str) -> Any:
-        return OmegaConf.to_container(self._compose([f"table={name}"]).table)
+    def _table(self, name: str) -> "Table":
+        from vicinal.tables import table  # noqa: PLC0415
+
+        if self._shipped and name in table.names():
+            return table.load(name)
+        tree: Any = OmegaConf.to_container(self._compose([f"table={name}"]).table)
+        return table.Table(name, tree)
+
+    def _composed(self, overrides: Sequence[str]) -> "Composed":
+        from vicinal.tables.plan import composed, split_hydra  # noqa: PLC0415
+
+        if self._shipped:
+            return composed(overrides, self._compose)
+        return split_hydra(self._compose(overrides))
+
+    @property
+    def _shipped(self) -> bool:
+        """Whether no other folder adds configs, which only Hydra would find."""
+        assert self.config is not None
+        sources = self.config.hydra.runtime.config_sources
+        return all(source.provider in ("hydra", "main", "schema") for source in sources)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.context is not None

@@ -52,6 +52,11 @@ class Apgd:
         if not 0 <= self.rho <= 1:
             raise ValueError(f"rho must be from 0 to 1, got {self.rho} (a share of the steps)")
 
+    @property
+    def passes(self) -> int:
+        """Forward passes per image; a backward pass takes as long as two."""
+        return 3 * (self.steps + 1)
+
     def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Draws) -> Images:
         region = self.threat.around(model, x)
         start = _start(region, rng)

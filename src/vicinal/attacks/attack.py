@@ -27,6 +27,14 @@ class Attack(Protocol):
     def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Draws) -> Images: ...
 
 
+@runtime_checkable
+class Counted(Protocol):
+    """What knows how many forward passes of an image it takes; a backward pass counts as two."""
+
+    @property
+    def passes(self) -> int: ...
+
+
 def at_images(model: nn.Module, x: Images, y: Targets) -> tuple[Logits, Images]:
     """The logits, and the gradient of each sample's cross-entropy with respect to its image.
 

@@ -64,6 +64,11 @@ class CarliniWagner:
                 "(tanh maps to a range with two ends)"
             )
 
+    @property
+    def passes(self) -> int:
+        """Forward passes per image; a backward pass takes as long as two."""
+        return 3 * self.binary_search_steps * self.steps + 1
+
     def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Draws) -> Images:
         region = self.threat.around(model, x)
         best = Smallest.none(region.x)

@@ -46,6 +46,11 @@ class Ddn:
             raise ValueError(f"init_epsilon must be above 0, got {self.init_epsilon}")
         check_threat(self.threat)
 
+    @property
+    def passes(self) -> int:
+        """Forward passes per image; a backward pass takes as long as two."""
+        return 3 * self.steps
+
     def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Draws) -> Images:
         region = self.threat.around(model, x)
         moved, best = region.x, Smallest.none(region.x)

@@ -46,6 +46,11 @@ class DeepFool:
                 raise ValueError(f"{key} must be at least {least}, got {getattr(self, key)}")
         check_threat(self.threat, linf=True)
 
+    @property
+    def passes(self) -> int:
+        """Forward passes per image; a backward pass takes as long as two."""
+        return self.steps + 2 + 2 * self.steps * (self.candidates - 1)
+
     def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Draws) -> Images:
         region = self.threat.around(model, x)
         moved, shift = region.x, torch.zeros_like(region.x)

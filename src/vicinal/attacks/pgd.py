@@ -44,6 +44,11 @@ class Pgd:
             raise ValueError(f"step must be at least 0, got {step}")
         return cls(Threat(epsilon), step / epsilon if epsilon else 0.0, steps)
 
+    @property
+    def passes(self) -> int:
+        """Forward passes per image; a backward pass takes as long as two."""
+        return 3 * self.steps
+
     def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Draws) -> Images:
         region = self.threat.around(model, x)
         adversarial = region.start(rng) if self.random_start else x.detach()

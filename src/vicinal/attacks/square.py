@@ -52,6 +52,11 @@ class Square:
                 f"p_init must be above 0 and at most 1, got {self.p_init} (a share of the image)"
             )
 
+    @property
+    def passes(self) -> int:
+        """Forward passes per image; a backward pass takes as long as two."""
+        return self.queries + 1
+
     @torch.no_grad()
     def __call__(self, model: nn.Module, x: Images, y: Targets, rng: Draws) -> Images:
         check_images(x)

@@ -5,6 +5,7 @@ forms: compressed or not, with or without a header, with any line ends. A finger
 alone proves that they are the original.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -91,6 +92,7 @@ class Uci:
     split_seed: int = 0
     standardize: bool = True
     canonical: dict[str, str] | None = None  # the fingerprint that the table must have
+    known_size: dict[str, int | Sequence[int]] | None = None  # for estimates, with this test_share
 
     def __post_init__(self) -> None:
         if not 0 < self.test_share < 1:

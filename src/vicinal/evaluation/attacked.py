@@ -20,7 +20,7 @@ from vicinal.errors import RunError
 from vicinal.evaluation.batches import check_batch_size
 from vicinal.evaluation.checks import CHECKS, percentages, signs
 from vicinal.evaluation.evaluation import Numbers, Parts, each, flat
-from vicinal.evaluation.examined import Examined, check_attacks, spread
+from vicinal.evaluation.examined import Examined, attacked_passes, check_attacks, spread
 
 BESIDE = ("clean", "checks")  # parts that are no attacks
 CHECKED = 1000  # images that tell whether attacks on a network can be trusted
@@ -65,6 +65,10 @@ class Attacked:
             for name, attack in self.attacks.items()
             for epsilon in self.epsilons
         }
+
+    def passes(self, images: int) -> int | None:
+        """Of every image without an attack and under each."""
+        return attacked_passes(images, self.variants.values())
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         if self.source is not None:

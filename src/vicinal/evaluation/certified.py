@@ -85,6 +85,10 @@ class Certified:
                 f"(noise is drawn for {BLOCK} copies at a time)"
             )
 
+    def passes(self, images: int) -> int | None:
+        """Of all noisy copies of every `every`-th image."""
+        return ceil(images / self.every) * (self.n0 + self.n)
+
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         device = device_of(model, data.test.y)
         uses = self._uses().to(device)

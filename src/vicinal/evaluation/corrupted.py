@@ -77,6 +77,10 @@ class Corrupted:
         """What is measured of each set."""
         return Clean(self.batch_size)
 
+    def passes(self, images: int) -> int | None:
+        """Of each set, which is taken to be as large as the test set."""
+        return images * len(self.sets.names)
+
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         def measure(name: str) -> Numbers:
             return self.clean(model, self.sets.load(name, data.test, rng.fork(name)))

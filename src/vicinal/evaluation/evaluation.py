@@ -46,6 +46,15 @@ class Measure(Protocol):
 
 
 @runtime_checkable
+class Counted(Protocol):
+    """An evaluation that says beforehand how many forward passes of one image it takes."""
+
+    def passes(self, images: int) -> int | None:
+        """On so many test images; a backward pass counts as two. None if that is not known."""
+        ...
+
+
+@runtime_checkable
 class Transferable(Evaluation, Protocol):
     """An evaluation whose adversarial examples may be made on the network of another run."""
 

@@ -1,6 +1,6 @@
 """What attacks do to test images of a network, image by image and on any number of ranks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicinal.attacks.attack import Attack
+from vicinal.attacks.attack import Attack, Counted
 from vicinal.contracts import Images, Targets
 from vicinal.data.dataset import Data
 from vicinal.data.split import Rows
@@ -71,6 +71,15 @@ def spread(count: int, wanted: int | None) -> Rows:
     """The rows of `wanted` samples, or of all: evenly spaced, as classes may stand in order."""
     rows = torch.arange(count)
     return rows if wanted is None or wanted >= count else rows[:wanted] * count // wanted
+
+
+def attacked_passes(images: int, attacks: Collection[Attack]) -> int | None:
+    """Forward passes of one image to measure so many without an attack and under each.
+
+    None if an attack does not say how many it takes.
+    """
+    each = [attack.passes for attack in attacks if isinstance(attack, Counted)]
+    return images * (1 + sum(each) + len(each)) if len(each) == len(attacks) else None
 
 
 def check_attacks(attacks: Mapping[str, Attack], taken: Sequence[str]) -> None:

@@ -42,6 +42,10 @@ class NormStatistics:
         if not self.layers:
             raise ValueError("layers must name a layer, got none")
 
+    def passes(self, images: int) -> int | None:
+        """None: it reads the network alone."""
+        return 0
+
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         return {
             f"{name}_{route}_variance": mean

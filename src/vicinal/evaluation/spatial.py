@@ -45,6 +45,10 @@ class Spatial:
         """The search for the worst draw."""
         return WorstAffine(self.draws, self.degrees, self.shift)
 
+    def passes(self, images: int) -> int | None:
+        """Of every draw, and of the worst."""
+        return images * (self.draws + 1)
+
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         check_image_data(data)
         _, height, width = data.test.shape

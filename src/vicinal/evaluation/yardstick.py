@@ -19,7 +19,7 @@ from vicinal.draws import Rng
 from vicinal.evaluation.batches import check_batch_size
 from vicinal.evaluation.checks import CHECKS, percentages, signs
 from vicinal.evaluation.evaluation import Numbers, Parts, each
-from vicinal.evaluation.examined import Examined, check_attacks, spread
+from vicinal.evaluation.examined import Examined, attacked_passes, check_attacks, spread
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Yardstick:
         if self.images is not None and self.images < 1:
             raise ValueError(f"images must be at least 1, got {self.images} (or null, for all)")
         check_batch_size(self.batch_size)
+
+    def passes(self, images: int) -> int | None:
+        """At most: an attack leaves out the images that no longer stand."""
+        count = images if self.images is None else min(images, self.images)
+        return attacked_passes(count, self.attacks.values())
 
     def __call__(self, model: nn.Module, data: Data, rng: Rng, parts: Parts = each) -> Numbers:
         examined = Examined(model, data, self.batch_size)

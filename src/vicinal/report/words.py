@@ -40,7 +40,7 @@ ALWAYS = (
     "inconclusive",
     "not run",
     "unavailable",
-)  # in the legend
+)
 REPORTS = {
     "last": "last epoch",
     "median10": "median of the last ten epochs",

@@ -39,6 +39,7 @@ REPORTS = ("last", "median10", "best_test", "best_valid")  # the epoch that coun
 EVALUATIONS = tuple(sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml")))
 
 _PRINTED = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?")
+_SENTENCE = re.compile(r"[A-Z].*\S\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,11 @@ class Cell:
                 )
         if self.definition and self.unavailable is not None:
             raise ValueError(f"{where}: unavailable and definition cannot both be set")
+        if self.unavailable is not None and not _SENTENCE.fullmatch(self.unavailable):
+            raise ValueError(
+                f"{where}: unavailable must be a sentence, from a capital letter to a full stop, "
+                f"got {self.unavailable!r} (readers see it)"
+            )
         if self.resampled is not None and not 0 < self.resampled < 1:
             raise ValueError(f"{where}: resampled must be between 0 and 1, got {self.resampled}")
         if self.runnable and self.measures not in (*MEASURES, *EXACT):

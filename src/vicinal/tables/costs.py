@@ -13,6 +13,7 @@ have, which is an upper limit.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,7 @@ from hydra.utils import instantiate
 
 from vicinal.contracts import Method
 from vicinal.data.size import Size, size_of
+from vicinal.evaluation.evaluation import Counted, Evaluation
 from vicinal.tables.networks import Counts, counts
 
 ASSUMED = 1e14  # floating-point operations per second: a tenth of one H200's peak in bf16
@@ -46,7 +48,7 @@ class Cost:
     def __str__(self) -> str:
         how = "measured" if self.measured else "estimated"
         ranks = f", on at least {self.ranks} ranks of {MEMORY / 1e9:.0f} GB"
-        return f"{self.hours:.2f} h {how} per run" + (ranks if self.ranks > 1 else "")
+        return f"{self.hours:.3g} h {how} per run" + (ranks if self.ranks > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,21 @@ class Costs:
                 steps[bench["model"], bench["batch"]] = milliseconds / 1000
         return cls(_medians(epochs), _medians(scales), steps)
 
+    def of_evaluation(
+        self, name: str, config: dict[str, Any], evaluation: dict[str, Any]
+    ) -> float | None:
+        """The estimated GPU-hours of an evaluation on one report; None if that is not known."""
+        dataset = config["dataset"]
+        size = size_of(dataset | {"holdout_per_class": 0})
+        measured: Evaluation = instantiate(evaluation, _convert_="all")
+        if size is None or not size.shape or not isinstance(measured, Counted):
+            return None
+        valid = (dataset.get("known_size") or {}).get("valid", 0)
+        if (passes := measured.passes(size.test - valid)) is None:
+            return None
+        seconds = _forwards(counts(config["model"], size), size, passes, EVALUATED)
+        return self.scales.get(_network(name), 1.0) * seconds / 3600
+
     def of(self, name: str, config: dict[str, Any]) -> Cost | None:
         """The cost of one run; None if neither a record nor the size of its data is known."""
         measured = name in self.epochs
@@ -101,11 +118,17 @@ def _epoch(name: str, config: dict[str, Any], steps: dict[tuple[str, int], float
     if (size := size_of(config["dataset"])) is None:
         return None
     batch, model = config["schedule"]["batch_size"], name.split("/")[1]
-    method: Method = instantiate(config["method"], _convert_="all")
+    work = _work(json.dumps(config["method"]))
     if size.shape == (3, 32, 32) and (model, batch) in steps:
-        return method.work * ceil(size.train / batch) * steps[model, batch]
+        return work * ceil(size.train / batch) * steps[model, batch]
     # A backward pass takes as long as two forward passes.
-    return method.work * 3 * _forwards(counts(config["model"], size), size, size.train, batch)
+    return work * 3 * _forwards(counts(config["model"], size), size, size.train, batch)
+
+
+@cache
+def _work(method: str) -> float:
+    made: Method = instantiate(json.loads(method), _convert_="all")
+    return made.work
 
 
 def _forwards(network: Counts, size: Size, samples: int, batch: int) -> float:

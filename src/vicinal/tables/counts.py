@@ -32,6 +32,7 @@ COVERAGE = (
     *("paper", "tables", "numbers", "runnable", "distinct runs", "counted without a run"),
     *("by definition", "quoted from others"),
 )
+UNAVAILABLE = ("table", "numbers", "of", "why no run can reproduce them")
 
 Count = Callable[[TableResults], Counter[str]]
 
@@ -95,12 +96,17 @@ def coverage(tables: Iterable[Table]) -> str:
         cells = [cell for table in found for cell in table.cells]
         rows.append([paper, len(found), *_covered(cells)])
     rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, len(COVERAGE)))])
-    cells = (cell for found in papers.values() for table in found for cell in table.cells)
-    unavailable = Counter((cell.table, cell.unavailable) for cell in cells if cell.unavailable)
-    lines = [[table, number, why] for (table, why), number in unavailable.items()]
-    if not lines:
-        return grid(COVERAGE, rows)
-    return f"{grid(COVERAGE, rows)}\n{grid(['table', 'numbers', 'why no run can be made'], lines)}"
+    reasons = _unavailable(table for found in papers.values() for table in found)
+    return "\n".join([grid(COVERAGE, rows), *([grid(UNAVAILABLE, reasons)] if reasons else [])])
+
+
+def _unavailable(tables: Iterable[Table]) -> list[list[object]]:
+    """Table by table, how many of its numbers no run can reproduce, and why."""
+    rows: list[list[object]] = []
+    for table in tables:
+        reasons = Counter(cell.unavailable for cell in table.cells if cell.unavailable is not None)
+        rows += [[table.name, n, len(table.cells), why] for why, n in reasons.most_common()]
+    return rows
 
 
 def _authors(results: TableResults) -> Counter[str]:
@@ -127,11 +133,18 @@ def _covered(cells: Sequence[Cell]) -> list[int]:
     return [
         len(cells),
         sum(cell.trainable for cell in cells),
-        len({plan_run(run).name for cell in cells if cell.trainable for run in cell.runs}),
+        len(_runs(cells)),
         sum(cell.runnable and cell.exact for cell in cells),
         sum(cell.definition for cell in cells),
         sum(cell.quoted is not None for cell in cells),
     ]
+
+
+def _runs(cells: Iterable[Cell]) -> set[str]:
+    """The names of all runs that they need, those attacked and those begun with included."""
+    trainable = [cell for cell in cells if cell.trainable]
+    needed = {run for cell in trainable for run in (*cell.runs, cell.source, cell.start) if run}
+    return {plan_run(run).name for run in needed}
 
 
 def _by_table(

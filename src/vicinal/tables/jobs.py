@@ -12,6 +12,9 @@ from vicinal.storage import evaluations, records
 from vicinal.storage.run_folder import read_record
 from vicinal.tables.cell import Cell
 from vicinal.tables.plan import PlannedRun
+from vicinal.tables.value import Place
+
+Configs = Mapping[str, Any]  # of evaluations, by name
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,20 @@ class Job:
     evaluations: int = 0
     unmeasured: int = 0  # of them
     alone: tuple[str, ...] | None = None  # without what needs other runs; None: that is all done
-    needs_others: bool = False
+    others: frozenset[Place] = frozenset()  # the runs that it needs
+    started: bool = False  # whether its training needs one of them
+    configs: Configs = field(default_factory=dict)
+    sourced: frozenset[str] = frozenset()  # the evaluations that need other runs
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Place:
         """What tells it from the others."""
         return self.run.name, self.seed
+
+    @property
+    def trained(self) -> bool:
+        """Whether other runs can begin with it or attack it."""
+        return self.state in ("finished", "trained")
 
 
 @dataclass
@@ -42,22 +53,26 @@ class Wanted:
     names: dict[str, None] = field(default_factory=dict)  # of evaluations
     reports: dict[str, None] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)  # by evaluation, the run that it needs
+    others: set[Place] = field(default_factory=set)  # these runs, and the one that it begins with
     started: bool = False  # whether its training begins with the weights of another run
 
     @property
-    def place(self) -> str:
-        """The run, as evaluations of other runs name it."""
-        return f"{self.run.name}/seed{self.seed}"
+    def place(self) -> Place:
+        """What tells it from the others."""
+        return self.run.name, self.seed
 
-    def add(self, cell: Cell, source: str | None = None, started: bool = False) -> None:
-        """Add what a cell wants."""
-        self.started |= started
+    def add(
+        self, cell: Cell, source: "Wanted | None" = None, start: "Wanted | None" = None
+    ) -> None:
+        """Add what a cell wants, and the runs that are attacked and begun with for it."""
+        self.started |= start is not None
+        self.others |= {each.place for each in (source, start) if each is not None}
         if cell.evaluation is None:
             return
         self.reports[cell.report] = None
         self.names.update(dict.fromkeys((cell.evaluation, *cell.beside)))
         if source is not None:
-            self.sources[cell.evaluation] = source
+            self.sources[cell.evaluation] = f"{source.run.name}/seed{source.seed}"
 
     @property
     def asked_reports(self) -> list[str]:
@@ -101,9 +116,35 @@ def _about(line: str) -> str | None:
     return parts[1] if len(parts) > 1 else None
 
 
-def progress(
-    folder: Path, copy: Path, configs: Mapping[str, Any], reports: Sequence[str]
-) -> tuple[str, int]:
+def job_of(wanted: Wanted, out: Path, results: Path, asked: Sequence[str], configs: Configs) -> Job:
+    """How far a run is: its training, and what of its evaluations its record has."""
+    run, seed, reports = wanted.run, wanted.seed, wanted.asked_reports
+    folder, copy = out / run.name / f"seed{seed}", records.published(str(results), run.name, seed)
+    state, unmeasured = progress(folder, copy, configs, reports)
+    alone_state = state
+    if wanted.sources:
+        own = {name: config for name, config in configs.items() if name not in wanted.sources}
+        alone_state, _ = progress(folder, copy, own, reports)
+    overrides, alone = (
+        (*run.overrides, *wanted.overrides(asked, alone=alone), f"seed={seed}")
+        for alone in (False, True)
+    )
+    return Job(
+        run,
+        seed,
+        overrides,
+        state,
+        evaluations=len(configs) * len(reports),
+        unmeasured=unmeasured,
+        alone=None if wanted.started or alone_state == "finished" else alone,
+        others=frozenset(wanted.others),
+        started=wanted.started,
+        configs=configs,
+        sourced=frozenset(wanted.sources),
+    )
+
+
+def progress(folder: Path, copy: Path, configs: Configs, reports: Sequence[str]) -> tuple[str, int]:
     """The state of the run in a folder, and how many of these evaluations it lacks.
 
     `copy` is its record among the results. Without the folder's weights, it cannot be measured.

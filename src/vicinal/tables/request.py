@@ -1,19 +1,21 @@
 """What `-m table=PAPER/TABLE` and the overrides beside it ask for."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import inf
 
 from hydra.core.override_parser.types import Glob
 
 from vicinal.cli.messages import listed
-from vicinal.cli.overrides import alternatives, parse, value_of
+from vicinal.cli.overrides import alternatives, key_of, parse, value_of
 from vicinal.errors import RunError
 from vicinal.storage import records
+from vicinal.tables.budget import Budget
 from vicinal.tables.table import names
 
-PLAN_KEYS = ("table", "seed", "only", "dry_run")
+PLAN_KEYS = ("table", "seed", "only", "dry_run", "runs", "hours", "gpus")
 # Not part of the experiment, so changing it does not make a run reduced.
 FREE_NODES = ("runtime", "logger", "clean", "evaluation", "out", "results", "hydra")
 FREE_KEYS = tuple(f"dataset.{key}" for key in records.NOT_SCIENCE)
@@ -29,6 +31,8 @@ class SweepRequest:
     reductions: tuple[tuple[str, ...], ...]  # alternatives, each a set of overrides
     only: tuple[str, ...] = ()  # labels that a cell's row and column must have
     dry_run: bool = False
+    list_runs: bool = False  # in a plan of several tables, too
+    budget: Budget | None = None  # None: all runs
     evaluation: tuple[str, ...] = ()  # overrides about evaluations
 
 
@@ -58,8 +62,32 @@ def parse_request(arguments: Iterable[str]) -> SweepRequest:
         evaluation=tuple(evaluation),
         reductions=tuple(product(*axes)),
         only=_labels(plan["only"]) if "only" in plan else (),
-        dry_run="dry_run" in plan and bool(parse(plan["dry_run"]).value()),
+        dry_run="dry_run" in plan and _flag(plan["dry_run"]),
+        list_runs="runs" in plan and _flag(plan["runs"]),
+        budget=_budget(plan),
     )
+
+
+def _flag(line: str) -> bool:
+    value = parse(line).value()
+    if not isinstance(value, bool):
+        raise RunError(f"{key_of(line)} must be true or false, got {value_of(line)}")
+    return value
+
+
+def _budget(plan: Mapping[str, str]) -> Budget | None:
+    """`+hours=8 +gpus=4`; one GPU unless more are given."""
+    hours, gpus = (plan.get(key) for key in ("hours", "gpus"))
+    if hours is None:
+        if gpus is not None:
+            raise RunError("gpus needs hours: +hours=HOURS, the time that the runs must fit into")
+        return None
+    time, count = parse(hours).value(), 1 if gpus is None else parse(gpus).value()
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 < time < inf:
+        raise RunError(f"hours must be a number above 0, got {value_of(hours)}")
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise RunError(f"gpus must be a whole number above 0, got {value_of(str(gpus))}")
+    return Budget(float(time), count)
 
 
 def _tables(line: str) -> tuple[str, ...]:
