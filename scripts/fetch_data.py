@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vicinal.data import cifar, language, speech_commands, stl10, svhn, tiny_imagenet, uci
+from vicinal.data import cifar, coco, language, speech_commands, stl10, svhn, tiny_imagenet, uci
 from vicinal.data.download import DownloadError, fetch
 from vicinal.data.shifted import cifar10_1, cifar_c, folder_c
 
@@ -17,6 +17,7 @@ FILES = {
     "stl10": (stl10.STL10,),
     "svhn": (svhn.TRAIN, svhn.TEST),
     "tiny_imagenet": (tiny_imagenet.TINY_IMAGENET,),
+    "coco": coco.COCO,
     "speech_commands": (speech_commands.SPEECH_COMMANDS,),
     "ptb": language.PTB,
     "wikitext2": language.WIKITEXT2,

@@ -18,7 +18,10 @@ from vicinal.tables.markdown import page
 from vicinal.tables.results import RecordIndex, TableResults
 from vicinal.tables.spreads import Spreads
 
-RUNS = "Test accuracy in percent; of language models the perplexity."
+RUNS = (
+    "Test accuracy in percent; of language models the perplexity, "
+    "of detectors the average precision."
+)
 EVALUATIONS = """\
 What was measured of trained networks: the numbers that stand for the whole, mean ± sample standard
 deviation over seeds; `results/runs` has all numbers. Generated sets were made here: they are not

@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from vicinal.cli.configs import CONFIGS
-from vicinal.contracts import Method, Words, takes
+from vicinal.contracts import Method, Photos, Words, takes
 from vicinal.tables.plan import compose_cached
 
 # In place of networks whose weights would be downloaded, by what is chosen.
@@ -44,15 +44,15 @@ def written(group: str, name: str) -> dict[str, Any]:
     return found | own
 
 
-def _reads(method: str) -> bool:
-    """Whether a method trains on text, not on images."""
-    kind = get_class(written("method", method)["_target_"])
-    return takes(kind) is Words
+def _takes(method: str) -> Any:
+    """What a method trains on."""
+    return takes(get_class(written("method", method)["_target_"]))
 
 
 EVERY = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-TEXT = [name for name in EVERY if _reads(name)]
-METHODS = [name for name in EVERY if name not in TEXT]  # on images
+TEXT = [name for name in EVERY if _takes(name) is Words]
+DETECTION = [name for name in EVERY if _takes(name) is Photos]
+METHODS = [name for name in EVERY if name not in (*TEXT, *DETECTION)]  # on images
 
 
 def _methods_by_class() -> tuple[list[str], list[str]]:

@@ -66,7 +66,8 @@ FILES = sorted((CONFIGS / "model").glob("*.yaml"), reverse=True)
 FAMILIES = {written("model", path.stem)["_target_"]: path.stem for path in FILES}
 
 
-@pytest.mark.parametrize("name", sorted({*FAMILIES.values()} - {"mlp", "timm"}))
+# What a detector computes depends on what it finds, which is nothing on the meta device.
+@pytest.mark.parametrize("name", sorted({*FAMILIES.values()} - {"mlp", "timm", "mask_rcnn"}))
 def test_networks_ask_for_nothing_that_is_refused(name: str) -> None:
     run: Run = build(compose(f"model={name}", "dataset=cifar10"))
     with torch.device("meta"), Asked() as asked:

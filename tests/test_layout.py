@@ -14,7 +14,7 @@ SOURCE = Path(vicinal.__file__).parent
 LAYERS = (  # from the top; a room imports from lower layers alone
     ("train",),
     ("run", "report", "figures"),
-    ("trial", "tables"),
+    ("training", "tables"),
     ("loop", "evaluation", "tasks"),
     ("methods",),
     ("data",),

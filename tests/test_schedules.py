@@ -58,6 +58,19 @@ def test_warmup_is_linear_by_step_as_mixups_imagenet_runs() -> None:
     assert schedule.rate(5 * STEPS, STEPS) == 1
 
 
+def test_a_warmup_may_last_some_steps_of_the_first_epoch() -> None:
+    """A third of the rate at first, all of it after 500 steps (MMDetection's 1x schedule)."""
+    schedule = Schedule(
+        epochs=12, batch_size=16, curve=Constant(), warmup_steps=500, warmup_from=1 / 3
+    )
+    found = [schedule.rate(step, 7330) for step in (0, 1, 250, 499, 500, 501, 7330)]
+    ramp = [1 / 3 + 2 / 3 * step / 500 for step in (0, 1, 250, 499)]
+    assert found == pytest.approx([*ramp, 1, 1, 1])
+    for change in ({"warmup_steps": -1}, {"warmup_steps": 5, "warmup_epochs": 1}):
+        with pytest.raises(ValueError, match=says("warmup_steps")):
+            Schedule(epochs=2, batch_size=4, curve=Constant(), **change)
+
+
 def test_the_warmup_method_trains_the_first_epochs_only() -> None:
     first, then = Erm(Identity()), Erm(Mixup())
     schedule = Schedule(

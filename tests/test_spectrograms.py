@@ -12,7 +12,7 @@ from vicinal.cli.configs import build
 from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.run import Run
-from vicinal.trial import rehearse
+from vicinal.training.trial import rehearse
 
 TAKEN = (
     *("mixup", "label_smoothing", "gauss", "maxup_gauss", "maxup_cutout", "cutout", "cutmix"),

@@ -9,6 +9,7 @@ from gpu_session import carry
 from gpu_session.choose import LIKE, Measured, difference
 from gpu_session.pool import Row, read
 from vicinal.storage.files import write_bytes_atomically
+from vicinal.storage.records import headline
 
 Lines = Iterator[str]
 SHOWN = 8  # of a list that may be long
@@ -185,7 +186,7 @@ def runs(found: Mapping[str, Row]) -> Lines:
         if each["state"] != "not started":
             metrics = each.get("metrics", {})
             tests = (metrics.get(k, {}) for k in ("last", "median10"))
-            scores = [each.get("top1", each.get("perplexity")) for each in tests]
+            scores = [headline(each) if each else None for each in tests]
             yield row(
                 *(name, each["state"], each.get("epochs", "")),
                 *(number(each.get(key), ".1f") for key in ("seconds", "seconds_per_epoch")),

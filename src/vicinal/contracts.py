@@ -1,7 +1,7 @@
 """The contracts, and the types that they use."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import (
@@ -14,7 +14,7 @@ from typing import (
     runtime_checkable,
 )
 
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor, nn
 
 from vicinal.draws import Rng
@@ -24,6 +24,7 @@ Images = Float[Tensor, "n c h w"]  # for what needs pixels in [0, 1]
 Maps = Float[Tensor, "n c height width"]  # images or spectrograms, for what needs no pixels
 Words = Int64[Tensor, "n t"]  # a stretch of each of n texts: numbers of words in the vocabulary
 Embedded = Float[Tensor, "n t e"]  # a vector per word
+Photos = Float[Tensor, "n 3 height width"]  # of different sizes, padded to one; with `Objects`
 Targets = Float[Tensor, "n k"]  # rows of probabilities
 Logits = Float[Tensor, "n k"]
 Rows = Int64[Tensor, " n"]  # positions in the training split
@@ -115,6 +116,62 @@ class LanguageModel(nn.Module, ABC):
         """
 
 
+@dataclass(frozen=True)
+class Objects:
+    """What n photos show: m objects, image by image.
+
+    Boxes are left, top, right, bottom in pixels. Masks are as large as the padded photos; `sizes`
+    are the heights and widths of the photos themselves.
+    """
+
+    boxes: Float[Tensor, "m 4"]
+    labels: Int64[Tensor, " m"]
+    masks: UInt8[Tensor, "m height width"]
+    counts: tuple[int, ...]  # of each photo's objects
+    sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector finds in one photo."""
+
+    boxes: Float[Tensor, "m 4"]
+    labels: Int64[Tensor, " m"]
+    scores: Float[Tensor, " m"]
+    masks: Float[Tensor, "m 1 height width"]  # probabilities in the box
+
+
+Levels = dict[str, Float[Tensor, "n c _ _"]]  # features at several scales, the finest first
+
+
+class Detector(nn.Module, ABC):
+    """A network that finds objects in photos: a trunk, levels of its features, and heads on them.
+
+    Called on (x, y) it returns losses by name in train mode, else a `Found` of each photo.
+    """
+
+    @property
+    @abstractmethod
+    def trunk(self) -> nn.Module:
+        """A network that was a classifier, without its last layer."""
+
+    @abstractmethod
+    def normalized(self, mean: Sequence[float], std: Sequence[float]) -> "Detector":
+        """The same, with a trunk that sees (x - mean) / std."""
+
+    @abstractmethod
+    def levels(self, x: Photos, sizes: tuple[tuple[int, int], ...]) -> Levels:
+        """The features of the trunk, at the widths of the heads."""
+
+    @abstractmethod
+    def losses(self, levels: Levels, x: Photos, y: Objects) -> dict[str, Loss]:
+        """The losses of the heads, in train mode."""
+
+    @abstractmethod
+    def dense(self, x: Photos) -> None:
+        """The arithmetic of a training pass that does not depend on what is found."""
+
+
 Wants = tuple[Literal["rows", "unlabelled", "memory", "progress"], ...]
 
 
@@ -129,7 +186,8 @@ class Method(ABC):
     that is done, which begins at 0. `attach` shows it the data once, before
     training.
 
-    On text, x and y are `Words`: y are the words that follow those of x.
+    On text, x and y are `Words`: y are the words that follow those of x. Where objects are to be
+    found, x are `Photos` and y `Objects`.
     """
 
     wants: ClassVar[Wants] = ()
@@ -181,7 +239,8 @@ class Resumable(Protocol):
 def parts(part: object, key: str) -> Iterator[tuple[str, str, Any]]:
     """The parts of a method or vicinity: dotted key, class, and what its call takes as `x`.
 
-    The annotation says that: `Images` are pixels, `Inputs` any features, `Words` text.
+    The annotation says that: `Images` are pixels, `Inputs` any features, `Words` text,
+    `Photos` images with objects.
     """
     if not (is_dataclass(part) and callable(part)):
         return

@@ -1,6 +1,6 @@
-"""The loop that trains classifiers and language models: its only backward, its only optimizer step.
+"""The loop that trains classifiers, language models, detectors: its only backward and step.
 
-What is neither has a loop of its own, `vicinal.tasks.*.loop`.
+What is none of these has a loop of its own, `vicinal.tasks.*.loop`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ class Loop:
         """Steps done of the current epoch."""
         return self.steps_done - self.batches.first(self.epoch)
 
-    def step(self, x: Tensor, y: Tensor, rows: Rows, extent: Extent) -> None:
+    def step(self, x: Tensor, y: Any, rows: Rows, extent: Extent) -> None:
         """Update the weights once, for the mean loss over the samples of all ranks."""
         rate = self._rate(self.steps_in_epoch) * extent.rate
         for group in self.optimizer.param_groups:
@@ -127,7 +127,7 @@ class Loop:
         self.runtime.compiled(average.network)
         return average
 
-    def terms(self, x: Tensor, y: Tensor, rows: Rows) -> Iterator[Loss]:
+    def terms(self, x: Tensor, y: Any, rows: Rows) -> Iterator[Loss]:
         """The method's terms, computed under the run's autocast and yielded outside it."""
         method = self.schedule.method(self.epoch, self.method)
         more: dict[str, Any] = {}

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,13 @@ from vicinal.data.dataset import Dataset, RunData
 from vicinal.data.decode.select import decoder_for
 from vicinal.draws import Rng, derived_seed
 from vicinal.errors import DivergedError, RunError
-from vicinal.evaluation.another import Another
-from vicinal.evaluation.cost import Cost
-from vicinal.evaluation.evaluation import Evaluation, Measure, Transferable
+from vicinal.evaluation.evaluation import Evaluation, Measure
 from vicinal.evaluation.finished import Finished
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
-from vicinal.loggers.progress import Progress
 from vicinal.loop import Loop, LossNotFiniteError, count_parameters
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
-from vicinal.machine.signals import Stop, stopping
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.init import without_weights
 from vicinal.optim import Optimizer
@@ -41,7 +36,15 @@ from vicinal.storage.run_folder import (
     write_record,
 )
 from vicinal.storage.starts import Start, Weights, begin
-from vicinal.trial import check_measures, check_network, check_ranks, rehearse
+from vicinal.training.fit import Fit, measured
+from vicinal.training.trial import (
+    check_measures,
+    check_network,
+    check_ranks,
+    check_reports,
+    check_sources,
+    rehearse,
+)
 
 PARTS = {
     "dataset": Dataset,
@@ -105,7 +108,7 @@ class Run:
     def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:
         """Train to the end, continuing an earlier attempt; return the last test accuracy.
 
-        Of a language model it is the perplexity.
+        Of a language model it is the perplexity, of a detector the average precision.
 
         A training that diverges leaves a record that says so, until another attempt succeeds.
         All ranks execute a run together; rank zero locks its folder, writes and prints.
@@ -122,7 +125,10 @@ class Run:
             data = self._data()
             for known in (record, other):
                 records.check_data(known, data.fingerprint)
-            self._check_measurements(data, trained=record is not None)
+            check_measures(self.clean, self.evaluation, data)
+            check_reports(self.reports if self.evaluation else (), self.schedule.restarts, data)
+            if record is None:
+                check_sources(self.evaluation, Path(self.out))
             logger = self.logger if ranks.is_main() else Silent()
             trained = record is None
             if record is None:
@@ -144,8 +150,7 @@ class Run:
             finished.measure(lacking, self.evaluation, config["evaluation"])
             if lacking or trained:
                 logger.finish(record)
-        last = record["metrics"]["last"]
-        return last.get("top1", last.get("perplexity"))
+        return records.headline(record["metrics"]["last"])
 
     def build(self, data: RunData, start: Weights | None = None) -> nn.Module:
         """The network as the method wants it, on its device.
@@ -210,19 +215,6 @@ class Run:
         )
         return timed.loop(data)
 
-    def _check_measurements(self, data: RunData, trained: bool) -> None:
-        check_measures(self.clean, self.evaluation, data)
-        for name, evaluation in self.evaluation.items():
-            if isinstance(evaluation, Cost):
-                data.check_method(f"evaluation.{name}.baseline", evaluation.baseline)
-        if self.evaluation and "best_valid" in self.reports and data.valid is None:
-            raise ValueError("reports must not name best_valid without a hold-out")
-        if self.schedule.restarts and data.valid is None:
-            raise ValueError("schedule.restarts must be 0 without a hold-out")
-        for each in () if trained else self.evaluation.values():
-            if isinstance(each, Transferable) and each.source is not None:
-                Another.at(each.source, Path(self.out))  # not only once the training is over
-
     def finished(self, folder: Path) -> Finished:
         """A finished run in its folder, for evaluations."""
         if (record := read_record(folder)) is None:
@@ -237,19 +229,9 @@ class Run:
         loop = partial(self.timed_loop, data)
         return Finished(folder, copy, record, data, self.runtime, partial(self.build, data), loop)
 
-    def measure(self, model: nn.Module, data: RunData, last: bool = True) -> dict[str, float]:
-        """`clean` of every split that is measured at this point."""
-        splits, network = data.measured(last), self.runtime.evaluated(model)
-        with self.runtime.autocast():
-            measured = {
-                f"{split}_{key}": value
-                for split, samples in splits.items()
-                for key, value in self.clean(network, samples).items()
-            }
-        failed = [key for key, value in measured.items() if not isfinite(value)]
-        if failed:
-            raise LossNotFiniteError(f"{', '.join(failed)} not finite although the loss was")
-        return measured
+    def measure(self, model: nn.Module, data: RunData) -> dict[str, float]:
+        """`clean` of every split that is measured after the last epoch."""
+        return measured(self.clean, model, data, self.runtime)
 
     def _data(self) -> RunData:
         """The data, on the device where it is trained on."""
@@ -295,7 +277,7 @@ class Run:
         resumed = folder.resume(loop, session)
         logger.start(RunIdentity.of(origin, path, resumed))
         try:
-            self._fit(loop, data, folder, logger)
+            Fit(loop, data, self.clean, folder, logger)()
         except LossNotFiniteError as error:
             last = next(iter(folder.checkpoints.paths()), "none")
             raise DivergedError(f"{error}; last good checkpoint: {last}") from error
@@ -314,61 +296,3 @@ class Run:
             record["weights"] = folder.keep_weights(loop.network, words)
             write_record(path, record)  # before the logger, which may wait for a network
         return record
-
-    def _fit(self, loop: Loop, data: RunData, folder: RunFolder, logger: Logger) -> None:
-        """Train to the last epoch, with a checkpoint whenever one is due and at the end.
-
-        Without epochs, the network is measured as it is.
-        """
-        schedule, batches = self.schedule, loop.batches
-        if not schedule.epochs:
-            values = self.measure(loop.network, data)
-            folder.log({"epoch": 0, **values}, loop.network)
-            logger.log(0, values)
-            return
-        with (
-            stopping() as stop,
-            Progress(
-                epochs=schedule.most_epochs,
-                steps_per_epoch=batches.steps(0),
-                start_step=loop.epoch * batches.steps(0) + loop.steps_in_epoch,
-                unit=batches.unit,
-                enabled=self.runtime.progress and ranks.is_main(),
-            ) as progress,
-        ):
-            while not self._ended(loop, folder):
-                _train_epoch(loop, folder, stop, progress)
-                values = loop.close_epoch()
-                last = loop.epoch == schedule.epochs
-                if schedule.measured(loop.epoch):
-                    values |= self.measure(loop.network, data, last)
-                    folder.log({"epoch": loop.epoch, **values}, loop.network)
-                    logger.log(loop.epoch, values)
-                    progress.epoch(loop.epoch, values)
-                if self._ended(loop, folder):
-                    folder.save(loop)
-                    continue
-                if self._stage_ends(loop, folder):
-                    loop.restart(folder.best.get("best_valid"))
-                folder.save_if_due(loop)
-
-    def _ended(self, loop: Loop, folder: RunFolder) -> bool:
-        """Whether the last stage of the schedule is complete."""
-        return loop.stage == self.schedule.restarts and self._stage_ends(loop, folder)
-
-    def _stage_ends(self, loop: Loop, folder: RunFolder) -> bool:
-        """Whether the epochs so far complete the current stage of the schedule."""
-        if not self.schedule.restarts:
-            return loop.epoch == self.schedule.epochs
-        epochs = (epoch for epoch in folder.history if epoch["stage"] == loop.stage)
-        losses = [-records.score(epoch, "valid") for epoch in epochs]
-        return bool(losses) and self.schedule.ends(loop.stage, losses)
-
-
-def _train_epoch(loop: Loop, folder: RunFolder, stop: Stop, progress: Progress) -> None:
-    """Train through the rest of an epoch, with a checkpoint when one is due or a signal came."""
-    for samples in loop.steps():
-        progress.step(samples)
-        if folder.asks(loop):
-            folder.save_if_due(loop)
-            stop.obey(partial(folder.save, loop))

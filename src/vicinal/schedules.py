@@ -76,6 +76,7 @@ class Schedule:
     batch_size: int
     curve: Curve
     warmup_epochs: int = 0
+    warmup_steps: int = 0  # in place of epochs
     warmup_from: float = 0.0  # the share of the rate that the warm-up begins at
     warmup_method: Method | None = None
     warmup_method_epochs: int = 0
@@ -89,10 +90,18 @@ class Schedule:
         for key in ("batch_size", "measure_epochs", "patience_epochs"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
+        self._check_warmup()
+        self._check_restarts()
+
+    def _check_warmup(self) -> None:
         for key in ("warmup_epochs", "warmup_method_epochs"):
             value = getattr(self, key)
             if value < 0 or (self.epochs and value > self.epochs):  # without epochs, no matter
                 raise ValueError(f"{key} must be in 0 .. epochs, got {value}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be at least 0, got {self.warmup_steps}")
+        if self.warmup_steps and self.warmup_epochs:
+            raise ValueError("warmup_epochs and warmup_steps cannot both be above 0")
         if not 0 <= self.warmup_from <= 1:
             raise ValueError(f"warmup_from must be between 0 and 1, got {self.warmup_from}")
         if (self.warmup_method is None) != (self.warmup_method_epochs == 0):
@@ -101,6 +110,7 @@ class Schedule:
                 f"got {self.warmup_method_epochs} (choose with method@schedule.warmup_method=NAME)"
             )
 
+    def _check_restarts(self) -> None:
         if self.restarts < 0:
             raise ValueError(f"restarts must be at least 0, got {self.restarts}")
         if self.restarts and not self.epochs:
@@ -140,12 +150,14 @@ class Schedule:
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """The factor on the base learning rate at this step of the run."""
         epoch = step / steps_per_epoch
-        return self._warmup(epoch) * self.curve(epoch, self.epochs)
+        length = self.warmup_steps / steps_per_epoch if self.warmup_steps else self.warmup_epochs
+        return self._warmup(epoch, length) * self.curve(epoch, self.epochs)
 
-    def _warmup(self, epoch: float) -> float:
-        if epoch >= self.warmup_epochs:
+    def _warmup(self, epoch: float, length: float) -> float:
+        """The factor in a warm-up of so many epochs."""
+        if epoch >= length:
             return 1.0
-        return self.warmup_from + (1 - self.warmup_from) * epoch / self.warmup_epochs
+        return self.warmup_from + (1 - self.warmup_from) * epoch / length
 
     def method(self, epoch: int, method: Method) -> Method:
         """The method that trains in this epoch."""

@@ -9,6 +9,7 @@ import pytest
 from hydra.utils import get_object, instantiate
 
 from vicinal.cli.configs import CONFIGS, compose
+from vicinal.data.coco import Coco
 from vicinal.data.dataset import Dataset
 from vicinal.data.digits import digits
 from vicinal.data.images import Images
@@ -19,6 +20,7 @@ from vicinal.data.uci import Uci
 
 NAMES = sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
 FILES = {
+    "detection": "root=a/pets",
     "image_folder": "root=a/pets",
     "image_stream": "root=a/pets",
     "npz": "arrays=FILE",
@@ -47,14 +49,14 @@ def test_it_is_built_and_named(name, tmp_path):
     dataset = built(name, tmp_path)
     assert isinstance(dataset, Dataset)
     others = {"image_folder": "pets", "image_stream": "pets", "npz": "my", "tabular": "my"}
-    others |= {"text": "pets"}
+    others |= {"text": "pets", "detection": "pets"}
     assert dataset.name == others.get(name, name)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_SOURCE])
 def test_its_source_is_there_to_be_called(name, tmp_path):
     dataset = built(name, tmp_path)
-    assert isinstance(dataset, Images | Uci | Language)
+    assert isinstance(dataset, Images | Uci | Language | Coco)
     assert callable(dataset.source)
     if isinstance(dataset, Images):
         assert (dataset.mean is None) == (name in NO_CONSTANTS)

@@ -44,3 +44,12 @@ def test_a_cap_spares_the_smaller_classes_of_svhn() -> None:
 def test_a_fold_of_stl10_has_a_thousand_images(fold: str) -> None:
     assert size("dataset=stl10") == (5_000, 8_000, (3, 96, 96), 10)
     assert size("dataset=stl10", f"dataset.source.fold={fold}") == (1_000, 8_000, (3, 96, 96), 10)
+
+
+def test_photos_with_objects_are_as_large_as_they_are_made() -> None:
+    assert size("dataset=coco") == (118_287, 5_000, (3, 600, 1000), 80)
+    assert size("dataset=coco", "dataset.short=300", "dataset.long=500") == (
+        *(118_287, 5_000, (3, 300, 500)),
+        80,
+    )
+    assert size("dataset=detection", "dataset.root=pets") is None

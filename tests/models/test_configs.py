@@ -10,18 +10,17 @@ from hydra.utils import get_object, instantiate
 from torch import Tensor, nn
 
 from vicinal.cli.configs import CONFIGS, compose
-from vicinal.contracts import LanguageModel
+from vicinal.contracts import Detector, LanguageModel
 
 
-def reads(name: str) -> bool:
-    """Whether a network reads text, not images."""
+def is_a(name: str, contract: type) -> bool:
     kind = get_object(written("model", name)["_target_"])
-    return isinstance(kind, type) and issubclass(kind, LanguageModel)
+    return isinstance(kind, type) and issubclass(kind, contract)
 
 
 EVERY = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
-NAMES = [name for name in EVERY if not reads(name)]
-READERS = [name for name in EVERY if reads(name)]
+READERS = [name for name in EVERY if is_a(name, LanguageModel)]  # of text
+NAMES = [name for name in EVERY if name not in READERS and not is_a(name, Detector)]
 LIGHT = 3_000_000  # parameters that a CPU test may compute with
 
 

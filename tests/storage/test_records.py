@@ -155,6 +155,19 @@ def test_without_a_hold_out_nothing_is_selected_on_one() -> None:
     assert "best_valid" not in metrics(history([50.0, 60.0]))
 
 
+def test_of_detectors_the_most_precise_epoch_is_best() -> None:
+    epochs = [(30.0, 20.0), (36.0, 31.0), (36.0, 30.0), (35.0, 33.0)]
+    history = [
+        {"epoch": number, "test_average_precision": box, "test_mask_average_precision": mask}
+        for number, (box, mask) in enumerate(epochs, start=1)
+    ]
+    found = records.metrics(history)
+    assert found["best_test"]["epoch"] == 3  # of equals the later
+    assert records.headline(found["last"]) == 35
+    assert records.headline({"nll": 4.0, "perplexity": 60.0}) == 60
+    assert records.headline({"nll": 4.0, "top1": 93.0}) == 93
+
+
 def test_best_epochs_are_named_by_their_number_where_not_all_were_measured() -> None:
     every_fifth = [{**epoch, "epoch": 5 * epoch["epoch"]} for epoch in history([50.0, 70.0, 60.0])]
     assert metrics(every_fifth)["best_test"]["epoch"] == 10

@@ -9,6 +9,7 @@ import torch
 from oracles.gradaug import kept, masked, sliced
 from oracles.networks import post_activation, pre_activation, pyramidal
 from torch import Tensor, nn
+from torch.nn import functional as F
 from wording import says
 
 from vicinal.models.densenet import DenseNetBC
@@ -93,6 +94,22 @@ def test_it_is_a_separate_network_of_copied_slices(name: str, width: float) -> N
     }[name]()
     with narrowed(model, width):
         torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_part_is_narrowed_alone_and_what_follows_takes_what_arrives() -> None:
+    """A part without a classifier narrows its last layer, too."""
+    torch.manual_seed(0)
+    part = nn.Sequential(nn.Conv2d(3, 10, 3), nn.Conv2d(10, 8, 3))
+    after, x = nn.Conv2d(8, 6, 1), torch.rand(2, 3, 9, 9)
+    with narrowed(part, 0.5, classifies=False):
+        inner = part(x)
+        found = after(inner)
+    hidden = F.conv2d(x, part[0].weight[:5], part[0].bias[:5])
+    expected = F.conv2d(hidden, part[1].weight[:4, :5], part[1].bias[:4])
+    torch.testing.assert_close(inner, expected)
+    torch.testing.assert_close(found, F.conv2d(expected, after.weight[:, :4], after.bias))
+    with narrowed(part, 0.5):
+        assert part(x).shape[1] == 8  # taken for a classifier
 
 
 def test_widths_are_those_of_the_authors_code() -> None:

@@ -203,6 +203,18 @@ def test_a_sweep_plans_a_run_of_no_epochs_that_takes_no_hours(tmp_path: Path) ->
     assert all(sweep.programme.lengths[job.place].hours < 0.1 for job in sweep.jobs)
 
 
+def test_fewer_epochs_do_not_reduce_what_is_not_trained(tmp_path: Path) -> None:
+    places = f"out={tmp_path}", f"results={tmp_path}/results", "+only=MB"
+    whole, short = (
+        Sweep([MADE], parse_request([*places, *lines]), compose_cached)
+        for lines in ((), ("schedule.epochs=2",))
+    )
+    assert [job.overrides for job in short.jobs] == [job.overrides for job in whole.jobs]
+    other = Sweep([MADE], parse_request([*places, "optimizer.lr=0.5"]), compose_cached)
+    for job in other.jobs:
+        assert any(line.startswith("reduced=") for line in job.overrides)
+
+
 @pytest.mark.parametrize(
     ("column", "told"),
     [

@@ -156,3 +156,14 @@ def test_a_step_that_a_bench_timed_on_a_gpu_is_counted(
     found = hours("cifar10/wrn10_2/erm/a", *common, costs=Costs.known([], tmp_path))
     expected = 200 * 391 * 0.1 / 3600
     assert (found == pytest.approx(expected, rel=0.01)) == counts
+
+
+def test_a_detectors_run_has_an_estimate_and_an_own_sets_none() -> None:
+    """Six hours of a step's arithmetic are expected of an H200; GradAug takes four such steps."""
+    found = cost("coco/mask_rcnn/detection_loss/some", "dataset=coco")
+    assert not found.measured
+    assert 1 < found.hours < 24
+    four = hours("coco/mask_rcnn/x/some", "dataset=coco", "method=gradaug_detection")
+    assert 3.5 * found.hours < four < 4.2 * found.hours
+    own = config("dataset=detection", "dataset.root=pets")
+    assert NOTHING.of("pets/mask_rcnn/detection_loss/some", own) is None

@@ -70,3 +70,18 @@ def test_orderings_of_what_is_counted_are_counted_apart() -> None:
     joined = TableResults.of(Table("paper/sizes", tree), RecordIndex([]))
     assert joined.exact_verdicts["ordering holds"] == 1
     assert joined.ordering_verdicts == {}
+
+
+def test_a_detector_is_counted_photo_by_photo() -> None:
+    """Its trunk's arithmetic follows the photo's area; that of the heads does not."""
+    model = recorded(compose("dataset=coco"))["model"]
+    at = {
+        side: counts(model, Size(train=1000, test=100, shape=(3, side, side), classes=80))
+        for side in (224, 448)
+    }
+    heads = 512 * (256 * 49 * 1024 + 1024**2 + 1024 * 81 * 5)
+    heads += 128 * (4 * 256 * 256 * 9 * 196 + 256 * 256 * 4 * 196 + 256 * 81 * 784)
+    trunk, larger = (each.multiply_adds - heads for each in at.values())
+    assert larger == pytest.approx(4 * trunk, rel=0.01)
+    assert trunk > 4.08e9  # ResNet-50's, without its classifier
+    assert at[224].parameters == at[448].parameters == pytest.approx(44.4e6, rel=0.005)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Shaped
@@ -63,7 +63,7 @@ class Feed(Protocol):
         """The extent of batch `number` of an epoch."""
         ...
 
-    def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Tensor, Tensor, Rows]]:
+    def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Tensor, Any, Rows]]:
         """This rank's share of the batches of one epoch from number `first` on: x, y, rows."""
         ...
 
@@ -76,7 +76,7 @@ class Feed(Protocol):
         """As many unlabelled samples."""
         ...
 
-    def trial(self, count: int, rng: Rng) -> tuple[Tensor, Tensor, Rows]:
+    def trial(self, count: int, rng: Rng) -> tuple[Tensor, Any, Rows]:
         """Random samples in place of a batch."""
         ...
 

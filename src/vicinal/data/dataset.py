@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.contracts import (
+    Detector,
     Images,
     Inputs,
     LanguageModel,
     Maps,
     Method,
+    Photos,
     Vicinity,
     Words,
     parts,
@@ -23,6 +25,8 @@ from vicinal.data.split import Part, Split
 from vicinal.errors import RunError
 from vicinal.models.normalized import Normalized
 from vicinal.vicinities.identity import Identity
+
+OTHERS = {Words: "text", Photos: "objects in photos"}  # what methods may be for, instead
 
 
 @runtime_checkable
@@ -132,8 +136,9 @@ class Data:
     def check_method(self, key: str, method: Method) -> None:
         taken = (Inputs, *((Maps,) if len(self.shape) == 3 else ()), *((Images,) * self.pixels))
         for place, kind, takes in parts(method, key):
-            if takes is Words:
-                raise RunError(f"{place} must take this dataset's samples, got {kind}, for text")
+            if takes in OTHERS:
+                other = OTHERS[takes]
+                raise RunError(f"{place} must take this dataset's samples, got {kind}, for {other}")
             if takes in (Images, Maps) and takes not in taken:
                 ours, theirs = ("spectrograms", "pixels in [0, 1]")
                 if len(self.shape) != 3:
@@ -144,9 +149,10 @@ class Data:
                 )
 
     def check_network(self, body: nn.Module) -> None:
-        if isinstance(body, LanguageModel):
-            kind = type(body).__name__
-            raise RunError(f"model must not be a language model with this dataset, got {kind}")
+        for other, what in ((LanguageModel, "a language model"), (Detector, "a detector")):
+            if isinstance(body, other):
+                kind = type(body).__name__
+                raise RunError(f"model must not be {what} with this dataset, got {kind}")
 
     def network(self, body: nn.Module) -> nn.Module:
         return Normalized(body, self.mean, self.std)

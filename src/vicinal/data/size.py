@@ -34,7 +34,8 @@ def size_of(dataset: Mapping[str, Any]) -> Size | None:
 
     each = [(train, classes)] if isinstance(train, int) else [(count, 1) for count in train]
     side = dataset.get("size")
-    shape = known.get("shape", (3, side, side))
+    largest = (dataset["short"], dataset["long"]) if "short" in dataset else (side, side)
+    shape = known.get("shape", (3, *largest))
     return Size(
         train=sum(left(*part) for part in each),
         test=known["test"] + known.get("valid", 0) + classes * holdout,

@@ -38,8 +38,8 @@ class Evaluation(Protocol):
 class Measure(Protocol):
     """What a run measures of each split while it trains; it leaves the network as it was.
 
-    All ranks must call it, and get the same numbers. One of them is `top1`, or else `nll`: by these
-    the best epochs are chosen.
+    All ranks must call it, and get the same numbers. One of them is `top1` or `average_precision`,
+    or else `nll`: by these the best epochs are chosen.
     """
 
     def __call__(self, model: nn.Module, split: Any) -> Numbers: ...

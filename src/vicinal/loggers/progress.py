@@ -19,6 +19,7 @@ SHOWN = {
     "train_loss": "loss {:.3f}",
     "valid_top1": "valid {:.2f} %",
     "test_top1": "test {:.2f} %",
+    "test_average_precision": "test AP {:.2f} %",
     "valid_perplexity": "valid perplexity {:.2f}",
     "test_perplexity": "test perplexity {:.2f}",
 }

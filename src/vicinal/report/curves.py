@@ -1,6 +1,6 @@
 """Test error by epoch: for each run the mean over its seeds, with a band from lowest to highest.
 
-Language models have perplexities in its place.
+Language models have perplexities in its place, detectors their average precision.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +41,7 @@ class Measure:
 
 MEASURES = (
     Measure("test_top1", "test error", "%", -1.0, 100.0),
+    Measure("test_average_precision", "test average precision", "%"),
     Measure("test_perplexity", "test perplexity"),
 )
 Kind = tuple[str, Measure]  # dataset and network, and what is drawn

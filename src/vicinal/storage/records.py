@@ -17,6 +17,7 @@ from vicinal.storage.files import write_json_atomically
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
 # Where a dataset lies, and what is known of its original, do not change what it is.
 NOT_SCIENCE = ("root", "arrays", "table", "labels", "cache", "canonical", "known_size")
+HIGHER = ("top1", "average_precision")  # what a run is judged by, where larger is better
 # Classes that moved: the name that records use, and the name today. With its entry here, the old
 # records of a class can still be built, and its runs keep their ids.
 MOVED = {"vicinal.runtime.Runtime": "vicinal.machine.runtime.Runtime"}
@@ -159,9 +160,16 @@ def best_epochs(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def score(epoch: Mapping[str, float], split: str) -> float:
-    """By what epochs are compared: the accuracy, or of a language model the likelihood."""
-    accuracy = epoch.get(f"{split}_top1")
-    return -epoch[f"{split}_nll"] if accuracy is None else accuracy
+    """By what epochs are compared; the likelihood where a run has no accuracy or precision."""
+    for name in HIGHER:
+        if f"{split}_{name}" in epoch:
+            return epoch[f"{split}_{name}"]
+    return -epoch[f"{split}_nll"]
+
+
+def headline(metrics: Mapping[str, float]) -> float:
+    """The number that stands for a run's metrics; of a language model it is the perplexity."""
+    return next(metrics[name] for name in (*HIGHER, "perplexity") if name in metrics)
 
 
 def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:

@@ -38,8 +38,12 @@ JOINING: dict[Callable[..., Any], int] = {
 
 
 @contextmanager
-def narrowed(model: nn.Module, width: float) -> Iterator[None]:
+def narrowed(model: nn.Module, width: float, classifies: bool = True) -> Iterator[None]:
     """Keep only the first `width` of all channels; inputs and logits keep all of theirs.
+
+    A part of a network may be narrowed alone. Layers outside it that are called in here keep all
+    their outputs, and take the channels that arrive. Where it ends in no classifier (`classifies`
+    is false), its last layer is narrowed like the others.
 
     Below 1, BatchNorm normalises by the batch in either mode, and its running statistics are
     neither read nor written, even if no layer loses a channel. At 1 nothing changes. A compiled
@@ -51,7 +55,7 @@ def narrowed(model: nn.Module, width: float) -> Iterator[None]:
         yield
         return
     why = "passes of sub-networks, whose widths change"
-    with frozen_statistics(model), uncompiled(model, why), _Narrowing(model, width):
+    with frozen_statistics(model), uncompiled(model, why), _Narrowing(model, width, classifies):
         yield
 
 
@@ -71,7 +75,7 @@ def untuned(shapes_are_new: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = tuned
 
 
-def check_slimmable(model: nn.Module) -> None:
+def check_slimmable(model: nn.Module, classifies: bool = True) -> None:
     """Refuse a network in which first channels are not a function of first channels.
 
     A rehearsal shows where channels are joined or reshaped between layers, if it finds an input
@@ -87,7 +91,7 @@ def check_slimmable(model: nn.Module) -> None:
             )
     if not _layers(model):
         raise ValueError("model must have convolutions or linear layers, got none to narrow")
-    failed = refusal(model, lambda twin: narrowed(twin, REHEARSED))
+    failed = refusal(model, lambda twin: narrowed(twin, REHEARSED, classifies))
     if failed:
         raise ValueError(f"model must narrow to its first channels, but fails to in {failed}")
 
@@ -124,10 +128,11 @@ def _ratios(model: nn.Module) -> dict[Tensor, float]:
 class _Narrowing(TorchFunctionMode):
     """Slices the parameters passed to operations."""
 
-    def __init__(self, model: nn.Module, width: float) -> None:
+    def __init__(self, model: nn.Module, width: float, classifies: bool) -> None:
         super().__init__()
         self.width, self.ratios = width, _ratios(model)
-        self.classifier = _layers(model)[-1].weight  # the last one registered
+        layers = _layers(model)[: -1 if classifies else None]  # the last one registered
+        self.narrow = {layer.weight for layer in layers}
         self.calls: dict[Callable[..., Any], Callable[..., Any]] = {
             conv: partial(self._conv, conv) for conv in (F.conv1d, F.conv2d, F.conv3d)
         }
@@ -153,7 +158,7 @@ class _Narrowing(TorchFunctionMode):
 
     def _kept(self, weight: Tensor) -> int:
         """Output channels of a layer."""
-        if weight is self.classifier:
+        if weight not in self.narrow:
             return len(weight)
         return num_channels(len(weight), self.width, self.ratios.get(weight, 1.0))
 

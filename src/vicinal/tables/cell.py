@@ -1,11 +1,12 @@
 """One number that a paper prints: what it measures, and the run that reproduces it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from vicinal.cli.configs import CONFIGS
-from vicinal.cli.overrides import merge, side_by_side
+from vicinal.cli.overrides import key_of, merge, side_by_side
 from vicinal.storage.weights import REPORTS as WEIGHTS
 
 MEASURES = {  # the recorded number, and its scale and offset in the printed one
@@ -15,6 +16,8 @@ MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "top5_accuracy": ("top5", 1, 0),
     "nll": ("nll", 1, 0),
     "perplexity": ("perplexity", 1, 0),
+    "average_precision": ("average_precision", 1, 0),
+    "mask_average_precision": ("mask_average_precision", 1, 0),
     "share": ("top1", 0.01, 0),  # accuracy from 0 to 1
     # Of evaluations:
     "robust_accuracy": ("robust_accuracy", 1, 0),
@@ -142,6 +145,13 @@ class Cell:
         """The overrides of the run that reproduces it, or of each of several."""
         choices = product(*map(side_by_side, self.best_of))
         return [merge(self.run, *choice) for choice in choices]
+
+    def reduced_by(self, reduction: Sequence[str]) -> tuple[str, ...]:
+        """What of a reduction changes its run: where nothing is trained, fewer epochs do not."""
+        lines = tuple(reduction)
+        if not self.untrained:
+            return lines
+        return tuple(line for line in lines if key_of(line) != "schedule.epochs")
 
     @property
     def untrained(self) -> bool:

@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vicinal.contracts import Detector
 from vicinal.data.size import Size, size_of
 from vicinal.models.init import without_weights
 from vicinal.tables.cell import UNITS, Cell
@@ -25,7 +26,7 @@ class Counts(NamedTuple):
     """The counts of a network; `activations` sums the outputs of all its layers for one image.
 
     Of a language model the arithmetic is that of one word, and its layers are the recurrent ones,
-    which wait for the word before.
+    which wait for the word before. Of a detector it is that of a photo in training.
     """
 
     parameters: int
@@ -51,10 +52,11 @@ def counts(model: dict[str, Any], size: Size) -> Counts:
 def _counts(model: str, shape: tuple[int, ...], classes: int) -> Counts:
     layers = activations = 0
 
-    def count(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def count(_module: nn.Module, _inputs: object, output: object) -> None:
         nonlocal layers, activations
-        layers += 1
-        activations += prod(output.shape[1:])
+        if isinstance(output, Tensor):  # not a pyramid's levels, which were counted
+            layers += 1
+            activations += len(output) * prod(output.shape[1:])
 
     with without_weights():
         network = instantiate(json.loads(model), _convert_="all")(num_classes=classes, shape=shape)
@@ -62,7 +64,8 @@ def _counts(model: str, shape: tuple[int, ...], classes: int) -> Counts:
         for module in network.modules():
             if not any(module.children()):
                 module.register_forward_hook(count)
-        network.eval()(torch.empty(1, *shape) if shape else torch.zeros(1, 1, dtype=torch.int64))
+        x = torch.empty(1, *shape) if shape else torch.zeros(1, 1, dtype=torch.int64)
+        (network.dense if isinstance(network, Detector) else network.eval())(x)
     if not shape:
         layers = sum(isinstance(module, nn.RNNBase) for module in network.modules())
     parameters = sum(each.numel() for each in network.parameters())

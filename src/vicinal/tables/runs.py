@@ -10,7 +10,11 @@ from vicinal.tables.results import TableResults
 Record = Mapping[str, Any]
 
 REPORTS = {"last": "last", "median10": "median of 10", "best_test": "best on test"}
-MEASURES = {"top1": ("accuracy", " points"), "perplexity": ("perplexity", "")}  # names and units
+MEASURES = {  # names and units
+    "top1": ("accuracy", " points"),
+    "average_precision": ("average precision", " points"),
+    "perplexity": ("perplexity", ""),
+}
 HEAD = ("dataset", "model", "method", "run", "epochs", "seeds", *REPORTS.values())
 
 
@@ -37,7 +41,7 @@ def row(name: str, seeds: Sequence[Record]) -> list[str]:
 
 
 def _number(seeds: Sequence[Record], report: str) -> str:
-    """The test accuracy; or the perplexity, which is called so."""
+    """The test accuracy; or another measure, which is called by its name."""
     if not seeds:
         return ""
     measure = measure_of(seeds[0])
@@ -46,7 +50,7 @@ def _number(seeds: Sequence[Record], report: str) -> str:
 
 
 def measure_of(record: Record) -> str:
-    """What a run is judged by: top1 or, of a language model, the perplexity."""
+    """What a run is judged by: top1, of a detector average_precision, of text the perplexity."""
     return next(key for key in MEASURES if key in record["metrics"]["last"])
 
 

@@ -53,8 +53,8 @@ class Sweep:
             folders.setdefault(run.name, (out, results))
             return wanted.setdefault((run.name, seed), Wanted(run, seed))
 
-        for cell, reduction in product(filter(_trainable, self.cells), self.request.reductions):
-            seeds: dict[int, Runs] = {}
+        for cell, asked in product(filter(_trainable, self.cells), self.request.reductions):
+            seeds, reduction = dict[int, Runs](), cell.reduced_by(asked)
             for seed in self.request.seeds or cell.seeds:
                 source = want(cell.source, reduction, source_seed(seed)) if cell.source else None
                 start = want(cell.start, reduction, seed) if cell.start else None

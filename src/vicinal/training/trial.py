@@ -1,7 +1,7 @@
 """What a run can check before it trains: that method, network, data and batch fit together."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,7 +14,9 @@ from vicinal.data.batches import Feed
 from vicinal.data.dataset import RunData
 from vicinal.draws import Rng
 from vicinal.errors import RunError
-from vicinal.evaluation.evaluation import Evaluation, Measure
+from vicinal.evaluation.another import Another
+from vicinal.evaluation.cost import Cost
+from vicinal.evaluation.evaluation import Evaluation, Measure, Transferable
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
@@ -38,6 +40,9 @@ def check_measures(clean: Measure, evaluations: Mapping[str, Evaluation], data: 
     """Refuse what measures data of another kind."""
     found: list[tuple[str, Any, str, object]] = [("clean", clean, "split", data.train)]
     found += [(f"evaluation.{name}", each, "data", data) for name, each in evaluations.items()]
+    for name, each in evaluations.items():
+        if isinstance(each, Cost):
+            data.check_method(f"evaluation.{name}.baseline", each.baseline)
     for key, each, argument, given in found:
         takes = get_type_hints(type(each).__call__).get(argument, object)
         if takes is not Any and not isinstance(given, takes):
@@ -45,6 +50,21 @@ def check_measures(clean: Measure, evaluations: Mapping[str, Evaluation], data: 
                 f"{key} must measure {type(given).__name__}, got {type(each).__name__}, which "
                 f"measures {takes.__name__} (choose another with {key.partition('.')[0]}=NAME)"
             )
+
+
+def check_reports(reports: Sequence[str], restarts: int, data: RunData) -> None:
+    """Refuse what needs a hold-out where there is none."""
+    if "best_valid" in reports and data.valid is None:
+        raise ValueError("reports must not name best_valid without a hold-out")
+    if restarts and data.valid is None:
+        raise ValueError("schedule.restarts must be 0 without a hold-out")
+
+
+def check_sources(evaluations: Mapping[str, Evaluation], out: Path) -> None:
+    """Refuse another run that an evaluation needs and that is not there, before the training."""
+    for each in evaluations.values():
+        if isinstance(each, Transferable) and each.source is not None:
+            Another.at(each.source, out)
 
 
 def check_network(model: nn.Module, sample: Tensor) -> None:

@@ -17,7 +17,7 @@ from vicinal.errors import RunError
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.run import Run
-from vicinal.trial import rehearse, smallest_share
+from vicinal.training.trial import rehearse, smallest_share
 
 DIGITS = "dataset=digits", "dataset.size=8", "dataset.train_per_class=1", "runtime=cpu"
 
