@@ -14,7 +14,8 @@ from vicinal.contracts import Inputs, Loss, Memory, Method, Rows, Targets
 from vicinal.data.batches import Batches
 from vicinal.data.split import Split
 from vicinal.draws import Rng
-from vicinal.loop import Loop, LossNotFiniteError
+from vicinal.errors import LossNotFiniteError
+from vicinal.loop import Loop
 from vicinal.machine.runtime import Runtime
 from vicinal.methods.erm import Erm
 from vicinal.optim import Adam, Optimizer, Sgd
@@ -141,6 +142,29 @@ def test_the_mean_is_averaged_sgds_from_its_epoch_on() -> None:
     torch.testing.assert_close(averaged, torch.stack(since).mean(0), rtol=1e-5, atol=1e-6)
     theirs = asgd.state[model[1].weight]["ax"]
     torch.testing.assert_close(theirs, torch.stack(since[1:]).mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_an_epoch_that_is_not_measured_waits_for_no_loss() -> None:
+    """Of 250 images an epoch has three steps, and hundreds of thousands of them are trained."""
+
+    def by(measure_epochs: int) -> Loop:
+        schedule = Schedule(
+            epochs=5, batch_size=16, curve=Step((0.5,)), measure_epochs=measure_epochs
+        )
+        return loop(schedule=schedule)
+
+    every, some = finish(by(1)), by(2)
+    for _ in some.steps():
+        pass
+    assert some.close_epoch() == {}
+    assert len(some.losses) == some.steps_done
+    resumed = by(2)
+    resumed.restore(some.state())
+    for other in (some, resumed):
+        second, third, fourth, fifth = finish(other)
+        assert third == {}
+        for number, found in ((1, second), (3, fourth), (4, fifth)):
+            assert {**found, "seconds": 0} == {**every[number], "seconds": 0}
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from whole_runs import KilledError, execute, saved, small
 from wording import says
 
 from vicinal.cli.configs import build, resolved
-from vicinal.errors import RunError
-from vicinal.loop import Loop, LossNotFiniteError
+from vicinal.errors import LossNotFiniteError, RunError
+from vicinal.loop import Loop
 from vicinal.run import Run
 from vicinal.storage.checkpoints import Checkpoints
 from vicinal.storage.run_folder import RunFolder

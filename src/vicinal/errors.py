@@ -9,6 +9,10 @@ class BusyError(RunError):
     """Another process is executing the run."""
 
 
+class LossNotFiniteError(RunError):
+    """A loss or a weight is not a number any more, so training cannot continue."""
+
+
 class DivergedError(RunError):
     """The training itself failed: that is a result, unlike a full disk."""
 

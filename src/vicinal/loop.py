@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from vicinal.contracts import Loss, Memory, Method, Rows
 from vicinal.data.batches import Extent, Feed
 from vicinal.draws import Rng, all_states, derived_seed, restore_all
-from vicinal.errors import RunError
+from vicinal.errors import LossNotFiniteError
 from vicinal.machine import ranks
 from vicinal.machine.exchange import GradientExchange
 from vicinal.machine.runtime import Runtime
@@ -23,10 +23,6 @@ from vicinal.optim import Average, Optimizer, lay_out_like_weights
 from vicinal.schedules import Schedule
 
 CHECK_EVERY = 50  # steps between two checks of the loss, each of which waits for the device
-
-
-class LossNotFiniteError(RunError):
-    """Training cannot continue."""
 
 
 class Loop:
@@ -154,16 +150,22 @@ class Loop:
         return min((self.epoch + self.steps_in_epoch / steps) / max(self.schedule.epochs, 1), 1.0)
 
     def close_epoch(self) -> dict[str, float]:
-        """Complete the epoch; return its mean loss, last learning rate and training seconds."""
-        since = perf_counter()
-        self.check()
-        loss = self.loss_sum / self.batches.samples(self.epoch)
-        rate = self._rate(self.steps_in_epoch - 1)
-        seconds = self.seconds + perf_counter() - since
+        """Complete the epoch; return its mean loss, last learning rate and training seconds.
+
+        An epoch that is not measured has no values, so that it need not wait for the device.
+        """
+        values: dict[str, float] = {}
+        if self.schedule.measured(self.epoch + 1):
+            since = perf_counter()
+            self.check()
+            values["train_loss"] = self.loss_sum / self.batches.samples(self.epoch)
+            values["lr"] = self._rate(self.steps_in_epoch - 1)
+            values["seconds"] = self.seconds + perf_counter() - since
+            if self.schedule.restarts:
+                values["stage"] = float(self.stage)
         self.epoch, self.seconds, self.loss_sum = self.epoch + 1, 0.0, 0.0
         self.memory = Memory()
-        values = {"train_loss": loss, "lr": rate, "seconds": seconds}
-        return values | {"stage": float(self.stage)} if self.schedule.restarts else values
+        return values
 
     def restart(self, weights: Mapping[str, Tensor] | None) -> None:
         """Go on from these weights, known to rank zero, with a new optimizer and a new average."""
@@ -174,7 +176,7 @@ class Loop:
         self.stage += 1
 
     def check(self) -> None:
-        """Add up the losses since the last check; stop the run if one is not finite."""
+        """Add up this epoch's losses since the last check; stop the run if any is not finite."""
         if not self.losses:
             return
         losses, samples = zip(*self.losses, strict=True)
@@ -183,7 +185,8 @@ class Loop:
         for step, loss in enumerate(weighted.tolist(), start=first):
             if not isfinite(loss):
                 raise LossNotFiniteError(self._complaint("loss was", step))
-            self.loss_sum += loss  # one by one: the sum must not depend on when it is checked
+            if step > self.batches.first(self.epoch):
+                self.loss_sum += loss  # one by one: the sum must not depend on when it is checked
         self.losses.clear()
 
     def _complaint(self, what: str, step: int) -> str:
@@ -243,8 +246,3 @@ class Loop:
             "optimizer": self.optimizer,
         }
         return parts if self.average is None else {**parts, "average": self.average.network}
-
-
-def count_parameters(model: nn.Module) -> int:
-    """How many numbers of a network are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

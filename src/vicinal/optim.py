@@ -152,3 +152,8 @@ class Average:
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     if targets:
         torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def num_trained(model: nn.Module) -> int:
+    """How many numbers of a network are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -14,17 +14,17 @@ from vicinal.contracts import Method
 from vicinal.data.dataset import Dataset, RunData
 from vicinal.data.decode.select import decoder_for
 from vicinal.draws import Rng, derived_seed
-from vicinal.errors import DivergedError, RunError
+from vicinal.errors import DivergedError, LossNotFiniteError, RunError
 from vicinal.evaluation.evaluation import Evaluation, Measure
 from vicinal.evaluation.finished import Finished
 from vicinal.loggers.logger import Logger, RunIdentity
 from vicinal.loggers.none import Silent
-from vicinal.loop import Loop, LossNotFiniteError, count_parameters
+from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.init import without_weights
-from vicinal.optim import Optimizer
+from vicinal.optim import Optimizer, num_trained
 from vicinal.schedules import Constant, Schedule
 from vicinal.storage import records, weights
 from vicinal.storage.files import prepare_folder
@@ -284,7 +284,7 @@ class Run:
         record = origin | {
             "metrics": records.metrics(folder.history),
             "timing": records.timing(folder.history, len(data.train), loop.batches.unit),
-            "parameters": count_parameters(loop.model),
+            "parameters": num_trained(loop.model),
             "data": data.summary(),
             "sessions": folder.sessions,
             "curves": records.curves(folder.history),

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from composing import compose
+from detection_samples import SMALL as DRAWN
+from detection_samples import drawn_set
 from safetensors import safe_open
 from torch import nn
 from torch.nn import functional as F
@@ -43,6 +45,7 @@ TIMM = ("model=timm", "model.name=test_efficientnet", "dataset.size=32")
     "lines",
     [
         (*TIMM, "+model.options={drop_rate: 0.5, drop_path_rate: 0.1}"),
+        (*TIMM, "model.freeze_norms=true"),  # loaded into a network whose norms are not
         ("model=timm", "model.name=test_vit", "dataset.size=32"),  # made for 160 pixels
         ("model=wrn10_2", "dataset.size=8"),
         ("model=wrn28_2_oliver", "model.depth=10", "dataset.size=8"),
@@ -86,6 +89,14 @@ def test_what_a_method_changed_is_said(tmp_path: Path) -> None:
     execute(tmp_path / "out", "method=augmax")
     said = export(folder_of(tmp_path / "out"), tmp_path / "a.safetensors")
     assert re.search(says("method ... network"), said)
+
+
+def test_no_line_is_promised_for_a_detector(tmp_path: Path) -> None:
+    folder, lines = drawn_set(tmp_path / "drawn"), (*DRAWN, "schedule.epochs=0")
+    given = "dataset=detection", f"dataset.root={folder}", "model=mask_rcnn"
+    execute(tmp_path / "out", *given, *lines)
+    said = export(folder_of(tmp_path / "out"), tmp_path / "a.safetensors")
+    assert re.search(says("is a detector"), said)
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from vicinal.evaluation.evaluation import Numbers, Parts, each
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.models.arguments import at_least_one
+from vicinal.optim import num_trained
 from vicinal.surgery.modes import evaluating
 
 HELD = 4  # batches that steps alone go through again and again
@@ -214,9 +215,8 @@ def counted(model: nn.Module, data: RunData) -> Numbers:
     with evaluating(twin), torch.no_grad(), FlopCounterMode(display=False) as counter:
         twin(x)
     samples = len(x) if data.shape else x.numel()
-    parameters = sum(each.numel() for each in model.parameters() if each.requires_grad)
     operations = counter.get_total_flops() / 2 / samples
-    return {"parameters": float(parameters), "multiply_adds": operations}
+    return {"parameters": float(num_trained(model)), "multiply_adds": operations}
 
 
 def endless(training: Training) -> Iterator[int]:

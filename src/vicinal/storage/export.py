@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
+from torch import Tensor
 
 from vicinal.cli.configs import build
+from vicinal.contracts import Detector
 from vicinal.errors import RunError
 from vicinal.models.init import without_weights
 from vicinal.models.timm import Timm
@@ -38,6 +40,7 @@ def export(folder: Path, path: Path, report: str = "last") -> str:
     plain = plain_network(record)
     prefix = f"{BODY}network." if isinstance(plain, Timm) else BODY
     tensors = {name.removeprefix(prefix): t for name, t in network.items()}
+    tensors |= _counters(tensors)
     words = {
         "format": "pt",
         "name": record["name"],
@@ -52,12 +55,22 @@ def export(folder: Path, path: Path, report: str = "last") -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata=words)
+    if isinstance(plain, Detector):
+        return f"{record['choices']['model']} is a detector: no single line builds it"
     body = plain.network if isinstance(plain, Timm) else plain
     if tensors.keys() != body.state_dict().keys():
         return (
             f"the method changed the network: a plain {record['choices']['model']} cannot load it"
         )
     return loading_line(plain, record, str(path))
+
+
+def _counters(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The counters that frozen BatchNorms lack and others have."""
+    ends = ".running_mean", ".num_batches_tracked"
+    norms = [name.removesuffix(ends[0]) for name in tensors if name.endswith(ends[0])]
+    lacking = (f"{norm}{ends[1]}" for norm in norms if f"{norm}{ends[1]}" not in tensors)
+    return {name: torch.zeros((), dtype=torch.int64) for name in lacking}
 
 
 def loading_line(plain: torch.nn.Module, record: dict[str, Any], path: str) -> str:
@@ -83,8 +96,8 @@ def plain_network(record: dict[str, Any]) -> torch.nn.Module:
     """Build the run's network without its method's changes, on the meta device."""
     config = OmegaConf.create(record["config"]["model"])
     assert isinstance(config, DictConfig)
-    if "pretrained" in config:
-        config.pretrained = False
+    for changed in {"pretrained", "freeze_norms"} & {*config}:
+        config[changed] = False
     data = record["data"]
     with without_weights():
         return build(config)(num_classes=data["num_classes"], shape=tuple(data["shape"]))

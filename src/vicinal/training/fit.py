@@ -7,10 +7,11 @@ from math import isfinite
 from torch import nn
 
 from vicinal.data.dataset import RunData
+from vicinal.errors import LossNotFiniteError
 from vicinal.evaluation.evaluation import Measure
 from vicinal.loggers.logger import Logger
 from vicinal.loggers.progress import Progress
-from vicinal.loop import Loop, LossNotFiniteError
+from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.machine.signals import Stop, stopping
@@ -58,8 +59,7 @@ class Fit:
             if folder.asks(loop):
                 folder.save_if_due(loop)
                 stop.obey(partial(folder.save, loop))
-        values = loop.close_epoch()
-        if loop.schedule.measured(loop.epoch):
+        if values := loop.close_epoch():
             values |= self._measured(last=loop.epoch == loop.schedule.epochs)
             self._log(loop.epoch, values)
             progress.epoch(loop.epoch, values)
@@ -68,7 +68,8 @@ class Fit:
             return
         if self._stage_ends():
             loop.restart(folder.best.get("best_valid"))
-        folder.save_if_due(loop)
+        if values or folder.asks(loop):
+            folder.save_if_due(loop)
 
     def _measured(self, last: bool) -> dict[str, float]:
         return measured(self.clean, self.loop.network, self.data, self.loop.runtime, last)

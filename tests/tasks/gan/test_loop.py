@@ -8,7 +8,7 @@ from wording import says
 
 from vicinal.draws import Rng
 from vicinal.errors import DivergedError
-from vicinal.loop import count_parameters
+from vicinal.optim import num_trained
 from vicinal.tasks.gan.games import CodeMixup, Game, PaperMixup, Vanilla
 from vicinal.tasks.gan.loop import GanLoop, Setup
 from vicinal.tasks.gan.mixtures import grid, ring
@@ -38,8 +38,8 @@ def equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
 def test_the_networks_are_the_papers() -> None:
     loop = GanLoop(Setup(data=grid(), game=Vanilla()), 0)
     hidden = 2 * (512 * 512 + 512)
-    assert count_parameters(loop.generator) == 3 * 512 + hidden + 513 * 2
-    assert count_parameters(loop.discriminator) == 3 * 512 + hidden + 513
+    assert num_trained(loop.generator) == 3 * 512 + hidden + 513 * 2
+    assert num_trained(loop.discriminator) == 3 * 512 + hidden + 513
 
 
 @pytest.mark.parametrize("game", GAMES, ids=repr)
