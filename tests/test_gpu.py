@@ -11,7 +11,9 @@ import jaxtyping
 import photos
 import pytest
 import torch
-from composing import METHODS, TEXT, compose
+from composing import DETECTION, METHODS, TEXT, compose
+from detection_samples import SMALL as DRAWN
+from detection_samples import drawn_set
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -99,6 +101,32 @@ def assert_never_waits(trained: Loop) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     trained.check()
+
+
+@pytest.mark.parametrize("method", DETECTION)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_detector_trains_and_finds_as_on_the_cpu(
+    method: str, compiled: bool, tmp_path: Path
+) -> None:
+    """Losses of the first step, up to the rounding of other kernels; then a measurement in bf16."""
+    pytest.importorskip("pycocotools")
+    where = "dataset=detection", f"dataset.root={drawn_set(tmp_path)}", f"method={method}", *DRAWN
+    losses = []
+    for device in ("cpu", "cuda"):
+        form = f"runtime={device}", "runtime.precision=fp32", f"runtime.compile={compiled}"
+        run: Run = build(compose(*where, *(form if device == "cuda" else form[:1])))
+        data = run.dataset.load().to(run.runtime.target, decoder_for(run.runtime))
+        trained = run.loop(data)
+        for _ in islice(trained.steps(), 1):
+            pass
+        losses.append(trained.close_epoch()["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)  # torch samples regions on each device
+    run = build(compose(*where, "runtime=cuda", f"runtime.compile={compiled}"))
+    data = run.dataset.load().to(run.runtime.target, decoder_for(run.runtime))
+    trained = run.loop(data)
+    for _ in trained.steps():
+        pass
+    assert "test_average_precision" in run.measure(trained.network, data)
 
 
 @pytest.mark.parametrize("graphs", [False, True])

@@ -1,12 +1,13 @@
 """Random data and the suite's own runs over them: the parts of every bench of steps."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from hydra.utils import get_class
 
 from vicinal.cli.configs import CONFIGS, build, compose
-from vicinal.contracts import Words, takes
+from vicinal.contracts import Photos, Words, takes
 from vicinal.data.dataset import Data
 from vicinal.data.split import Split
 from vicinal.data.text import Text, TextData
@@ -23,18 +24,20 @@ def names(group: str) -> list[str]:
 
 
 def methods(*, text: bool = False) -> list[str]:
-    """The options of `method` that train on images, or those that train on text."""
+    """The options of `method` that classify images, or those that train on text."""
 
-    def reads(name: str) -> bool:
+    def taken(name: str) -> Any:
         target = compose_cached((f"method={name}",))[0].method._target_
-        return takes(get_class(target)) is Words
+        return takes(get_class(target))
 
-    return [name for name in names("method") if reads(name) == text]
+    found = {name: taken(name) for name in names("method")}
+    return [name for name, x in found.items() if (x is Words) == text and x is not Photos]
 
 
 def composed(*overrides: str) -> Run:
-    """The run that the command line would build for CIFAR-10."""
-    return build(compose("dataset=cifar10", *overrides))
+    """The run that the command line would build for CIFAR-10; a teacher needs no download."""
+    teacher = ["model@method.teacher=wrn10_2"] if "method=distillation" in overrides else []
+    return build(compose("dataset=cifar10", *overrides, *teacher))
 
 
 def drawn_data(

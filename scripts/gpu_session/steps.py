@@ -28,7 +28,10 @@ METHODS_ON = "wrn10_2"
 ODD = 80  # images of the last batch: what 50,000 leave after whole batches of 128
 EVALUATED = 1000  # images: one batch of an evaluation
 REHEARSED = 6  # one in so many methods in all forms, the others in one form
-ELSEWHERE = ("timm", "mlp", "awd_lstm")  # a family, and not networks for images
+ELSEWHERE = (  # families, what needs a download, and what is not for images or not a classifier
+    *("timm", "resnet152d_gluon", "mlp"),
+    *("awd_lstm", "mos_awd_lstm", "mask_rcnn"),
+)
 
 
 def items(rehearse: bool) -> list[str]:
