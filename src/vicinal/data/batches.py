@@ -1,9 +1,9 @@
 """Batches of a split, on the training device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Shaped
@@ -13,6 +13,8 @@ from vicinal.contracts import Inputs, Rows, Targets, Vicinity
 from vicinal.data.split import Part, Split
 from vicinal.draws import Rng, derived_seed
 from vicinal.machine import ranks
+
+AnySplit = TypeVar("AnySplit", bound=Sized)
 
 
 def as_inputs(x: Shaped[Tensor, "n ..."]) -> Inputs:
@@ -81,20 +83,14 @@ class Feed(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Batches:
-    """A split in a new order each epoch; every sample once, so the last batch may be smaller.
+class OfOneSize(Generic[AnySplit]):
+    """The numbers of epochs in which each image of a split comes once, in batches of one size.
 
-    The order is a function of (seed, epoch) alone, so that resuming needs no state. Each rank sees
-    its shard of every batch.
+    The last batch may be smaller.
     """
 
-    split: Part
-    num_classes: int
+    split: AnySplit
     batch_size: int
-    augment: Vicinity
-    seed: int
-    unlabelled: Split | None = None
 
     @property
     def unit(self) -> str:
@@ -112,6 +108,22 @@ class Batches:
     def extent(self, epoch: int, number: int) -> Extent:
         rows = min(self.batch_size, len(self.split) - number * self.batch_size)
         return Extent(rows, rows)
+
+
+@dataclass(frozen=True)
+class Batches(OfOneSize[Part]):
+    """A split in a new order each epoch; every sample once, so the last batch may be smaller.
+
+    The order is a function of (seed, epoch) alone, so that resuming needs no state. Each rank sees
+    its shard of every batch.
+    """
+
+    split: Part
+    num_classes: int
+    batch_size: int
+    augment: Vicinity
+    seed: int
+    unlabelled: Split | None = None
 
     def epoch(self, epoch: int, first: int, rng: Rng) -> Iterator[tuple[Inputs, Targets, Rows]]:
         """Inputs, one-hot targets, rows."""

@@ -8,14 +8,13 @@ Differs:  each photo is in one batch of an epoch, and those that fill none of th
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any, NoReturn
 
 import torch
 from torch import Generator, Tensor, nn
 
 from vicinal.contracts import Detector, Method, Objects, Photos, Rows, parts
-from vicinal.data.batches import Extent
+from vicinal.data.batches import OfOneSize
 from vicinal.data.decode.pool import Decoder, WorkerPool
 from vicinal.data.photos import PhotoSplit
 from vicinal.draws import Rng, derived_seed
@@ -94,7 +93,7 @@ class DetectionData:
 
 
 @dataclass(frozen=True)
-class PhotoBatches:
+class PhotoBatches(OfOneSize[PhotoSplit]):
     """Photos in a new order each epoch, in batches of similar shapes.
 
     The order is a function of (seed, epoch) alone, so that resuming needs no state. Each rank reads
@@ -104,23 +103,6 @@ class PhotoBatches:
     split: PhotoSplit
     batch_size: int
     seed: int
-
-    @property
-    def unit(self) -> str:
-        return "images"
-
-    def steps(self, epoch: int) -> int:
-        return ceil(len(self.split) / self.batch_size)
-
-    def first(self, epoch: int) -> int:
-        return epoch * self.steps(epoch)
-
-    def samples(self, epoch: int) -> int:
-        return len(self.split)
-
-    def extent(self, epoch: int, number: int) -> Extent:
-        rows = min(self.batch_size, len(self.split) - number * self.batch_size)
-        return Extent(rows, rows)
 
     def order(self, epoch: int) -> list[Rows]:
         """The rows of each batch; the last one may be smaller."""
