@@ -59,7 +59,9 @@ def test_training_finds_more_and_more(drawn: Path, tmp_path: Path) -> None:
     assert best == pytest.approx(max(found), rel=1e-4)
 
 
-@pytest.mark.parametrize("method", ["detection_loss", "gradaug_detection"])
+@pytest.mark.parametrize(
+    "method", ["gradaug_detection", pytest.param("detection_loss", marks=pytest.mark.slow)]
+)
 def test_a_run_stopped_anywhere_ends_as_if_it_never_was(
     method: str, drawn: Path, tmp_path: Path
 ) -> None:

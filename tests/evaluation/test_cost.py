@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from composing import ONE_OF_EACH_CLASS, brief, compose
+from composing import METHODS, brief, compose
 from evaluation_samples import data, network, unchanged
 from speech_samples import files, folder
 from text_samples import SMALL as SMALL_TEXT
@@ -177,7 +177,12 @@ def measured(run: Run, method: Method | None = None) -> Numbers:
     )
 
 
-@pytest.mark.parametrize("method", ONE_OF_EACH_CLASS)
+# With surgery, an attack, memory of the data, unlabelled images, progress; the others are slow.
+SOME = {"gradaug", "augmax", "knn_mixup", "mean_teacher", "scheduled_dropblock"}
+EACH = [*SOME, *(pytest.param(name, marks=pytest.mark.slow) for name in {*METHODS} - SOME)]
+
+
+@pytest.mark.parametrize("method", sorted(EACH, key=str))
 def test_every_method_is_timed_beside_plain_training(method: str) -> None:
     run = made(f"method={method}", "schedule.epochs=0")
     object.__setattr__(run, "method", brief(run.method))
