@@ -267,11 +267,9 @@ class Run:
         start = self._start()
         loop = self.loop(data, start)
         rehearse(loop)
-        seconds, marks = self.runtime.checkpoint_seconds, data.fingerprint
         began = {} if start is None else {"init": dict(start.origin)}
-        if start is not None:
-            marks = marks | {"init": start.origin["sha256"]}
-        folder = RunFolder(path, seconds, marks, data.replaced)
+        marks = data.fingerprint | {key: each["sha256"] for key, each in began.items()}
+        folder = RunFolder(path, self.runtime.checkpoint_seconds, marks, data.replaced)
         session = {"ranks": ranks.world_size(), **provenance(self.runtime.target)}
         session["runtime"] = self.runtime.summary()
         resumed = folder.resume(loop, session)
