@@ -60,12 +60,12 @@ def test_every_verdict_has_its_own_words_colour_and_sign() -> None:
 def test_a_claim_shows_its_pairs_and_their_verdicts() -> None:
     results = small()
     listed = drawn(results).split('class="claims"')[1].split("</ul>")[0]
-    rows = re.findall(r"<tr>(<td>.*?)</tr>", listed)
+    rows = re.findall(r"<tr>(<th scope=.row.>.*?)</tr>", listed)
     pairs = [p for p in results.orderings if p.verdict != "not run" or not p.paper_agrees]
     assert len(rows) == len(pairs) > 2
     assert any(pair.reduced for pair in pairs)
     for row, pair in zip(rows, pairs, strict=True):
-        better, worse, *_, verdict = (Read(cell).text for cell in row.split("</td>")[:-1])
+        better, worse, *_, verdict = (Read(cell).text for cell in re.split("</t[dh]>", row)[:-1])
         assert (better, worse) == ("p", "q")
         reduced = pair.reduced and pair.verdict != "not run"
         assert verdict == (f"{pair.verdict}, reduced" if reduced else pair.verdict)

@@ -30,11 +30,11 @@ ROOT = Path(__file__).parents[2]
 def test_quoted_numbers_and_chance_stand_beside_the_counts() -> None:
     results = small()
     text = Read(page([results], [], "rules")).text
-    assert ": reproduced 1 · better 1 · worse 1" in text.split("How to read")[0]  # all are quoted
+    assert "counted separately: reproduced 1 · better 1 · worse 1" in text  # all are quoted
     assert re.search(r"reproduced ?0 the", text)
     own = [replace(each, cell=replace(each.cell, quoted=None)) for each in results.outcomes]
     text = Read(page([TableResults(results.table, tuple(own))], [], "rules")).text
-    assert "reproduced 1 · better 1" not in text.split("How to read")[0]
+    assert "counted separately" not in text
     assert re.search(r"reproduced ?1 \(by chance [^)]*0\.1\)", text)
 
 
@@ -133,3 +133,59 @@ def test_tables_without_runs_can_be_hidden_and_reduced_curves_say_so() -> None:
     names = [curve["name"] for chart in shown["charts"] for curve in chart["curves"]]
     assert [name.endswith(" (reduced)") for name in names].count(True) == 1
     assert section(unrun("mixup/figure3a"))["look"] == "table empty uniform"
+
+
+def test_tables_without_runs_are_left_out_at_first_while_most_have_none() -> None:
+    waiting = [unrun("mixup/figure3a"), unrun("mixup/table5")]
+    for every, checked in (([small(), *waiting], True), ([small(), waiting[0]], False)):
+        found = Read(page(every, [], ""))
+        (box,) = [each for _, each in found.elements if each.get("id") == "hide"]
+        assert ("checked" in box) is checked
+        assert f"Leave out the {len(every) - 1} table" in found.text
+    assert 'id="hide"' not in page([small()], [], "")
+    left = re.findall(r'left-out">(.*?)</p>', page([small(), *waiting], [], ""), re.DOTALL)
+    assert [Read(each).all("href") for each in left] == [
+        ["#hide", "#mixup-figure3a", "#mixup-table5"]
+    ]
+
+
+def test_the_first_words_say_how_much_has_been_run() -> None:
+    assert (
+        "at the papers' own protocols: 0 of the 12 numbers"
+        in Read(page([unrun("mixup/figure3a")], [], "")).text
+    )
+    text = Read(page([small()], [], "")).text
+    runs = sum(bool(o.values) and not o.reduced for o in small().outcomes)
+    assert f"own protocols: {runs} of the" in text
+    assert "reproduced 1 · better 1" in text.split("Contents")[0]
+
+
+def test_tables_and_drawings_have_names_for_those_who_cannot_see_them() -> None:
+    found = Read(whole())
+    count = Counter(name for name, _ in found.elements)
+    assert count["table"] == count["caption"] > 4
+    assert all(each.get("scope") for name, each in found.elements if name == "th")
+    assert all(each.get("aria-label") for _, each in found.elements if each.get("role") == "img")
+    scrolled = [each for _, each in found.elements if each.get("class") == "scroll"]
+    assert all(each.get("aria-label") for each in scrolled if "tabindex" in each)
+    assert [each.get("lang") for name, each in found.elements if name == "html"] == ["en"]
+    assert Counter(name for name, _ in unnamed(whole())) == {}
+
+
+def unnamed(markup: str) -> list[tuple[str, str]]:
+    """Drawings that are neither named nor hidden from screen readers, with all around them."""
+    body = re.sub(r"<(style|script).*?</\1>", "", markup, flags=re.DOTALL)
+    named = re.compile(r'<(svg|div|span)\b[^>]*(?:aria-hidden="true"|role="img")')
+    while (start := named.search(body)) is not None:
+        body = body[: start.start()] + body[_end(body, start[1], start.start()) :]
+    return re.findall(r"<(svg)\b([^>]*)", body)
+
+
+def _end(body: str, name: str, start: int) -> int:
+    """Where the element that starts there ends."""
+    depth = 0
+    for tag in re.finditer(rf"<(/?){name}\b[^>]*>", body[start:]):
+        depth += -1 if tag[1] else 1
+        if depth == 0:
+            return start + tag.end()
+    raise AssertionError(body[start : start + 200])

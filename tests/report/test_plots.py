@@ -7,15 +7,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from report_samples import drawn, outcome, record, small
+from report_samples import Read, drawn, outcome, record, small
 from table_samples import ERM
 
 from vicinal.report import words
 from vicinal.report.caterpillar import caterpillar
-from vicinal.report.curves import charts
+from vicinal.report.curves import ZERO, Axes, charts
 from vicinal.report.dots import plots
 from vicinal.report.frames import FRAME
+from vicinal.report.overview import overview
 from vicinal.report.page import page
+from vicinal.report.render import render
 from vicinal.report.scales import Scale
 
 
@@ -83,6 +85,21 @@ def test_a_curve_ends_at_its_last_error_and_its_band_at_the_extremes() -> None:
     assert FRAME.top < axes.y(50.0) < axes.y(4.0) < FRAME.bottom
 
 
+def test_an_error_of_zero_is_drawn_on_a_line_of_its_own_below_the_scale() -> None:
+    seeds = [record("d/m/e/1", seed, error) for seed, error in enumerate((0.0, 8.0))]
+    (chart,) = charts([("one", seeds)])
+    axes = chart["axes"]
+    assert (axes.y(0.0), axes.y(axes.low)) == (FRAME.bottom, pytest.approx(FRAME.bottom - ZERO))
+    assert axes.low == pytest.approx(0.9 * 4.0)  # the mean; no number that is not there
+    assert chart["measure"] == "test error, %, log scale with 0 below"
+    markup = render("charts.html.j2", charts=[chart])
+    assert f'y="{FRAME.bottom + 3.5}" text-anchor="end">0</text>' in markup
+    (without,) = charts([("one", seeds[1:])])
+    assert without["measure"] == "test error, %, log scale"
+    assert without["axes"].y(without["axes"].low) == pytest.approx(FRAME.bottom)
+    assert "nought" not in render("charts.html.j2", charts=[without])
+
+
 def language(name: str, *perplexities: float) -> dict[str, Any]:
     curve = {"epoch": [1, 2, 3], "test_perplexity": list(perplexities)}
     return {"name": name, "curves": curve}
@@ -101,6 +118,11 @@ def test_language_models_have_curves_of_perplexity_beside_those_of_errors() -> N
     x, y, _, up, *_ = map(int, re.findall(r"-?\d+", curve["line"]))
     assert (x / 10, y / 10) == pytest.approx((FRAME.left, axes.y(4000.0)), abs=0.06)
     assert (y + up) / 10 == pytest.approx(axes.y(400.0), abs=0.06)
+
+
+def test_a_narrow_range_is_labelled_too() -> None:
+    assert Axes(10, 62.0, 82.0).rows == [65, 70, 75, 80]
+    assert Axes(10, 1.4, 2.6).rows == [1.5, 2, 2.5]
 
 
 def test_a_run_of_one_epoch_has_a_chart() -> None:
@@ -131,6 +153,29 @@ def test_larger_differences_are_further_to_the_right_and_higher_up() -> None:
         drawn_at = re.search(rf'data-cell="{dot["cell"]}".*?cy="([\d.]+)%"', markup, re.DOTALL)
         assert drawn_at is not None
         assert float(drawn_at[1]) == pytest.approx(100 - scale.at(gap.difference), abs=0.006)
+
+
+def test_numbers_that_differ_are_listed_by_the_size_of_the_difference_with_their_notes() -> None:
+    cell = replace(small().table.cells[0], note="which set is not stated")
+    places = {(0, 0): 4.5, (0, 1): 9.0, (1, 0): 1.0, (1, 1): 2.5}
+    noisy = {(1, 0): 0.5}  # a large difference with a wide interval
+    found = [
+        outcome(
+            replace(cell, place=place),
+            {s: mean + (s - 1) * noisy.get(place, 0.01) for s in range(3)},
+        )
+        for place, mean in places.items()
+    ]
+    unlike = outcome(
+        replace(cell, place=(2, 0), unit="nats", note=None), {0: 90.0, 1: 90.0, 2: 90.1}
+    )
+    listed = overview({"mixup": [unlike, *found]})["apart"]
+    assert [o.cell.place for o in listed] == [(0, 1), (1, 0), (1, 1), (0, 0), (2, 0)]
+    assert all(o.verdict in ("better", "worse") for o in listed)
+    text = Read(render("apart.html.j2", overview={"apart": listed})).text
+    assert "5 numbers differ from the paper's, the largest difference first" in text
+    assert text.count("which set is not stated") == 4
+    assert re.search(r"\+86\.03 ± [\d.]+ nats worse", text)
 
 
 def test_a_stub_that_is_empty_in_a_row_is_no_part_of_its_name() -> None:

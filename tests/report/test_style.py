@@ -2,6 +2,8 @@
 
 import re
 
+from vicinal.report import words
+from vicinal.report.picture import INKS, colours
 from vicinal.report.render import HERE
 
 
@@ -20,8 +22,27 @@ def test_text_can_be_read_on_every_ground() -> None:
         for ink in ("good", "better", "worse", "differs", "unsure", "reduced", "failed"):
             assert contrast(theme[ink], theme[f"{ink}-bg"]) >= 4.5, ink
             assert contrast(theme["soft"], theme[f"{ink}-bg"]) >= 4.5, ink
+        for ground in ("page", "raised"):
+            assert contrast(theme["differs"], theme[ground]) >= 4.5, ground  # .doubt
+        assert contrast(theme["focus"], theme["page"]) >= 3
         assert contrast(theme["reduced"], theme["reduced-bg2"]) >= 4.5
         assert all(contrast(theme[f"c{i}"], theme["page"]) >= 3 for i in range(8))
+
+
+def test_the_readme_picture_can_be_read_on_githubs_pages() -> None:
+    for theme, ground in (("light", "#ffffff"), ("dark", "#0d1117")):
+        found = colours(theme)
+        for ink in ("ink", "soft", *INKS.values(), "unsure"):
+            assert contrast(found[ink], ground) >= 4.5, (theme, ink)
+    assert set(INKS) <= set(words.VERDICTS)
+
+
+def test_nothing_moves_by_itself() -> None:
+    """So that prefers-reduced-motion has nothing to switch off."""
+    for name in ("report.css", "report.js"):
+        assert not re.search(
+            r"transition|animat|smooth|marquee|@keyframes", (HERE / name).read_text()
+        )
 
 
 def contrast(one: str, other: str) -> float:

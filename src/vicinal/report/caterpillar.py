@@ -1,6 +1,6 @@
-"""All differences at the papers' protocols in one picture, paper by paper, smallest first."""
+"""All differences at the papers' protocols in one picture, the most negative of a paper first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -26,7 +26,15 @@ def caterpillar(outcomes: Iterable[Outcome]) -> dict[str, Any] | None:
         ordered = sorted(group, key=lambda o: o.difference.difference if o.difference else 0.0)
         step = 100 / len(ordered)
         papers[paper] = [_dot(scale, step * (i + 0.5), o) for i, o in enumerate(ordered)]
-    return {"scale": scale, "papers": papers}
+    return {"scale": scale, "papers": papers, "says": _says(found)}
+
+
+def _says(found: Sequence[Outcome]) -> str:
+    """The picture in words."""
+    gaps = [o.difference.difference for o in found if o.difference]
+    low, high = (words.minus(f"{gap:+.2f}") for gap in (min(gaps), max(gaps)))
+    verdicts = words.counted(o.verdict for o in found)
+    return f"{words.many(len(found), 'difference')}, from {low} to {high} points: {verdicts}"
 
 
 def _dot(scale: Scale, x: float, outcome: Outcome) -> dict[str, Any]:

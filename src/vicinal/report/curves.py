@@ -13,7 +13,8 @@ from vicinal.report.frames import FRAME, HUES, path
 from vicinal.report.scales import Scale
 
 POINTS = 60  # per curve
-FLOOR = 0.05  # percent; a logarithmic scale has no zero
+ZERO = 14.0  # between the bottom line, which stands for 0, and where the scale begins
+STEPS = ((1,), (1, 2, 5), (1, 2, 3, 5, 7), range(1, 10), [step / 2 for step in range(2, 20)])
 
 Record = Mapping[str, Any]
 Point = tuple[int, float, float, float]  # epoch; lowest, mean and highest number
@@ -49,11 +50,20 @@ Kind = tuple[str, Measure]  # dataset and network, and what is drawn
 
 @dataclass(frozen=True)
 class Axes:
-    """Epochs to the right, the logarithm of the number upwards."""
+    """Epochs to the right, the logarithm of the number upwards, and 0 below it where it occurs."""
 
     last: int
     low: float
     high: float
+    zero: bool = False
+
+    @classmethod
+    def over(cls, points: Sequence[Point]) -> "Axes":
+        """The axes that hold the points."""
+        numbers = [number for _, *three in points for number in three]
+        low = min((number for number in numbers if number > 0), default=1.0)
+        last, high = max(epoch for epoch, *_ in points), max(*numbers, low)
+        return cls(last, low * 0.9, high * 1.05, min(numbers) <= 0)
 
     def x(self, epoch: float) -> float:
         """An epoch's place."""
@@ -61,8 +71,11 @@ class Axes:
 
     def y(self, number: float) -> float:
         """A number's place."""
+        if number <= 0:
+            return FRAME.bottom
         low, high = log10(self.low), log10(self.high)
-        return FRAME.up((log10(max(number, FLOOR)) - low) / (high - low))
+        start = ZERO / (FRAME.bottom - FRAME.top) if self.zero else 0.0
+        return FRAME.up(start + (1 - start) * (log10(number) - low) / (high - low))
 
     @property
     def columns(self) -> list[float]:
@@ -75,7 +88,7 @@ class Axes:
     def rows(self) -> list[float]:
         """Round numbers: at least three where that is possible, and few."""
         found: list[float] = []
-        for steps in ((1,), (1, 2, 5), (1, 2, 3, 5, 7), range(1, 10)):
+        for steps in STEPS:
             every = [round(m * 10.0**power, 9) for power in range(-2, 6) for m in steps]
             found = [tick for tick in every if self.low <= tick <= self.high]
             if len(found) >= 3:
@@ -111,18 +124,17 @@ def _chart(
 ) -> dict[str, Any]:
     drawn = [(name, _points(measure, seeds), len(seeds) > 1) for name, seeds in runs]
     every = [point for _, points, _ in drawn for point in points]
-    low = min(max(low, FLOOR) for _, low, _, _ in every)
-    high = max(high for *_, high in every)
-    axes = Axes(max(epoch for epoch, *_ in every), low * 0.9, max(high, 2 * FLOOR) * 1.05)
+    axes = Axes.over(every)
     unit = f" {measure.unit}".rstrip()
     ends = "; ".join(f"{name} ends at {points[-1][2]:.2f}{unit}" for name, points, _ in drawn)
     return {
         "title": title,
-        "measure": measure.title,
+        "measure": f"{measure.title} with 0 below" if axes.zero else measure.title,
         "over": "epoch",
         "says": f"{measure.name.capitalize()} by epoch, {title}: {ends}",
         "frame": FRAME,
         "axes": axes,
+        "nought": axes.zero,
         "curves": [_curve(axes, i, *each) for i, each in enumerate(drawn)],
     }
 

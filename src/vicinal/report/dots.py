@@ -45,8 +45,8 @@ def _plot(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     found = judged or [o.difference for o in outcomes if o.difference]
     far = 1.1 * max((abs(d.difference) + d.half_width for d in found), default=1.0)
     differences = Scale(-far, far)
-    rows = _unshared([o.cell.row for o in outcomes])
-    columns = _unshared([o.cell.column for o in outcomes])
+    rows = unshared([o.cell.row for o in outcomes])
+    columns = unshared([o.cell.column for o in outcomes])
     lines = []
     for outcome, row, column in zip(outcomes, rows, columns, strict=True):
         heading = row if column else ""
@@ -78,7 +78,7 @@ def _reach(outcome: Outcome, among: Sequence[Outcome]) -> list[float]:
     return [*paper, outcome.mean - own, outcome.mean + own]
 
 
-def _unshared(labels: Sequence[Sequence[str]]) -> list[str]:
+def unshared(labels: Sequence[Sequence[str]]) -> list[str]:
     """Each label without the parts that all of them share."""
     shared = set.intersection(*map(set, labels))
     return [", ".join(p for p in label if p and p not in shared) for label in labels]

@@ -40,7 +40,7 @@ def grid(results: TableResults) -> dict[str, Any]:
         "stub": min(max(letters, 4), 14) * 0.5 + 0.8,  # rem, the first column on narrow screens
         "heads": column_heads(table.stub, table.columns, width),
         "groups": groups,
-        "marks": {note: _letter(i) for i, note in enumerate(_named(o.cell.note for o in outcomes))},
+        "marks": {note: letter(i) for i, note in enumerate(_named(o.cell.note for o in outcomes))},
         "quoted": _named(o.cell.quoted for o in outcomes),
     }
 
@@ -98,6 +98,7 @@ def _named(found: Iterable[str | None]) -> list[str]:
     return [name for name in dict.fromkeys(found) if name]
 
 
-def _letter(index: int) -> str:
+def letter(index: int) -> str:
+    """a to z, then aa and so on."""
     rest, last = divmod(index, 26)
-    return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)
+    return (letter(rest - 1) if rest else "") + chr(ord("a") + last)

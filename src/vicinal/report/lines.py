@@ -58,6 +58,7 @@ def chart(title: str, measure: str, over: str, says: str, lines: Sequence[Line])
         "says": says,
         "frame": FRAME,
         "axes": axes,
+        "nought": False,  # its rows have one
         "curves": [_curve(axes, line) for line in lines],
     }
 

@@ -18,9 +18,10 @@ def overview(by_paper: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
         "papers": {paper: _covered(outcomes) for paper, outcomes in by_paper.items()},
         "total": _covered(every),
         "legend": _legend(o.verdict for o in every if o.cell.group != "quoted"),
+        "run": [o.verdict for o in every if _has_run(o)],
         "quoted": [o.verdict for o in every if o.cell.group == "quoted"],
         "caterpillar": caterpillar(every),
-        "apart": sorted(apart, key=_widths, reverse=True),
+        "apart": sorted(apart, key=_largest_first),
     }
 
 
@@ -30,12 +31,17 @@ def _covered(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     counts = {
         "printed": len(outcomes),
         "runnable": sum(o.cell.trainable for o in outcomes),
-        "run": sum(bool(o.values) and not o.reduced for o in outcomes),
+        "run": sum(map(_has_run, outcomes)),
         "reproduced": sum(
             o.verdict == "reproduced" and o.cell.group == "authors" for o in outcomes
         ),
     }
     return {"verdicts": verdicts, "counts": counts}
+
+
+def _has_run(outcome: Outcome) -> bool:
+    """Whether there is a run of it at the paper's protocol."""
+    return bool(outcome.values) and not outcome.reduced
 
 
 def _legend(verdicts: Iterable[str]) -> list[tuple[str, int, float, str]]:
@@ -49,7 +55,7 @@ def _legend(verdicts: Iterable[str]) -> list[tuple[str, int, float, str]]:
     ]
 
 
-def _widths(outcome: Outcome) -> float:
-    """How many half-widths of its interval a difference is away from 0."""
-    found = outcome.difference
-    return abs(found.difference) / max(found.half_width, 1e-12) if found else 0.0
+def _largest_first(outcome: Outcome) -> tuple[bool, str, float]:
+    """Differences in percentage points before those in other units, and large ones first."""
+    unit, found = outcome.cell.unit, outcome.difference
+    return unit != "%", unit, -abs(found.difference) if found else 0.0

@@ -35,9 +35,13 @@ def page(
     for results in every:
         by_paper.setdefault(results.table.paper, []).append(results)
     by_paper = {name: tables for name, tables in by_paper.items() if tables}
+    chapters = [_chapter(name, tables, drawn) for name, tables in by_paper.items()]
+    empty = [section["empty"] for chapter in chapters for section in chapter["sections"]]
     return render(
         "page.html.j2",
-        chapters=[_chapter(name, tables, drawn) for name, tables in by_paper.items()],
+        chapters=chapters,
+        unrun=sum(empty),
+        leave_out=sum(empty) > len(empty) / 2,
         tables=sum(not results.table.variant for results in every),
         overview=overview({name: _outcomes(tables) for name, tables in by_paper.items()}),
         corruptions=corruptions(records),

@@ -2,7 +2,6 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const panel = document.getElementById("panel");
-  let opener = null;
 
   // el("p.meta", {id: "x"}, "text", child, ...) builds an element; strings become text, never markup
   const el = (kind, attributes, ...children) => {
@@ -63,7 +62,7 @@
         el("td", null, `${device.count > 1 ? `${device.count} × ` : ""}${device.name}`), el("td", null, link));
     });
     const head = ["seed", `${cell.measure}, ${cell.unit}`, "time", "device", "source"].map((name, i) => el(i === 1 || i === 2 ? "th.n" : "th", { scope: "col" }, name));
-    return [el("h3", null, "Seed by seed"), el("div.scroll", null, el("table.plain", null, el("thead", null, el("tr", null, head)), el("tbody", null, rows)))];
+    return [el("h3", null, "Seed by seed"), el("div.scroll", null, el("table.plain", null, el("caption.vh", null, "Our runs, seed by seed"), el("thead", null, el("tr", null, head)), el("tbody", null, rows)))];
   };
 
   const provenance = (cell) => {
@@ -115,11 +114,10 @@
   const show = (id, from) => {
     if (!data.cells[id]) return;
     const cell = unpacked(id);
-    opener = from;
     const close = el("button.close", { type: "button" }, "Close");
     close.addEventListener("click", () => panel.close());
     panel.replaceChildren(el("div", null,
-      el("header", null, el("div", null,
+      el("div.head", null, el("div", null,
         el("h2", { id: "panel-title" }, cell.label.filter(Boolean).join(", ")),
         el("p.meta", null, el("a", { href: `#${id}` }, cell.where), ` · ${cell.measure}, ${cell.unit} · ${cell.report}`)), close),
       el("div.pair", null,
@@ -135,13 +133,15 @@
       cell.commands.length ? [el("h3", null, "Command"), cell.commands.map(([what, line]) => [el("p.what", null, what), command(line)])] : null,
       cell.run ? [el("h3", null, "Run"), pairs([["name", el("code", null, cell.run)], ["planned seeds", cell.plan]])] : null,
       provenance(cell)));
-    panel.querySelector("header a").addEventListener("click", () => panel.close());
-    if (!panel.open) panel.showModal();
+    panel.querySelector(".head a").addEventListener("click", () => panel.close());
+    if (!panel.open) {
+      from.focus({ preventScroll: true }); // closing the panel returns the focus to it
+      panel.showModal();
+    }
     panel.scrollTop = 0;
     close.focus({ preventScroll: true });
   };
 
-  panel.addEventListener("close", () => { if (opener) opener.focus(); opener = null; });
   panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); });
 
   const copy = async (button) => {

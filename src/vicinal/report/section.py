@@ -9,6 +9,7 @@ from vicinal.report.claims import claims
 from vicinal.report.curves import charts
 from vicinal.report.dots import plots
 from vicinal.report.grids import grid
+from vicinal.report.protocol import protocol
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import machines
 from vicinal.tables.outcome import Outcome
@@ -25,7 +26,8 @@ def section(results: TableResults) -> dict[str, Any]:
         "title": words.titled(table.name),
         "verdicts": [outcome.verdict for outcome in outcomes],
         "look": _look(outcomes),
-        "protocol": _protocol([outcome.cell for outcome in outcomes]),
+        "empty": _empty(outcomes),
+        "protocol": protocol([outcome.cell for outcome in outcomes]),
         "unavailable": _unavailable(results),
         "grid": grid(results),
         "machines": _machines(results),
@@ -38,29 +40,16 @@ def section(results: TableResults) -> dict[str, Any]:
 
 
 def _look(outcomes: Sequence[Outcome]) -> str:
-    """Its classes: tables without runs can be hidden, and are drawn small."""
-    if any(outcome.mean is not None or outcome.failed for outcome in outcomes):
+    """Its classes: tables without runs can be left out, and are drawn small."""
+    if not _empty(outcomes):
         return "table"
     alike = len({outcome.verdict for outcome in outcomes}) == 1
     return "table empty uniform" if alike else "table empty"
 
 
-def _protocol(cells: Sequence[Cell]) -> list[str]:
-    """What is measured and how; where cells differ, every way of doing it."""
-    units: dict[str, list[str]] = {}
-    for cell in cells:
-        units.setdefault(cell.unit, []).append(words.measure(cell.measures))
-    return [
-        _either(f"{words.listed(dict.fromkeys(found))}, {unit}" for unit, found in units.items()),
-        _either(words.BETTER[cell.better] for cell in cells),
-        _either(words.reported(cell) for cell in cells),
-        f"our seeds: {_either(words.seeds(cell.seeds) for cell in cells)}",
-        f"paper: {_either(words.many(cell.paper_runs, 'run') for cell in cells)}",
-    ]
-
-
-def _either(found: Iterable[str]) -> str:
-    return " or ".join(dict.fromkeys(found))
+def _empty(outcomes: Sequence[Outcome]) -> bool:
+    """Whether there is no number of ours, nor a run that failed."""
+    return not any(outcome.mean is not None or outcome.failed for outcome in outcomes)
 
 
 def _unavailable(results: TableResults) -> str | None:

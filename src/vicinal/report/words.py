@@ -49,7 +49,7 @@ REPORTS = {
 }
 SPLITS = {
     "test": "",
-    "valid": ", measured on validation data",
+    "valid": ", measured there",
     "kept": ", measured on training samples with kept labels",
     "redrawn": ", measured on training samples with redrawn labels",
 }
@@ -57,6 +57,11 @@ MEASURES = {
     "nll": "loss",
     "share": "accuracy from 0 to 1",
     "mce": "mCE",
+    "mce_without_noise": "mCE without noise",
+    "bn_variance": "variance of BatchNorm statistics",
+    "seconds_per_epoch": "time per epoch",
+    "minutes_per_epoch": "time per epoch",
+    "hours": "training time",
     "multiply_adds": "multiply-adds",
     "top5_error": "top-5 error",
     "top5_accuracy": "top-5 accuracy",
