@@ -13,7 +13,7 @@ import vicinal
 SOURCE = Path(vicinal.__file__).parent
 LAYERS = (  # from the top; a room imports from lower layers alone
     ("train",),
-    ("run", "report", "figures"),
+    ("run", "report", "figures", "adapters"),
     ("training", "tables"),
     ("loop", "evaluation", "tasks"),
     ("methods",),

@@ -166,26 +166,31 @@ def test_weights_that_the_network_started_with_are_kept() -> None:
 @pytest.mark.parametrize(
     ("build", "norm", "places", "message"),
     [
-        (partial(DenseNetBC, 22, 12), "dubin", None, "^places ... bn1"),
-        (partial(MLP, 8, 1), "ibn", None, "^places ... null"),
-        (partial(MLP, 8, 1), "dubn", None, "^norm ... bn ... dubn ... BatchNorm2d"),
+        (partial(DenseNetBC, 22, 12), "dubin", None, "^method.places ... bn1 ... method.norm=bn"),
+        (partial(MLP, 8, 1), "ibn", None, "^method.places ... null"),
+        (partial(MLP, 8, 1), "ibn", ["body.fc"], "^method.places ... none ... method.norm=bn"),
+        (partial(MLP, 8, 1), "dubn", None, "^method.norm ... bn ... dubn ... BatchNorm2d"),
         (
             partial(PyramidNet, 29, 31),
-            *("ibn", ["body.stage1.0.bn2"], "^norm ... bn ... dubn ... body.stage1.0.bn2 ... 19"),
+            *(
+                "ibn",
+                ["body.stage1.0.bn2"],
+                "^method.norm ... bn ... dubn ... body.stage1.0.bn2 ... 19",
+            ),
         ),
         (
             partial(WideResNet, 10, 1),
             "dubin",
             ["body.stem"],
-            "^places ... body.stem ... body.bn",
+            "^method.places ... body.stem ... body.bn",
         ),
         (
             partial(WideResNet, 10, 1),
             "dubn",
             ["body.bn"],
-            "^places ... dubn ... ['body.bn']",
+            "^method.places ... dubn ... ['body.bn']",
         ),
-        (partial(WideResNet, 10, 1), "gn", None, "^norm ... bn, ibn, dubn, dubin ... gn"),
+        (partial(WideResNet, 10, 1), "gn", None, "^method.norm ... bn, ibn, dubn, dubin ... gn"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_its_reason(

@@ -1,7 +1,6 @@
 """Normalisation as a network's first layer, so that everything outside is in [0, 1]."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -34,13 +33,20 @@ class Normalize(nn.Module):
 
 
 class Normalized(nn.Module):
-    """`body` behind Normalize; its logits are at least float32, even under autocast."""
+    """`body` behind Normalize; its logits are at least float32, even under autocast.
+
+    It has stages if the body names its own.
+    """
+
+    stages: tuple[str, ...]
 
     def __init__(self, body: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std)
         self.body = body
-        self.stages = tuple(f"body.{stage}" for stage in cast(tuple[str, ...], body.stages))
+        stages = getattr(body, "stages", None)
+        if isinstance(stages, tuple):  # elsewhere `stages` may be layers
+            self.stages = tuple(f"body.{stage}" for stage in stages)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
         """Logits; float64 stays float64."""

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 Norm = Literal["bn", "ibn", "dubn", "dubin"]
 Route = Literal["M", "A"]
 NORMS: tuple[Norm, ...] = ("bn", "ibn", "dubn", "dubin")
+WAY_OUT = "method.norm=bn trains the network as it is"
 
 
 class DuBN(nn.Module):
@@ -61,10 +62,10 @@ class HalfInstance(nn.Module):
 def with_norm(model: nn.Module, norm: Norm, places: Sequence[str] | None = None) -> nn.Module:
     """Change the network in place; `places` names the norms to halve where no rule finds them."""
     if norm not in NORMS:
-        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm}")
+        raise ValueError(f"method.norm must be one of {', '.join(NORMS)}, got {norm}")
     halving = norm in ("ibn", "dubin")
     if places is not None and not halving:
-        raise ValueError(f"places must be null when norm is {norm}, got {list(places)}")
+        raise ValueError(f"method.places must be null when norm is {norm}, got {list(places)}")
     if norm == "bn":
         return model
     halved = (first_norms(model) if places is None else list(places)) if halving else []
@@ -75,7 +76,9 @@ def with_norm(model: nn.Module, norm: Norm, places: Sequence[str] | None = None)
             if isinstance(module, nn.BatchNorm2d):
                 model.set_submodule(name, DuBN(module))
     if not any(isinstance(module, DuBN | HalfInstance) for module in model.modules()):
-        raise ValueError(f"norm must be bn for this network, got {norm} (it has no BatchNorm2d)")
+        raise ValueError(
+            f"method.norm must be bn for this network, got {norm} (it has no BatchNorm2d)"
+        )
     return model
 
 
@@ -89,8 +92,8 @@ def first_norms(model: nn.Module) -> list[str]:
     stages = [names for names in stages if names]
     if len(stages) < 2:
         raise ValueError(
-            "places must name the norms to halve in this network, got null (it has no two stages "
-            "of residual blocks that begin with a BatchNorm2d named bn1)"
+            "method.places must name the norms to halve in this network, got null (it has no two "
+            f"stages of residual blocks that begin with a BatchNorm2d named bn1); {WAY_OUT}"
         )
     return [name for names in stages[:-1] for name in names]
 
@@ -105,16 +108,17 @@ def _first_norms(model: nn.Module, stage: str) -> Iterator[str]:
 def _to_halve(model: nn.Module, name: str) -> nn.BatchNorm2d:
     known = [key for key, module in model.named_modules() if type(module) is nn.BatchNorm2d]
     if name not in known:
+        some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
         raise ValueError(
-            f"places must be names of BatchNorm2d layers, got {name} (the network has: "
-            f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''})"
+            f"method.places must be names of BatchNorm2d layers, got {name} "
+            f"(the network has: {some or 'none'}); {WAY_OUT}"
         )
     norm = model.get_submodule(name)
     assert isinstance(norm, nn.BatchNorm2d)
     if norm.num_features % 2:
         raise ValueError(
-            f"norm must be bn or dubn for this network: {name} has {norm.num_features} channels, "
-            "an odd number, which cannot be halved"
+            f"method.norm must be bn or dubn for this network: {name} has {norm.num_features} "
+            "channels, an odd number, which cannot be halved"
         )
     return norm
 
