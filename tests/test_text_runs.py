@@ -159,7 +159,7 @@ def test_a_finished_network_is_exported_and_takes_no_measure_of_images(
     execute(text, tmp_path, "method=next_word")
     (record,) = (path for path in tmp_path.rglob("record.json") if "results" not in path.parts)
     names: dict[str, Any] = {}
-    exec(export(record.parent, tmp_path / "network.safetensors"), names)
+    exec(export(record.parent, tmp_path / "hub"), names)
     run, _ = made(text, tmp_path, "method=next_word", "evaluation=spatial")
     data = run.dataset.load()
     trained, words = run.build(data), data.test.columns(2)

@@ -28,6 +28,7 @@ from vicinal.optim import Optimizer, num_trained
 from vicinal.schedules import Constant, Schedule
 from vicinal.storage import records, weights
 from vicinal.storage.files import prepare_folder
+from vicinal.storage.names import check_moved
 from vicinal.storage.provenance import provenance
 from vicinal.storage.run_folder import (
     RunFolder,
@@ -115,6 +116,7 @@ class Run:
         """
         ranks.join(self.runtime.target)
         name = records.name(config, self.dataset.name, choices)
+        check_moved(Path(self.out), name)
         folder = Path(self.out, name, f"seed{self.seed}")
         check_ranks(self.schedule.batch_size, folder)
         with locked(folder) if ranks.is_main() else nullcontext():

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 from wording import says
 
@@ -109,6 +110,21 @@ def test_options_that_timm_does_not_take_are_one_line() -> None:
     given = {"num_classes": 2, "shape": (3, 32, 32)}
     with pytest.raises(ValueError, match=says("^options ... timm's ... test_resnet ... 'no'")):
         Timm("test_resnet", options={"no": 1}, **given)
+
+
+def test_weights_that_cannot_be_downloaded_are_named_with_the_ways_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def offline(model: nn.Module, *_: object, **__: object) -> None:
+        raise LocalEntryNotFoundError("Cannot find the file. Please check your connection.\nBye")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
+    given = {"num_classes": 7, "shape": (3, 32, 32)}
+    parts = "^pretrained ... test_resnet ... Cannot find the file ... HF_HOME ... init.path=FILE"
+    with pytest.raises(ValueError, match=says(parts)) as error:
+        Timm("test_resnet", True, **given)
+    assert "\n" not in str(error.value)
+    Timm("test_resnet", False, **given)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])

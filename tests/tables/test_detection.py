@@ -29,7 +29,7 @@ def test_a_detector_begins_with_the_network_of_its_row(cell: Cell) -> None:
     method, report = METHODS[cell.row[0]]
     other = plan_run(cell.start)
     assert other.name == plan_run(classified(cell).overrides).name
-    assert other.name.startswith(f"imagenet/timm/{method}/")
+    assert other.name.startswith(f"imagenet/timm-resnet50/{method}/")
     config = plan_run(cell.overrides).config
     assert config["init"]["name"] == other.name
     assert config["init"]["report"] == report

@@ -47,6 +47,8 @@ class Timm(nn.Module):
             self.network = timm.create_model(name, pretrained=pretrained, **self.arguments)
         except TypeError as error:
             raise ValueError(f"options must be arguments of timm's {name}: {error}") from error
+        except OSError as error:  # only what is fetched or read can raise it
+            raise ValueError(not_fetched(name, error)) from error
         if freeze_norms:
             self.network = freeze_batch_norm_2d(self.network)
         chosen = default_stages(self.network) if stages is None else tuple(stages)
@@ -70,6 +72,16 @@ def check_name(name: str, pretrained: bool) -> None:
         )
     if pretrained and not timm.is_model_pretrained(name):
         raise ValueError(f"pretrained must be false for {name}, got true (timm has no weights)")
+
+
+def not_fetched(name: str, error: OSError) -> str:
+    """Why a network's published weights are not there, and the ways out."""
+    reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+    return (
+        f"pretrained=true needs the weights of {name}, which could not be downloaded ({reason}): "
+        "set HF_HOME to a cache that has them, or train with pretrained=false, from random weights "
+        "or a file's (init=file init.path=FILE)"
+    )
 
 
 def default_stages(network: nn.Module) -> tuple[str, ...]:

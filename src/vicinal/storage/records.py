@@ -13,6 +13,7 @@ from hydra.utils import get_object
 
 from vicinal.errors import RunError
 from vicinal.storage.files import write_json_atomically
+from vicinal.storage.names import current_name, network_name
 
 SCIENCE = ("dataset", "model", "method", "optimizer", "schedule")
 # Where a dataset lies, and what is known of its original, do not change what it is.
@@ -30,7 +31,8 @@ def identity(config: dict[str, Any], dataset: str) -> str:
 
 def name(config: dict[str, Any], dataset: str, choices: Mapping[str, str]) -> str:
     """DATASET/MODEL/METHOD/ID, the name in a run's folder and record."""
-    return f"{dataset}/{choices['model']}/{choices['method']}/{identity(config, dataset)}"
+    network, method = network_name(config, choices), choices["method"]
+    return f"{dataset}/{network}/{method}/{identity(config, dataset)}"
 
 
 def science(config: dict[str, Any], dataset: str) -> dict[str, Any]:
@@ -227,11 +229,12 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not {"name", "seed"} <= record.keys():
         raise RunError(f"{path} is not the record of a run: it has no name or no seed")
     if "config" in record:
-        record["config"] = _current(record["config"])
+        record["config"] = current(record["config"])
+        record["name"] = current_name(record)
     return record
 
 
-def _current(config: dict[str, Any]) -> dict[str, Any]:
+def current(config: dict[str, Any]) -> dict[str, Any]:
     """A config with the keys and classes of today; earlier runs had one evaluation, `clean`."""
     renamed = _renamed(config, MOVED)
     if "clean" in renamed or "evaluation" not in renamed:  # those of the GAN have neither
