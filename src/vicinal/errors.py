@@ -17,10 +17,17 @@ class DivergedError(RunError):
     """The training itself failed: that is a result, unlike a full disk."""
 
 
+class SearchError(RunError):
+    """A sweep that optimises would choose by the wrong number, in every one of its jobs."""
+
+
 class PreemptedError(RunError):
     """A signal stopped the run after a checkpoint; the same command resumes it."""
 
     EXIT_CODE = 75  # EX_TEMPFAIL: "the user is invited to retry"
 
-    def __init__(self, signal: str) -> None:
-        super().__init__(f"stopped by {signal} after a checkpoint; the same line again resumes")
+
+class StoppedByUserError(PreemptedError):
+    """The signal was Ctrl-C's."""
+
+    EXIT_CODE = 130  # as shells have it: 128 + SIGINT

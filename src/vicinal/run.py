@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vicinal.cli.sweeps import Search
 from vicinal.contracts import Method
 from vicinal.data.dataset import Dataset, RunData
 from vicinal.data.decode.select import decoder_for
@@ -43,6 +44,7 @@ from vicinal.training.trial import (
     check_network,
     check_ranks,
     check_reports,
+    check_search,
     check_sources,
     rehearse,
 )
@@ -106,10 +108,13 @@ class Run:
         with without_weights():
             return self.model(num_classes=2, shape=(3, 32, 32))
 
-    def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:
-        """Train to the end, continuing an earlier attempt; return the last test accuracy.
+    def execute(
+        self, config: dict[str, Any], choices: dict[str, str], search: Search | None = None
+    ) -> float:
+        """Train to the end, continuing an earlier attempt; return what a `search` optimises.
 
-        Of a language model it is the perplexity, of a detector the average precision.
+        That is the last accuracy on the hold-out, or on test data if there is none; of a language
+        model it is the perplexity, of a detector the average precision.
 
         A training that diverges leaves a record that says so, until another attempt succeeds.
         All ranks execute a run together; rank zero locks its folder, writes and prints.
@@ -128,6 +133,7 @@ class Run:
             for known in (record, other):
                 records.check_data(known, data.fingerprint)
             check_measures(self.clean, self.evaluation, data)
+            check_search(search, self.dataset, self.clean, data)
             check_reports(self.reports if self.evaluation else (), self.schedule.restarts, data)
             if record is None:
                 check_sources(self.evaluation, Path(self.out))
@@ -152,7 +158,7 @@ class Run:
             finished.measure(lacking, self.evaluation, config["evaluation"])
             if lacking or trained:
                 logger.finish(record)
-        return records.headline(record["metrics"]["last"])
+        return records.objective(record)
 
     def build(self, data: RunData, start: Weights | None = None) -> nn.Module:
         """The network as the method wants it, on its device.

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from vicinal.cli.configs import build, check, recorded
 from vicinal.cli.launch import check_launcher, silence_other_ranks
 from vicinal.cli.main import start
+from vicinal.cli.sweeps import search_of
 from vicinal.errors import RunError
 from vicinal.machine import slurm
 
@@ -37,7 +38,7 @@ def execute(config: DictConfig) -> float:
         silence_other_ranks()
     check_launcher(choices, sweep=job.mode is RunMode.MULTIRUN)
     ours = {k: v for k, v in choices.items() if v is not None and not k.startswith("hydra/")}
-    return run.execute(recorded(config), ours)
+    return run.execute(recorded(config), ours, search_of(job))
 
 
 if __name__ == "__main__":

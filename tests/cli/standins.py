@@ -72,7 +72,7 @@ class Run:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         self.model(num_classes=2)
 
-    def execute(self, config: dict[str, Any], choices: dict[str, str]) -> float:
+    def execute(self, config: dict[str, Any], choices: dict[str, str], search: None) -> float:
         return float(self.seed)
 
 

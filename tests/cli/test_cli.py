@@ -13,10 +13,11 @@ import standins
 from standins import write_configs
 from wording import says
 
-from vicinal.errors import RunError
+from vicinal.errors import PreemptedError, RunError, SearchError, StoppedByUserError
 from vicinal.train import main
 
 Command = Callable[..., int]
+INTERRUPTED = "\nvicinal: interrupted; the same line again goes on from what was saved last\n"
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict
     """What each run was asked to execute."""
     calls: list[tuple[dict[str, Any], dict[str, str]]] = []
 
-    def execute(run: object, config: dict[str, Any], choices: dict[str, str]) -> float:
+    def execute(run: object, config: dict[str, Any], choices: dict[str, str], _: None) -> float:
         calls.append((config, choices))
         return 0.0
 
@@ -106,7 +107,7 @@ def test_a_setting_of_all_methods_swept_is_one_choice(command: Command, executed
         ("method=maxup_mxiup", "method=maxup_mxiup ... maxup_mixup? ... erm, maxup_cutout"),
         ("method.copeis=3", "method.copeis ... standins.MaxUp ... method.copies? ... chunk"),
         ("seed", "seed ... key=value"),
-        ("--seed 1", "--seed ... key=value ... --help"),
+        ("--seed 1", "--seed ... key=value ... --help ... wandb ... ${args_no_hyphens}"),
         ("--cfg jbo", "--cfg/-c ... 'jbo' ... 'job', 'hydra', 'all'"),
         ("--config-dir /nowhere", "'/nowhere' ... not found"),
         ("--config-name nothing", "'nothing'"),
@@ -151,7 +152,7 @@ def test_tracebacks_are_shown_on_request(
     [
         (RunError("no network\nby hand: ..."), 1, "vicinal: no network\nby hand: ...\n"),
         (PermissionError(13, "Denied", "/runs"), 1, "vicinal: Denied: /runs\n"),
-        (KeyboardInterrupt(), 130, "\nvicinal: interrupted\n"),
+        (KeyboardInterrupt(), 130, INTERRUPTED),
     ],
 )
 def test_what_stops_a_run_is_said_plainly(
@@ -179,8 +180,35 @@ def test_our_own_errors_keep_their_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "code"), [(StoppedByUserError("stop"), 130), (PreemptedError("stop"), 75)]
+)
+def test_a_run_that_is_stopped_ends_its_sweep(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: int,
+) -> None:
+    fail_with(monkeypatch, error)
+    assert command() == code
+    assert capsys.readouterr().err == "vicinal: stop\n"
+    assert command("-m", "seed=0,1,2") == code
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "vicinal: stop"
+    assert re.search(says("^vicinal: the sweep ends ... same line ... resumes ... the rest"), last)
+
+
+def test_a_search_that_cannot_be_honest_ends_at_its_first_job(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_with(monkeypatch, SearchError("no hold-out"))
+    assert command("-m", "seed=0,1,2") == 1
+    assert capsys.readouterr().err == "vicinal: no hold-out\n"
+
+
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def execute(run: object, config: dict[str, Any], choices: dict[str, str]) -> float:
+    def execute(run: object, config: dict[str, Any], choices: dict[str, str], _: None) -> float:
         raise error
 
     monkeypatch.setattr(standins.Run, "execute", execute)

@@ -78,6 +78,7 @@ def interrupt(
 
     def prepare() -> None:
         os.close(reader)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a terminal starts it
         owner, name, nth = call
         original, calls = getattr(owner, name), itertools.count()
 

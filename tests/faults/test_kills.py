@@ -1,8 +1,12 @@
 """Processes that end when they should not: SIGKILL, preemption, several processes on one run."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -24,7 +28,7 @@ from faults.runs import (
 )
 from text_samples import SMALL, sentences
 
-from vicinal.errors import PreemptedError
+from vicinal.errors import PreemptedError, StoppedByUserError
 from vicinal.loop import Loop
 from vicinal.storage.checkpoints import Checkpoints
 
@@ -100,6 +104,52 @@ def test_preempted_within_a_step(trial: int, whole: Path, draw: Random, tmp_path
     finish(lines, out)
     assert came_last or record(out)["sessions"][-1]["from_step"] > step
     assert_same_outcome(out, whole)
+
+
+def test_interrupted_by_the_user(whole: Path, tmp_path: Path) -> None:
+    out, late = tmp_path / "out", "runtime.checkpoint_seconds=1e9"
+    code = interrupt([*TINY, late], out, (Loop, "step", 7), 0.0, signal.SIGINT)
+    assert code == StoppedByUserError.EXIT_CODE, log(out)
+    first, last = log(out).splitlines()[-2:]
+    assert "Ctrl-C again" in first
+    assert last.startswith("vicinal: interrupted in epoch 2 of 3, after step ")
+    finish([*TINY, late], out)
+    assert "resumed in epoch 2 of 3" in log(out)
+    assert_same_outcome(out, whole)
+
+
+@pytest.mark.slow
+def test_a_sweep_in_worker_processes_is_interrupted_after_their_checkpoints(tmp_path: Path) -> None:
+    """The terminal sends Ctrl-C to the whole process group."""
+    lines = ["-m", *TINY, "schedule.epochs=100000", "seed=0,1,2", "hydra/launcher=joblib"]
+    late = ["runtime.checkpoint_seconds=1e9", "runtime.progress=true", "hydra.launcher.n_jobs=2"]
+    path, train = tmp_path / "log", Path(__file__).parents[2] / "train.py"
+    with path.open("w") as file:
+        command = [sys.executable, str(train), *lines, *late]
+        sweep = subprocess.Popen(
+            command, cwd=tmp_path, stdout=file, stderr=file, start_new_session=True
+        )
+    while path.read_text().count("epoch      1/") < 2:
+        assert sweep.poll() is None, path.read_text()
+        time.sleep(0.1)
+    os.killpg(sweep.pid, signal.SIGINT)
+    assert sweep.wait(60) == StoppedByUserError.EXIT_CODE
+    assert path.read_text().count("; the same line again resumes") == 2
+    found = {each.parts[-3] for each in tmp_path.rglob("*.pt")}
+    assert found == {"seed0", "seed1"}
+    deadline = time.monotonic() + 20
+    while list(members(sweep.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def members(group: int) -> Iterator[str]:
+    """The living processes of a group."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                yield path.parent.name
 
 
 @pytest.mark.trials(30)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import time
 
 import pytest
@@ -106,7 +107,7 @@ def frames(screen: io.StringIO) -> list[str]:
     return [frame for frame in re.split(r"[\r\n]+", text) if "epoch" in frame]
 
 
-def test_a_terminal_shows_where_the_whole_run_stands(capsys: pytest.CaptureFixture[str]):
+def test_a_terminal_shows_where_the_whole_run_stands():
     clock = Clock()
     progress, screen = on_terminal(clock)
     with progress:
@@ -115,7 +116,70 @@ def test_a_terminal_shows_where_the_whole_run_stands(capsys: pytest.CaptureFixtu
         train_epoch(progress, clock, 4, 1.0)
     expected = "epoch 2/3  step 4/10  loss 0.500  test 90.00 %  128 images/s  16 s left"
     assert frames(screen)[-1].endswith(expected)
-    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("stdout_too", [True, False])
+def test_the_lines_of_epochs_stay_above_the_bar_or_go_to_the_file(
+    stdout_too: bool, monkeypatch: pytest.MonkeyPatch
+):
+    clock, file = Clock(), io.StringIO()
+    monkeypatch.setattr(file, "isatty", lambda: stdout_too)
+    monkeypatch.setattr(sys, "stdout", file)
+    progress, screen = on_terminal(clock)
+    with progress:
+        for epoch in (1, 2, 3):
+            train_epoch(progress, clock, 10, 1.0)
+            progress.epoch(epoch, {"test_top1": 90.0 + epoch})
+    lines = [
+        "epoch 1/3  test 91.00 %  128 images/s  20 s left",
+        "epoch 2/3  test 92.00 %  128 images/s  10 s left",
+        "epoch 3/3  test 93.00 %  128 images/s  done",
+    ]
+    left = on_screen(screen) if stdout_too else file.getvalue().splitlines()
+    assert left == lines
+    assert file.getvalue() == "" or not stdout_too
+
+
+def on_screen(screen: io.StringIO) -> list[str]:
+    """The lines that are left on the screen, as a terminal moves up and erases."""
+    lines, row = [""], 0
+    for token in re.findall(r"\x1b\[[0-9;?]*[a-zA-Z]|\n|[^\x1b\n]+", screen.getvalue()):
+        if token == "\n":
+            lines, row = [*lines, ""], row + 1
+        elif token == "\x1b[1A":
+            row -= 1
+        elif token == "\x1b[2K":
+            lines[row] = ""
+        elif not token.startswith("\x1b"):
+            lines[row] += token.strip("\r")
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def test_a_long_first_epoch_is_told_of_once_it_can_be_estimated(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    with plain(clock, 200, 1000) as progress:
+        train_epoch(progress, clock, 1, 600.0)  # compiles
+        train_epoch(progress, clock, 14, 2.0)
+        assert capsys.readouterr().out == ""  # of 28 seconds
+        train_epoch(progress, clock, 20, 2.0)
+    # 199,984 steps are left.
+    assert capsys.readouterr().out == "about 4 d 15 h for epochs 1 to 200 at 64 images/s\n"
+
+
+def test_of_a_run_that_was_resumed_the_rest_is_estimated(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    with plain(clock, 10, 100, start=850) as progress:
+        train_epoch(progress, clock, 16, 2.0)
+    assert capsys.readouterr().out == "about 4 min for epochs 9 to 10 at 64 images/s\n"
+
+
+def test_nothing_is_estimated_once_an_epoch_was_told(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    with plain(clock, 2, 10) as progress:
+        train_epoch(progress, clock, 10, 1.0)
+        progress.epoch(1, {})
+        train_epoch(progress, clock, 10, 60.0)
+    assert "about" not in capsys.readouterr().out
 
 
 def test_a_resumed_run_starts_its_bar_in_the_middle():

@@ -75,7 +75,7 @@ def test_a_signal_to_one_rank_stops_all_after_a_checkpoint(tmp_path: Path) -> No
             if ranks.rank() == 1:
                 os.kill(os.getpid(), signal.SIGUSR2)
             with pytest.raises(PreemptedError, match="SIGUSR2"):
-                stop.obey(ranks.barrier)  # as saving does, it takes them all
+                stop.obey(ranks.barrier, str)  # as saving does, it takes them all
 
     on_two(stopped, tmp_path)
 

@@ -181,7 +181,7 @@ def test_if_the_launcher_of_rank_zero_exits_the_others_are_preempted_too(
             if ranks.rank() == 1:
                 os.kill(os.getpid(), signal.SIGUSR2)
             with pytest.raises((LeftError, PreemptedError)) as found:
-                stop.obey(lambda: saved.append("saved"))
+                stop.obey(lambda: saved.append("saved"), str)
         ranks.leave()
         return [*saved, found.type]
 
@@ -196,8 +196,8 @@ def test_if_a_launcher_lets_the_run_go_on_all_ranks_go_on(tmp_path: Path) -> Non
         with stopping() as stop:
             if ranks.is_main():
                 os.kill(os.getpid(), signal.SIGTERM)
-            stop.obey(lambda: None)
-            stop.obey(lambda: None)
+            stop.obey(lambda: None, str)
+            stop.obey(lambda: None, str)
         return len(received)
 
     assert on_two(went_on, tmp_path) == [1, 1]

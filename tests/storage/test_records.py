@@ -168,6 +168,14 @@ def test_of_detectors_the_most_precise_epoch_is_best() -> None:
     assert records.headline({"nll": 4.0, "top1": 93.0}) == 93
 
 
+def test_a_search_is_told_of_the_last_epoch_on_the_hold_out_where_there_is_one() -> None:
+    tested = {"metrics": {"last": {"top1": 80.0}}, "curves": {"test_top1": [90.0, 80.0]}}
+    assert records.objective(tested) == 80
+    assert records.objective(tested | {"curves": {"valid_top1": [85.0, 70.0]}}) == 70
+    words = {"valid_perplexity": [99.0, 61.0], "valid_nll": [4.0, 3.0]}
+    assert records.objective({"metrics": {"last": {"perplexity": 60.0}}, "curves": words}) == 61
+
+
 def test_best_epochs_are_named_by_their_number_where_not_all_were_measured() -> None:
     every_fifth = [{**epoch, "epoch": 5 * epoch["epoch"]} for epoch in history([50.0, 70.0, 60.0])]
     assert metrics(every_fifth)["best_test"]["epoch"] == 10

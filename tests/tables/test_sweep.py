@@ -64,6 +64,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert code == 0
     left = RUNS - len(before)
     assert re.search(says(f"{left} of {left} runs"), out)
+    assert re.search(r"^CIFAR-10 .*\| ERM .* \d\d\.\d\d \(1\) .*reduced$", out, re.MULTILINE), out
     assert len(after) == RUNS
     assert all(set(REDUCED) < {*json.loads(each)["config"]["reduced"]} for each in after.values())
     assert all(after[path] == content for path, content in before.items())

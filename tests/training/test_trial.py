@@ -13,11 +13,14 @@ from torch import Tensor
 from wording import says
 
 from vicinal.cli.configs import build, check
-from vicinal.errors import RunError
+from vicinal.cli.sweeps import Search
+from vicinal.errors import RunError, SearchError
+from vicinal.evaluation.clean import Clean
+from vicinal.evaluation.perplexity import Perplexity
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.run import Run
-from vicinal.training.trial import rehearse, smallest_share
+from vicinal.training.trial import check_search, rehearse, smallest_share
 
 DIGITS = "dataset=digits", "dataset.size=8", "dataset.train_per_class=1", "runtime=cpu"
 
@@ -113,3 +116,41 @@ def test_every_method_trains_on_vectors_or_is_refused_in_one_line(method: str, t
     for samples in trained.steps():
         assert samples in (10, 1)
     assert trained.close_epoch()["train_loss"] < 3
+
+
+CLEAN, PERPLEXITY = Clean(batch_size=1), Perplexity(columns=1, bptt=1)
+
+
+@pytest.mark.parametrize(
+    ("clean", "directions", "refused"),
+    [
+        (CLEAN, ("maximize",), None),
+        (CLEAN, ("minimize",), "maximize, got minimize ... accuracy"),
+        (CLEAN, ("maximize", "minimize"), "maximize, got maximize, minimize"),
+        (CLEAN, (), None),
+        (PERPLEXITY, ("minimize",), None),
+        (PERPLEXITY, ("maximize",), "minimize, got maximize ... perplexity"),
+    ],
+)
+def test_a_search_for_the_worst_is_refused(
+    clean: Any, directions: tuple[str, ...], refused: str | None
+) -> None:
+    dataset = build(compose(*DIGITS, "dataset.holdout_per_class=1")).dataset
+    arguments = Search("optuna", directions), dataset, clean, dataset.load()
+    if refused is None:
+        check_search(*arguments)
+        return
+    with pytest.raises(SearchError, match=says(f"hydra.sweeper.direction must be {refused}")):
+        check_search(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "way"),
+    [("digits", "dataset.holdout_per_class=N"), ("uci_iris", "no setting of this dataset")],
+)
+def test_a_search_on_test_numbers_is_refused_with_the_way_out(dataset: str, way: str) -> None:
+    made = build(compose(f"dataset={dataset}")).dataset
+    arguments = made, CLEAN, made.load()
+    check_search(None, *arguments)
+    with pytest.raises(SearchError, match=says(f"basic ... got optuna ... hold-out ... {way}")):
+        check_search(Search("optuna", ("maximize",)), *arguments)

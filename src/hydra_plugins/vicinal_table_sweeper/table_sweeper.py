@@ -62,6 +62,7 @@ class TableSweeper(Sweeper):
                 self._launch(stage[start : start + step], launched, sweep)
                 launched += len(stage[start : start + step])
         print(sweep.summary())
+        print(sweep.numbers(), end="")
         if sweep.failures:
             failures = "\n  ".join(sweep.failures)
             raise RunError(
@@ -96,8 +97,12 @@ class TableSweeper(Sweeper):
         return self.context.config_loader.load_sweep_config(self.config, list(overrides))
 
     def _launch(self, jobs: Sequence[Any], start: int, sweep: Any) -> None:
+        from vicinal.cli.sweeps import in_workers, workers_first  # noqa: PLC0415
+
         assert self.launcher is not None
-        results = self.launcher.launch([overrides for _, overrides in jobs], start)
+        assert self.config is not None
+        with workers_first(in_workers(self.config.hydra.runtime.choices)):
+            results = self.launcher.launch([overrides for _, overrides in jobs], start)
         for (job, overrides), result in zip(jobs, results, strict=True):
             try:
                 _ = result.return_value  # raises what the job raised

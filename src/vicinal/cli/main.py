@@ -27,14 +27,18 @@ from vicinal.cli.failures import add_job, job_message, print_error, user_message
 from vicinal.cli.launch import leave_ranks, num_ranks, silence_other_ranks
 from vicinal.cli.messages import one_line
 from vicinal.cli.overrides import parse
-from vicinal.errors import PreemptedError, RunError
+from vicinal.cli.sweeps import WORKER, choose_sweeper, in_workers
+from vicinal.errors import PreemptedError, RunError, SearchError, StoppedByUserError
 from vicinal.machine import slurm
+
+INTERRUPTED = "interrupted; the same line again goes on from what was saved last"
+SWEEP_ENDS = "the sweep ends here; the same line again resumes this run and goes on with the rest"
 
 Execute = Callable[[DictConfig], float]
 
 
 def start(execute: Execute) -> None:
-    """Execute what the command line asks for; exit with 1 on failure, 75 if preempted."""
+    """Execute what the command line asks for; exit with 1 on failure, 75 or 130 if stopped."""
     arguments = argparse.Namespace(overrides=[], shell_completion=False)
     silence_other_ranks()
     with _hydra_raises() as tracebacks:
@@ -43,8 +47,8 @@ def start(execute: Execute) -> None:
             _run(execute, arguments, tracebacks)
             leave_ranks()
         except KeyboardInterrupt:
-            print("\nvicinal: interrupted", file=sys.stderr)
-            sys.exit(130)
+            print(f"\nvicinal: {INTERRUPTED}", file=sys.stderr)
+            sys.exit(StoppedByUserError.EXIT_CODE)
         except Exception as error:
             if "COMP_LINE" not in os.environ:  # a shell that completes a line prints no errors
                 message = job_message(error) or _mistake(error, arguments) or user_message(error)
@@ -75,7 +79,8 @@ def _parse_arguments() -> argparse.Namespace:
     arguments, unknown = parser.parse_known_intermixed_args()
     if unknown:
         raise RunError(
-            f"{unknown[0]} is not an option; settings are written key=value (see --help)"
+            f"{unknown[0]} is not an option; settings are written key=value (see --help; the "
+            "command of a wandb sweep ends in ${args_no_hyphens})"
         )
     if arguments.experimental_rerun:
         raise RunError("--experimental-rerun is not an option; the same line again resumes a run")
@@ -93,6 +98,7 @@ def _run(execute: Execute, arguments: argparse.Namespace, tracebacks: bool) -> N
     if any(map(_sweeps_tables, overrides)):
         overrides.insert(0, "hydra/sweeper=table")  # a single table chooses it by itself
     version.setbase("1.3")
+    choose_sweeper(own_configs=arguments.config_path is None)
     _run_hydra(
         args=argparse.Namespace(**vars(arguments) | {"overrides": overrides}),
         args_parser=get_args_parser(),
@@ -109,17 +115,24 @@ def _sweeps_tables(line: str) -> bool:
 
 def _execute_job(execute: Execute, config: DictConfig, tracebacks: bool) -> float:
     hydra_config, submitted = HydraConfig.get(), slurm.num_submitted()
+    worker = WORKER if in_workers(hydra_config.runtime.choices) else None
+    if worker is not None:
+        worker.check()
     try:
-        score = execute(config)
+        score = execute(config) if worker is None else worker.execute(partial(execute, config))
         if submitted:
             leave_ranks()
         return score
     except Exception as error:
         print_error(error, user_message(error), tracebacks)
         preempted, sweep = isinstance(error, PreemptedError), hydra_config.mode is RunMode.MULTIRUN
-        if not submitted and (preempted or not sweep or num_ranks() > 1):
+        others = submitted or (worker is not None and worker.interrupted)
+        ends = preempted or isinstance(error, SearchError)
+        if not others and (ends or not sweep or num_ranks() > 1):
             # The end of a sweep as well: it was asked to stop, or other ranks are in this run.
-            sys.exit(PreemptedError.EXIT_CODE if preempted else 1)
+            if preempted and sweep:
+                print(f"vicinal: {SWEEP_ENDS}", file=sys.stderr)
+            sys.exit(error.EXIT_CODE if isinstance(error, PreemptedError) else 1)
         add_job(error, hydra_config.overrides.task)
         raise  # launchers and sweepers must see that the job failed
 

@@ -1,4 +1,4 @@
-"""Shows progress: a bar on a terminal, else one plain line per epoch."""
+"""Shows progress: one line per epoch, and on a terminal a bar below them."""
 
 import math
 import sys
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 REFRESH_SECONDS = 0.5
+ESTIMATE_SECONDS = 30.0  # of training, after which a first epoch without an end is told of
 WINDOW_EPOCHS = 5  # that the rate averages over; the first one compiles and is slow
 SHOWN = {
     "train_loss": "loss {:.3f}",
@@ -58,6 +59,11 @@ class Rate:
         self._marks.append((self._epoch_began, self.steps))
 
     @property
+    def began(self) -> float:
+        """When this epoch began."""
+        return self._epoch_began
+
+    @property
     def per_second(self) -> float:
         """The training speed in this epoch or else the last, without evaluation."""
         seconds = self._last_step - self._epoch_began
@@ -76,8 +82,7 @@ class Rate:
 class Progress:
     """The progress of one run, whose first epoch is 1.
 
-    The bar goes to stderr and plain lines go to stdout: `train.py > log` shows the bar on a
-    terminal, and writes the lines to the file if there is none.
+    The bar goes to stderr and lines go to stdout, above the bar where both are the same terminal.
     """
 
     epochs: int
@@ -92,6 +97,9 @@ class Progress:
     _task: TaskID = field(default=TaskID(0), init=False, repr=False)
     _values: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _next_refresh: float = field(default=-math.inf, init=False, repr=False)
+    # Since the first step, which is slow where it compiles.
+    _since: Rate | None = field(default=None, init=False, repr=False)
+    _told: bool = field(default=False, init=False, repr=False)  # an epoch, or an estimate
 
     def __post_init__(self) -> None:
         total_steps = self.epochs * self.steps_per_epoch
@@ -122,17 +130,36 @@ class Progress:
         if self._bar is not None and now >= self._next_refresh:
             self._refresh()
             self._next_refresh = now + REFRESH_SECONDS
+        elif self._bar is None and self.enabled and not self._told:
+            self._estimate(samples)
+
+    def _estimate(self, samples: int) -> None:
+        """Once, in the middle of a long first epoch, print how long the whole run will take."""
+        if self._since is None:
+            self._since = Rate(self._rate.steps, self._rate.total_steps, self.clock)
+            return
+        began = self._since.began
+        if self._since.step(samples) - began < ESTIMATE_SECONDS:
+            return
+        first = self._rate.steps // self.steps_per_epoch + 1
+        left, speed = (
+            self._since.seconds_left or 0.0,
+            f"{self._since.per_second:,.0f} {self.unit}/s",
+        )
+        print(f"about {duration(left)} for epochs {first} to {self.epochs} at {speed}", flush=True)
+        self._told = True
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Call at the end of an epoch; shows those of `values` that are in SHOWN."""
         self._values |= values
         self._rate.steps = epoch * self.steps_per_epoch
         self._rate.end_epoch()
-        if self._bar is not None:
-            self._refresh()
-        elif self.enabled:
+        self._told = True
+        if self.enabled:
             parts = [f"epoch {epoch:{len(str(self.epochs))}}/{self.epochs}", *self._shown()]
             print(*parts, self._speed(), self._left(), sep="  ", flush=True)
+        if self._bar is not None:
+            self._refresh()
 
     def _shown(self) -> list[str]:
         return [form.format(self._values[k]) for k, form in SHOWN.items() if k in self._values]
@@ -192,5 +219,6 @@ def _bar(console: Console, clock: Callable[[], float]) -> Bar:
         console=console,
         auto_refresh=False,  # no thread: `step` decides when to draw
         get_time=clock,
+        transient=True,  # the lines of the epochs stay
         redirect_stdout=sys.stdout.isatty(),  # output piped into a file must get there
     )

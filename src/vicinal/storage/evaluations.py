@@ -118,11 +118,13 @@ def _complete(
     """Measure the parts that are not kept yet; `keep` writes down each, on rank zero."""
     missing = [name for name in names if name not in kept]
     done, shown = len(names) - len(missing), progress and ranks.is_main()
-    with stopping() as stop, counting(title, done, len(names), shown) as count:
+    # What is measured already is on disk, so that Ctrl-C need not wait for the part at hand.
+    with stopping(interrupts=False) as stop, counting(title, done, len(names), shown) as count:
         for name in missing:
             kept[name] = measure(name)
             check_finite(f"{title}, {name}", kept[name])
             if ranks.is_main():
                 keep(name)
             count()
-            stop.obey(lambda: None)  # there is nothing more to save
+            # There is nothing more to save.
+            stop.obey(lambda: None, lambda: f"in {title}, after {len(kept)} of {len(names)} parts")

@@ -174,7 +174,13 @@ def headline(metrics: Mapping[str, float]) -> float:
     return next(metrics[name] for name in (*HIGHER, "perplexity") if name in metrics)
 
 
-def _under(prefix: str, epoch: dict[str, float]) -> dict[str, float]:
+def objective(record: Mapping[str, Any]) -> float:
+    """What a search optimises: the last epoch's headline, of validation data if there are any."""
+    valid = _under("valid_", {key: curve[-1] for key, curve in record["curves"].items()})
+    return headline(valid or record["metrics"]["last"])
+
+
+def _under(prefix: str, epoch: Mapping[str, float]) -> dict[str, float]:
     return {key.removeprefix(prefix): v for key, v in epoch.items() if key.startswith(prefix)}
 
 

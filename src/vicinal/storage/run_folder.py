@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -62,6 +63,7 @@ class RunFolder:
     sessions: list[dict[str, Any]] = field(
         default_factory=list
     )  # each start of the run, and its origin
+    saved_at: str | None = None  # when the checkpoint that the run continues from was written
     _saved_at: float = field(default_factory=monotonic)
 
     def resume(self, training: Resumable, session: dict[str, Any]) -> bool:
@@ -81,6 +83,7 @@ class RunFolder:
             training.restore(state["loop"])
             self.history, self.sessions = state["history"], state["sessions"]
             self.best = state["best"]
+            self.saved_at = state.get("saved_at", "an earlier version")
             self.replaced.update(state.get("replaced", {}))
         self.sessions.append({"from_step": training.steps_done, **session})
         return state is not None
@@ -111,6 +114,7 @@ class RunFolder:
             "sessions": self.sessions,
             "fingerprint": self.fingerprint,
             "replaced": dict(self.replaced),
+            "saved_at": f"{datetime.now():%Y-%m-%d %H:%M}",
         }
         if ranks.is_main():
             self.checkpoints.save(training.epoch, training.steps_done, state)

@@ -22,7 +22,7 @@ ORDER = (
 
 def outline(programme: Programme, tables: Sequence[Table], list_runs: bool = False) -> str:
     """The totals, what each table needs and, of several tables, which runs to make first."""
-    lines = [*_totals(programme, tables), *_grid(_needs(programme, tables))]
+    lines = [*_totals(programme, tables), *grid(_needs(programme, tables))]
     if len(tables) == 1 or list_runs:
         lines += _runs(programme)
     if len(tables) > 1:
@@ -110,13 +110,13 @@ def _order(programme: Programme, most: int | None) -> Iterator[str]:
     steps = programme.steps[:most]
     if not steps:
         return
-    yield from _grid(_milestones(programme))
+    yield from grid(_milestones(programme))
     yield ORDER
     tables: dict[Place, dict[str, None]] = {}
     for number in programme.numbers:
         for place in set[Place]().union(*number.seeds.values()):
             tables.setdefault(place, {})[number.cell.table] = None
-    yield from _grid(_firsts(steps, tables))
+    yield from grid(_firsts(steps, tables))
     if rest := len(programme.steps) - len(steps):
         yield f"and {rest} more (+runs=true lists every run)"
 
@@ -161,7 +161,7 @@ def _cut(programme: Programme) -> str:
     return f"{said}; left out: {len(out)} runs of {programme.hours(out):.1f} GPU-hours"
 
 
-def _grid(rows: Iterable[Row]) -> Iterator[str]:
+def grid(rows: Iterable[Row]) -> Iterator[str]:
     """Columns of one width each; the first and the last are aligned left."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

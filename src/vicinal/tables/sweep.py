@@ -23,6 +23,8 @@ from vicinal.tables.outline import outline
 from vicinal.tables.plan import Composed, PlannedRun, begin_with, name_run, source_seed
 from vicinal.tables.programme import Programme
 from vicinal.tables.request import SweepRequest
+from vicinal.tables.results import RecordIndex
+from vicinal.tables.swept import beside_paper
 from vicinal.tables.table import Table
 from vicinal.tables.value import Number, Place, Runs
 
@@ -125,9 +127,14 @@ class Sweep:
             lines += [f"  {line}" for line in self.busy]
         return "\n".join(lines)
 
+    def numbers(self) -> str:
+        """The cells that have a number of ours by now, beside the paper's."""
+        index = RecordIndex(_recorded(_results(self.jobs)))
+        return beside_paper(index.outcome(cell) for cell in self.cells)
+
     def _programme(self, numbers: Sequence[Number], jobs: Sequence[Job]) -> Programme:
-        results = {Path(job.run.config["results"]) for job in jobs} or {Path("results")}
-        found = [record for folder in results for record in records.load(folder / "runs")]
+        results = _results(jobs)
+        found = _recorded(results)
         finished = [record for record in found if "failed" not in record]
         lengths = Lengths(Costs.known(finished, next(iter(results)) / "bench"))
         left = {job.place: lengths.of(job) for job in jobs}
@@ -165,6 +172,15 @@ class Sweep:
             config.model = {"_target_": "torch.nn.Identity", "_partial_": True}
         self._networks.add(network)
         return build(config)
+
+
+def _results(jobs: Sequence[Job]) -> set[Path]:
+    """The folders of their records."""
+    return {Path(job.run.config["results"]) for job in jobs} or {Path("results")}
+
+
+def _recorded(results: set[Path]) -> list[dict[str, Any]]:
+    return [record for folder in results for record in records.load(folder / "runs")]
 
 
 def _trainable(cell: Cell) -> bool:

@@ -1,5 +1,6 @@
 """Train one network from its last checkpoint to its last epoch, and measure it on the way."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -38,6 +39,9 @@ class Fit:
         if not loop.schedule.epochs:
             self._log(0, self._measured(last=True))
             return
+        if ranks.is_main():
+            for line in self._notices():
+                print(line)
         with (
             stopping() as stop,
             Progress(
@@ -58,18 +62,39 @@ class Fit:
             progress.step(samples)
             if folder.asks(loop):
                 folder.save_if_due(loop)
-                stop.obey(partial(folder.save, loop))
+                stop.obey(partial(folder.save, loop), self._place)
         if values := loop.close_epoch():
             values |= self._measured(last=loop.epoch == loop.schedule.epochs)
             self._log(loop.epoch, values)
             progress.epoch(loop.epoch, values)
         if self._ended():
             folder.save(loop)
-            return
-        if self._stage_ends():
+        elif self._stage_ends():
             loop.restart(folder.best.get("best_valid"))
-        if values or folder.asks(loop):
+        if not self._ended() and (values or folder.asks(loop)):
             folder.save_if_due(loop)
+        if values:
+            stop.obey(partial(folder.save, loop), self._place)
+
+    def _notices(self) -> Iterator[str]:
+        """What a user would not expect: where a resumed run goes on, a batch of everything."""
+        loop, samples = self.loop, len(self.data.train)
+        if self.folder.saved_at is not None:
+            yield f"resumed {self._place()} (checkpoint of {self.folder.saved_at})"
+        if loop.batches.batch_size > samples:
+            yield (
+                f"schedule.batch_size={loop.batches.batch_size} is more than the {samples} "
+                "training samples: every epoch is one step"
+            )
+
+    def _place(self) -> str:
+        """How far the training is, after "stopped" or "resumed"."""
+        loop, last = self.loop, self.loop.schedule.most_epochs
+        done = loop.steps_in_epoch
+        if not done:
+            return f"after epoch {loop.epoch} of {last}"
+        steps = loop.batches.steps(loop.epoch)
+        return f"in epoch {loop.epoch + 1} of {last}, after step {done} of {steps}"
 
     def _measured(self, last: bool) -> dict[str, float]:
         return measured(self.clean, self.loop.network, self.data, self.loop.runtime, last)

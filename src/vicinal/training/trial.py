@@ -9,14 +9,16 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
+from vicinal.cli.sweeps import Search
 from vicinal.contracts import Memory
 from vicinal.data.batches import Feed
-from vicinal.data.dataset import RunData
+from vicinal.data.dataset import Dataset, RunData
 from vicinal.draws import Rng
-from vicinal.errors import RunError
+from vicinal.errors import RunError, SearchError
 from vicinal.evaluation.another import Another
 from vicinal.evaluation.cost import Cost
 from vicinal.evaluation.evaluation import Evaluation, Measure, Transferable
+from vicinal.evaluation.perplexity import Perplexity
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.surgery.modes import evaluating
@@ -58,6 +60,28 @@ def check_reports(reports: Sequence[str], restarts: int, data: RunData) -> None:
         raise ValueError("reports must not name best_valid without a hold-out")
     if restarts and data.valid is None:
         raise ValueError("schedule.restarts must be 0 without a hold-out")
+
+
+def check_search(search: Search | None, dataset: Dataset, clean: Measure, data: RunData) -> None:
+    """Refuse to search for settings by the test set, or for the worst ones."""
+    if search is None:
+        return
+    if data.valid is None:
+        way = "no setting of this dataset makes one"
+        if hasattr(dataset, "holdout_per_class"):
+            way = "dataset.holdout_per_class=N makes one"
+        raise SearchError(
+            f"hydra/sweeper must be basic without a hold-out, got {search.sweeper}, which would "
+            f"choose by test numbers ({way})"
+        )
+    of, better = "accuracy", "maximize"
+    if isinstance(clean, Perplexity):
+        of, better = "perplexity", "minimize"
+    if search.directions and search.directions != (better,):
+        raise SearchError(
+            f"hydra.sweeper.direction must be {better}, got {', '.join(search.directions)} "
+            f"(runs return the {of} on validation data)"
+        )
 
 
 def check_sources(evaluations: Mapping[str, Evaluation], out: Path) -> None:

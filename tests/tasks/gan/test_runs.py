@@ -94,7 +94,7 @@ def test_a_terminated_run_saves_itself_and_continues(
 ) -> None:
     monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 1e9)
     at_step(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(PreemptedError, match="SIGTERM"):
+    with pytest.raises(PreemptedError, match="SIGTERM after step 5 of 12"):
         trained(RUN, 12, tmp_path / "stopped", "cpu")
     assert state(tmp_path / "stopped")["steps_done"] == 5
     trained(RUN, 12, tmp_path / "stopped", "cpu")

@@ -110,7 +110,9 @@ def _fit(loop: GanLoop, steps: int, noise: Float[Tensor, "n d"], folder: RunFold
                 loop.snapshot(noise)
                 print(f"at step {loop.steps_done:,} of {steps:,}: {folder.path}")
             folder.save_if_due(loop)
-            stop.obey(partial(folder.save, loop))
+            stop.obey(
+                partial(folder.save, loop), lambda: f"after step {loop.steps_done:,} of {steps:,}"
+            )
     folder.save(loop)
 
 
