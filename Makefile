@@ -46,15 +46,15 @@ lint: $(READY)  ## Check style and format
 types: $(READY)  ## Check types
 	$(RUN)pyright --pythonpath $(RUN)python
 
-tables: $(READY)  ## Regenerate the tables from results/runs, and the README's
-	$(RUN)python scripts/tables.py --readme README.md
+tables: $(READY)  ## Regenerate the tables from results/runs, and those in the README
+	$(RUN)python scripts/tables.py --results results --readme README.md
 
-report: $(READY)  ## Regenerate the tables, and results/report/index.html
-	$(RUN)python scripts/tables.py --readme README.md --report
+report: $(READY)  ## Regenerate results/report/index.html
+	$(RUN)python scripts/tables.py --results results --readme README.md --report
 
 WHAT ?= steps
 bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions, evaluations, attacks, certificates or words)
-	$(RUN)python scripts/bench.py $(WHAT)
+	$(RUN)python scripts/bench.py $(WHAT) --out results/bench
 
 FAULTS := CUDA_VISIBLE_DEVICES= $(RUN)python -m pytest -q -rs tests/faults --summary results/bench
 torture: $(READY)  ## Kill, preempt, starve, damage and mistype runs by the hundred; count what survives

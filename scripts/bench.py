@@ -1,4 +1,4 @@
-"""Measure speed; each bench writes one JSON file under results/bench.
+"""Measure speed; each bench writes one JSON file under runs/results/bench.
 
 python scripts/bench.py steps                a training step of every method, on this machine
 python scripts/bench.py gpu --budget 3000    training on a GPU
@@ -49,7 +49,9 @@ def main() -> None:
         text = bench.__doc__ or ""
         first_line = text.splitlines()[0]
         options = kinds.add_parser(name, help=first_line, description=text, formatter_class=form)
-        options.add_argument("--out", type=Path, default=Path("results/bench"), help="a folder")
+        options.add_argument(
+            "--out", type=Path, default=Path("runs/results/bench"), help="a folder"
+        )
         bench.add_options(options)
     arguments = parser.parse_args()
     BENCHES[arguments.what].bench(arguments)

@@ -9,12 +9,12 @@ from measured_samples import corrupted, entry
 
 from vicinal.report.figures import Figure
 from vicinal.report.page import page
-from vicinal.report.papers import paper
 from vicinal.report.render import render
 from vicinal.report.section import section
 from vicinal.tables import table
 from vicinal.tables.cell import Cell
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.papers import paper
 from vicinal.tables.plan import PlannedRun
 from vicinal.tables.results import TableResults
 from vicinal.tables.table import Table

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import evaluate
 import pytest
 from torch import nn
 from two_ranks import on_two
 from whole_runs import KilledError, execute, without_time
 from wording import says
 
+from vicinal.commands import evaluate
 from vicinal.errors import RunError
 from vicinal.evaluation.clean import Clean
 from vicinal.run import Run
@@ -176,13 +176,20 @@ def test_two_ranks_record_what_one_process_does(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistyped_evaluation_of_a_folder_is_told_in_one_line(
-    typed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    typed: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if "lost" in typed:
         execute(tmp_path)
     folder = next((each.parent for each in tmp_path.rglob("record.json")), tmp_path)
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), *typed.split(), "runtime=cpu"])
-    with pytest.raises(SystemExit) as ended:
+    monkeypatch.setattr(
+        sys, "argv", ["vicinal evaluate", str(folder), *typed.split(), "runtime=cpu"]
+    )
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
         evaluate.main()
-    assert re.search(says(told), str(ended.value)), ended.value
-    assert "\n" not in str(ended.value)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(says(f"^vicinal: ... {told}"), line), line

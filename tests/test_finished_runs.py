@@ -4,7 +4,6 @@ import json
 import sys
 from pathlib import Path
 
-import evaluate
 import pytest
 import torch
 from composing import compose
@@ -13,6 +12,7 @@ from whole_runs import SMALL, execute
 from wording import says
 
 from vicinal.cli.configs import build
+from vicinal.commands import evaluate
 from vicinal.errors import RunError
 from vicinal.run import Run
 from vicinal.storage import weights
@@ -33,6 +33,68 @@ def test_a_finished_run_says_so_and_changes_nothing(
     copy.unlink()
     execute(tmp_path)
     assert copy.exists()
+
+
+def test_a_finished_run_can_be_logged_after_the_fact_and_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    record = execute(tmp_path)
+    (path,) = tmp_path.rglob("record.json")
+    capsys.readouterr()
+    execute(tmp_path, "logger=tensorboard")
+    events = scalars(path.parent)
+    assert [value for _, value in events["test_top1"]] == pytest.approx(
+        record["curves"]["test_top1"]
+    )
+    assert [epoch for epoch, _ in events["train_loss"]] == [1, 2]
+    last = record["metrics"]["last"]["top1"]
+    assert events["final/last/top1"] == [(2, pytest.approx(last))]
+    assert f"test accuracy: last epoch {last:.2f} %" in capsys.readouterr().out
+    files = sorted((path.parent / "tensorboard").iterdir())
+    execute(tmp_path, "logger=tensorboard")
+    assert sorted((path.parent / "tensorboard").iterdir()) == files
+    assert "logged already: tensorboard" in capsys.readouterr().out
+    execute(tmp_path, "logger=tensorboard", "evaluation=clean")
+    events = scalars(path.parent)
+    assert len(events["test_top1"]) == 2
+    assert "clean/last/test_top1" in events
+
+
+def test_a_run_that_was_logged_live_is_not_logged_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    execute(tmp_path, "schedule.epochs=1", "logger=tensorboard")
+    execute(tmp_path, "schedule.epochs=1", "logger=tensorboard")
+    assert "logged already" in capsys.readouterr().out
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows of a run."""
+    from tensorboard.backend.event_processing.event_accumulator import (  # noqa: PLC0415 (optional)
+        EventAccumulator,
+    )
+
+    shown = EventAccumulator(str(folder / "tensorboard"))
+    shown.Reload()
+    tags = shown.Tags()["scalars"]
+    return {tag: [(each.step, each.value) for each in shown.Scalars(tag)] for tag in tags}
+
+
+def test_a_finished_run_says_where_everything_is_and_then_less(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = execute(tmp_path, "schedule.epochs=1")
+    said = capsys.readouterr().out
+    (path,) = tmp_path.rglob("record.json")
+    copy = tmp_path / "results" / "runs" / f"{record['name']}-seed0.json"
+    for part in (str(path), str(copy), str(path.parent / "weights"), "test accuracy: last epoch"):
+        assert part in said
+    execute(tmp_path, "schedule.epochs=1")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"finished already: {path}"
+    assert second.startswith("test accuracy: last epoch")
 
 
 def test_checkpoints_go_once_the_weights_are_kept_and_not_before(tmp_path: Path) -> None:
@@ -57,7 +119,7 @@ def test_a_finished_run_is_measured_again_from_the_weights_it_keeps(
     (path,) = tmp_path.rglob("record.json")
     assert record["weights"]["best_valid"]["epoch"] == record["metrics"]["best_valid"]["epoch"]
     line = "runtime=cpu evaluation=clean evaluation.clean.bins=7 reports=[best_valid]"
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(path.parent), *line.split()])
+    monkeypatch.setattr(sys, "argv", ["vicinal evaluate", str(path.parent), *line.split()])
     evaluate.main()
     again = json.loads(path.read_text())
     ((name, found),) = again.pop("evaluations").items()

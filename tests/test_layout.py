@@ -12,6 +12,7 @@ import vicinal
 
 SOURCE = Path(vicinal.__file__).parent
 LAYERS = (  # from the top; a room imports from lower layers alone
+    ("commands",),
     ("train",),
     ("run", "report", "figures", "adapters"),
     ("training", "tables"),

@@ -11,9 +11,14 @@ from whole_runs import KilledError, execute, saved, small
 from wording import says
 
 from vicinal.cli.configs import build, resolved
+from vicinal.contracts import Method
+from vicinal.data.dataset import Dataset
 from vicinal.errors import LossNotFiniteError, RunError
+from vicinal.loggers.logger import Logger
 from vicinal.loop import Loop
+from vicinal.optim import Optimizer
 from vicinal.run import Run
+from vicinal.schedules import Schedule
 from vicinal.storage.checkpoints import Checkpoints
 from vicinal.storage.run_folder import RunFolder
 
@@ -26,14 +31,22 @@ for part in ("dataset", "method", "optimizer", "schedule", "logger"):
         build(config)
     except ValueError as error:
         print(error)
+config = compose("dataset=digits")
+config.method = {"_target_": "vicinal.losses.cross_entropy", "_partial_": True}
+try:
+    build(config)
+except ValueError as error:
+    print(error)
 """
 
 
 def test_what_is_no_such_part_is_refused_in_one_line() -> None:
     """In a process where types are not checked, as a user's."""
-    lines = subprocess.check_output([sys.executable, "-c", WRONG], text=True).splitlines()
-    parts = "Dataset", "Method", "Optimizer", "Schedule", "Logger"
-    assert lines == [f"{part.lower()} must be a {part}, got Mixup" for part in parts]
+    *lines, partial = subprocess.check_output([sys.executable, "-c", WRONG], text=True).splitlines()
+    for line, kind in zip(lines, (Dataset, Method, Optimizer, Schedule, Logger), strict=True):
+        name, where = kind.__name__, f"{kind.__module__}.{kind.__name__}"
+        assert line == f"{name.lower()} must be a {name} ({where}), got Mixup"
+    assert partial.endswith("(vicinal.contracts.Method), got cross_entropy with _partial_: true")
 
 
 def test_a_network_that_does_not_take_the_images_is_named(tmp_path: Path) -> None:

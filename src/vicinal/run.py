@@ -38,6 +38,8 @@ from vicinal.storage.run_folder import (
     write_record,
 )
 from vicinal.storage.starts import Start, Weights, begin
+from vicinal.storage.told import Told
+from vicinal.tables import ending
 from vicinal.training.fit import Fit, measured
 from vicinal.training.trial import (
     check_measures,
@@ -64,6 +66,13 @@ PARTS = {
 ENDLESS, STILL = 10**6, 1e-12
 
 
+def _named(part: object) -> str:
+    """An object of the wrong kind, as its config names it."""
+    if isinstance(part, partial):
+        return f"{part.func.__name__} with _partial_: true"
+    return type(part).__name__
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A constructed config: dataset x model x method x optimizer x schedule, and a seed."""
@@ -80,14 +89,15 @@ class Run:
     init: Start | None = None  # the first weights, in place of random ones
     seed: int = 0
     out: str = "runs"
-    results: str = "results"
+    results: str = "runs/results"
     reports: Sequence[str] = ("last",)  # on whose weights evaluations are measured
     reduced: Sequence[str] = ()  # the overrides that cut a table's run down
 
     def __post_init__(self) -> None:
         for name, kind in PARTS.items():
             if not isinstance(part := getattr(self, name), kind):
-                raise ValueError(f"{name} must be a {kind.__name__}, got {type(part).__name__}")
+                where = f"{kind.__module__}.{kind.__qualname__}"
+                raise ValueError(f"{name} must be a {kind.__name__} ({where}), got {_named(part)}")
         if not isinstance(self.init, Start | None):
             raise ValueError(f"init must be a Start, got {type(self.init).__name__}")
         for name, evaluation in self.evaluation.items():
@@ -137,28 +147,33 @@ class Run:
             check_reports(self.reports if self.evaluation else (), self.schedule.restarts, data)
             if record is None:
                 check_sources(self.evaluation, Path(self.out))
-            logger = self.logger if ranks.is_main() else Silent()
+            told = Told(self.logger if ranks.is_main() else Silent(), folder)
             trained = record is None
             if record is None:
                 ranks.broadcast_object(lambda: prepare_folder(copy.parent))
                 origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
-                record = self._attempt(folder, origin, data, copy, logger)
+                record = self._attempt(folder, origin, data, copy, told.logger)
             else:
-                records.check_clean(record, config)
-                if self.init is not None:
-                    records.check_start(record, self.init.mark(Path(self.out)))
+                self._check_finished(record, config)
                 if ranks.is_main():
                     print(f"finished already: {folder / 'record.json'}")
             finished = self._finished(folder, record, data)
             finished.tidy()
             lacking = finished.lacking(config["evaluation"], self.reports)
-            if lacking and not trained:
-                logger.start(RunIdentity.of(record, folder, resumed=True))
+            logged = trained or told.reopen(record, growing=bool(lacking))
             finished.measure(lacking, self.evaluation, config["evaluation"])
-            if lacking or trained:
-                logger.finish(record)
+            if ranks.is_main():
+                beside = ending.tell(record, folder, self.results, bool(logged or lacking))
+                if logged:
+                    told.finish(record, beside)
         return records.objective(record)
+
+    def _check_finished(self, record: dict[str, Any], config: dict[str, Any]) -> None:
+        """Refuse a finished run that began with or was measured with something else."""
+        records.check_clean(record, config)
+        if self.init is not None:
+            records.check_start(record, self.init.mark(Path(self.out)))
 
     def build(self, data: RunData, start: Weights | None = None) -> nn.Module:
         """The network as the method wants it, on its device.

@@ -170,7 +170,8 @@ MAXUP = "standins.MaxUp"
         (
             "method._target_=nowhere.MaxUp",
             "method._target_=nowhere.MaxUp cannot be imported "
-            "(ModuleNotFoundError: No module named 'nowhere')",
+            "(ModuleNotFoundError: No module named 'nowhere'); "
+            "put nowhere.py into the folder given by --config-dir, or install it",
         ),
         ("method._target_=3", "method._target_ must name a class or function, got 3"),
         ("+_partial_=true", "_partial_ cannot be set on the run itself"),

@@ -39,11 +39,16 @@ def test_the_script_the_module_and_the_console_script_are_one() -> None:
 def test_help_is_ours_and_needs_no_torch() -> None:
     told = shell(sys.executable, "-X", "importtime", f"{REPO}/train.py", "--help")
     assert told.returncode == 0
-    assert "python train.py method=maxup_cutmix model=wrn28_10" in told.stdout
-    assert 'eval "$(python train.py -sc install=bash)"' in told.stdout
+    typed = f"python {REPO}/train.py"
+    assert f"\n  {typed} method=maxup_cutmix model=wrn28_10 " in told.stdout
+    assert f'eval "$({typed} -sc install=bash)"' in told.stdout
+    first = next(line for line in told.stdout.splitlines() if typed in line)
+    assert "dataset=digits" in first  # which needs no download
+    assert len(told.stdout.splitlines()) <= 70
     for group in CONFIGS.iterdir():
         if group.is_dir() and any(group.glob("*.yaml")):
             assert f"\n{group.name}: " in told.stdout
+    assert "\ntable=mixup/: figure3a, " in told.stdout
     assert "| torch\n" not in told.stderr
 
 

@@ -103,7 +103,7 @@ def test_without_network_the_message_is_what_how_and_try_this(tmp_path):
     assert all(
         part in manual for part in (file.urls[0], file.checksum, "300,000 bytes", "set.bin.")
     )
-    assert "python train.py dataset=digits" in attempt
+    assert "vicinal train dataset=digits" in attempt
     assert list(tmp_path.iterdir()) == []
 
 

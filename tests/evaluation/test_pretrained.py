@@ -1,10 +1,10 @@
 """Networks of timm are measured as timm measures them."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
-import evaluate
 import numpy as np
 import pytest
 import timm
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from timm.data.transforms_factory import create_transform
 from wording import says
 
+from vicinal.commands import evaluate
 from vicinal.draws import Rng
 from vicinal.errors import RunError
 from vicinal.evaluation.own_splits import OwnSplits
@@ -68,7 +69,7 @@ def test_results_of_a_network_are_kept_and_measured_once(
 ) -> None:
     out = tmp_path / "found.json"
     line = f"--timm {NAME} --weights {weights} --data {images} --out {out} evaluation=clean"
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *line.split(), "runtime=cpu"])
+    monkeypatch.setattr(sys, "argv", ["vicinal evaluate", *line.split(), "runtime=cpu"])
     evaluate.main()
     found = json.loads(out.read_bytes())
     ((name, entry),) = found["evaluations"].items()
@@ -97,9 +98,10 @@ def test_results_of_a_network_are_kept_and_measured_once(
     ],
 )
 def test_a_mistyped_network_is_told_in_one_line(
-    typed: str, told: str, monkeypatch: pytest.MonkeyPatch
+    typed: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *typed.split()])
-    with pytest.raises(SystemExit, match=says(f"evaluate.py: ... {told}")) as ended:
+    monkeypatch.setattr(sys, "argv", ["vicinal evaluate", *typed.split()])
+    with pytest.raises(SystemExit):
         evaluate.main()
-    assert "\n" not in str(ended.value)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(says(f"^vicinal: ... {told}"), line), line

@@ -7,7 +7,7 @@ import pytest
 from measured_samples import corrupted, entry
 from wording import says
 
-from vicinal.loggers.logger import RunIdentity
+from vicinal.loggers.logger import Beside, RunIdentity
 from vicinal.loggers.tensorboard import Tensorboard
 
 RECORD = {
@@ -37,8 +37,10 @@ def test_it_shows_every_epoch_and_the_metrics(tmp_path: Path):
     logger.start(identity(tmp_path))
     for epoch in (1, 2, 3):
         logger.log(epoch, {"test_top1": 90.0 + epoch})
-    logger.finish(RECORD)
+    assert logger.finish(RECORD, [Beside("paper/table1", "CIFAR-10, ERM", 5.5, 6.0)])
     assert events(tmp_path, "test_top1") == [(1, 91.0), (2, 92.0), (3, 93.0)]
+    for name, value in (("paper", 5.5), ("ours", 6.0), ("difference", 0.5)):
+        assert events(tmp_path, f"papers/paper/table1/CIFAR_10_ERM/{name}") == [(3, value)]
     assert events(tmp_path, "final/last/top1") == [(3, 93.0)]
 
 
@@ -46,7 +48,7 @@ def test_what_stands_for_an_evaluation_is_at_the_epoch_of_its_weights(tmp_path: 
     pytest.importorskip("tensorboard")
     logger = Tensorboard()
     logger.start(identity(tmp_path, resumed=True))  # finished earlier: no epoch is logged
-    logger.finish(RECORD)
+    logger.finish(RECORD, [])
     assert events(tmp_path, "cifar10_c/best_test/robust_accuracy") == [(3, 60.0)]
     assert events(tmp_path, "spatial/last/top1") == [(3, 50.0)]
     with pytest.raises(KeyError):
@@ -64,7 +66,7 @@ def test_a_killed_run_has_shown_its_epochs_and_the_resumed_one_repeats_none(tmp_
     resumed.start(identity(tmp_path, resumed=True))
     for epoch in (3, 4):  # the checkpoint was of epoch 2
         resumed.log(epoch, {"test_top1": 90.0 + epoch})
-    resumed.finish(RECORD)
+    resumed.finish(RECORD, [])
     assert events(tmp_path, "test_top1") == [(1, 91.0), (2, 92.0), (3, 93.0), (4, 94.0)]
 
 
@@ -75,7 +77,7 @@ def test_a_run_that_died_between_its_last_epoch_and_its_record_loses_nothing(tmp
     killed.log(1, {"test_top1": 91.0})
     resumed = Tensorboard()
     resumed.start(identity(tmp_path, resumed=True))
-    resumed.finish(RECORD)
+    resumed.finish(RECORD, [])
     assert events(tmp_path, "test_top1") == [(1, 91.0)]
 
 

@@ -17,11 +17,11 @@ from report_samples import HOSTILE, Read, outcome, small, unrun, whole
 
 from vicinal.report.figures import load
 from vicinal.report.page import page
-from vicinal.report.papers import paper, papers
 from vicinal.report.render import HERE, render
 from vicinal.report.section import section
 from vicinal.storage import records
 from vicinal.tables import table
+from vicinal.tables.papers import paper, papers
 from vicinal.tables.results import RecordIndex, TableResults
 
 ROOT = Path(__file__).parents[2]

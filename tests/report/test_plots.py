@@ -19,6 +19,7 @@ from vicinal.report.overview import overview
 from vicinal.report.page import page
 from vicinal.report.render import render
 from vicinal.report.scales import Scale
+from vicinal.tables import names
 
 
 def test_rounded_ticks_lie_within_their_scale() -> None:
@@ -181,4 +182,4 @@ def test_numbers_that_differ_are_listed_by_the_size_of_the_difference_with_their
 def test_a_stub_that_is_empty_in_a_row_is_no_part_of_its_name() -> None:
     """As in MaxUp's Table 6, which groups only some of its rows."""
     cell = replace(ERM, row=("", "AWD-LSTM"), column=("Test",))
-    assert words.cited(cell)[1] == "AWD-LSTM, Test"
+    assert names.cited(cell)[1] == "AWD-LSTM, Test"

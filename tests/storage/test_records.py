@@ -191,3 +191,17 @@ def test_what_only_the_last_epoch_has_is_a_curve_of_one() -> None:
     first, last = history([50.0, 60.0])
     found = curves([first, last | {"kept_top1": 30.0}])
     assert (found["test_top1"], found["kept_top1"]) == ([50.0, 60.0], [30.0])
+
+
+def test_epochs_are_what_the_curves_were_made_of() -> None:
+    history = [
+        {"epoch": 2, "test_top1": 90.0},
+        {"epoch": 4, "test_top1": 91.0},
+        {"epoch": 5, "test_top1": 92.0, "kept_top1": 60.0},  # after the last epoch alone
+    ]
+    found = records.epochs(records.curves(history))
+    assert [{"epoch": epoch, **values} for epoch, values in found] == history
+
+
+def test_old_curves_without_epochs_are_of_every_epoch() -> None:
+    assert [epoch for epoch, _ in records.epochs({"test_top1": [1.0, 2.0, 3.0]})] == [1, 2, 3]

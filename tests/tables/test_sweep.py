@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import evaluate
 import pytest
 from forks import Fork
 from wording import says
 
+from vicinal.commands import evaluate
 from vicinal.errors import RunError
 from vicinal.tables.plan import Composed, compose_cached
 from vicinal.tables.request import SweepRequest, parse_request
@@ -123,7 +123,7 @@ def test_the_finished_runs_of_a_table_are_measured_without_training_the_others(
     )
     ((path, before),) = records(tmp_path).items()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--table", "augmax/table3", *rest])
+    monkeypatch.setattr(sys, "argv", ["vicinal evaluate", "--table", "augmax/table3", *rest])
     evaluate.main()
     ((same, after),) = records(tmp_path).items()
     measured = json.loads(after)
@@ -152,7 +152,7 @@ def assert_each_was_trained_once(folder: Path, *both: Fork | subprocess.Popen[st
     found = [json.loads(content) for content in records(folder).values()]
     assert len(found) == RUNS
     assert all(len(record["sessions"]) == 1 for record in found)
-    copies = list((folder / "results").rglob("*.json"))
+    copies = list((folder / "runs" / "results").rglob("*.json"))
     assert len(copies) == RUNS
 
 
@@ -161,7 +161,9 @@ def test_a_sweep_goes_on_after_a_failure_and_names_it_at_the_end(tmp_path: Path)
     assert code == 1
     assert re.search(says(f"0 of {RUNS} runs"), out)
     assert re.search(says(f"vicinal: ... {RUNS} of {RUNS} runs failed"), err)
-    failed = [json.loads(path.read_text()) for path in (tmp_path / "results").rglob("*.json")]
+    failed = [
+        json.loads(path.read_text()) for path in (tmp_path / "runs" / "results").rglob("*.json")
+    ]
     assert len(failed) == RUNS
     assert all("not finite" in record["failed"] for record in failed)
 

@@ -41,6 +41,12 @@ def compose(*overrides: str, with_hydra: bool = False) -> DictConfig:
         GlobalHydra.instance().hydra = running
 
 
+def options(group: str, depth: str = "*") -> set[str]:
+    """The options that we ship of a group; with depth */* those in folders: table=PAPER/TABLE."""
+    files = (CONFIGS / group).glob(f"{depth}.yaml")
+    return {path.relative_to(CONFIGS / group).with_suffix("").as_posix() for path in files}
+
+
 def check(
     config: DictConfig, choices: Mapping[str, Any] | None = None, overrides: Iterable[str] = ()
 ) -> None:
@@ -74,6 +80,9 @@ def build(config: DictConfig) -> Any:
         cause = error.__cause__
         if cause is None:  # Hydra's own objection, such as a forbidden target
             raise ValueError(one_line(error)) from error
+        if isinstance(cause, ImportError):
+            for key, call in _calls("", OmegaConf.to_container(config)):
+                locate(key, call["_target_"])  # says it in one line
         incomplete = isinstance(cause, TypeError) and "missing" in str(cause)  # raised by a partial
         if not isinstance(cause, ValueError) and not incomplete:
             raise cause from None

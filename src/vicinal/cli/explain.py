@@ -17,10 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.cli.annotations import dotted, shown
-from vicinal.cli.configs import CONFIGS, SEVERAL
+from vicinal.cli.configs import CONFIGS, SEVERAL, options
 from vicinal.cli.messages import did_you_mean, keys, listed, one_line
 from vicinal.cli.overrides import alternatives, key_of, parse, value_of
 from vicinal.cli.signatures import settings
+
+ANY_NAME = {"model": "timm"}  # the options that take any name of another library's: model.name=
 
 Compose = Callable[[list[str]], DictConfig]  # with Hydra's own node
 
@@ -72,7 +74,7 @@ def _explain_job(error: Exception, job: list[str], compose: Compose) -> str:
     groups = {*SEVERAL, *(choice.partition("@")[0] for choice in config.hydra.runtime.choices)}
     chosen = [line for line in job if parse(line).package or parse(line).key_or_group in groups]
     for line in job:
-        if message := _wrong_form(line, line in chosen):
+        if message := _split_name(line) or _wrong_form(line, line in chosen):
             return message
     message, line = None, _named_in(error, job)
     if isinstance(error, MissingConfigException):
@@ -95,6 +97,15 @@ def _part_of_several(line: str) -> str | None:
     return ".".join(parts[:2]) if parts[0] in SEVERAL and len(parts) > 1 else None
 
 
+def _split_name(line: str) -> str | None:
+    """What is meant by `table/mixup=figure3a`: the option has a slash, and the group has none."""
+    group, slash, folder = (parse(line).key_or_group or "").partition("/")
+    option = f"{folder}/{value_of(line)}"
+    if slash and option in options(group, "*/*"):
+        return f"{group}/{folder} is not a group; did you mean {group}={option}?"
+    return None
+
+
 def _wrong_form(line: str, is_group: bool) -> str | None:
     """What is wrong with an override by itself, without looking at any config."""
     override = parse(line)
@@ -115,19 +126,16 @@ def _unknown_option(error: MissingConfigException, job: list[str]) -> str | None
     path = error.missing_cfg_file or ""
     for line in job:
         group, value = parse(line).key_or_group, parse(line).value()
-        options = {*(error.options or _options(group, "*")), *_options(group, "*/*")}
+        known = {*(error.options or options(group)), *options(group, "*/*")}
         for option in map(str, value if isinstance(value, list) else [value]):
-            if path == f"{group}/{option}" and options:
-                near = did_you_mean(option, options)
+            if path == f"{group}/{option}" and known:
+                near = did_you_mean(option, known)
+                if ANY_NAME.get(group) in known and option:
+                    other = f"{group}={ANY_NAME[group]} {group}.name={option}?"
+                    near = f"{near[:-1]} or {other}" if near else f"; did you mean {other}"
                 unknown = f"{key_of(line)}={option}"
-                return f"{unknown} is not known{near} (known: {listed(option, options)})"
+                return f"{unknown} is not known{near} (known: {listed(option, known)})"
     return None
-
-
-def _options(group: str, depth: str) -> set[str]:
-    """A group's options; one deeper are those in folders of their own: table=PAPER/TABLE."""
-    files = (CONFIGS / group).glob(f"{depth}.yaml")
-    return {path.relative_to(CONFIGS / group).with_suffix("").as_posix() for path in files}
 
 
 def _named_in(error: Exception, job: list[str]) -> str | None:
@@ -169,16 +177,23 @@ def _unknown_key(line: str, error: Exception, config: DictConfig) -> str | None:
     if rest[0] in names:  # a setting of the constructor, left at its default
         return f"{wrong} is not in this config{add}"
     near = did_you_mean(rest[0], names, dotted(path, ".".join(["{}", *rest[1:]])))
-    near = near or _namesakes(rest[-1], config)
+    near = near or _of_any_name(line, path, rest[0]) or _namesakes(rest[-1], config)
     if path and not target and not path.startswith("hydra"):  # a mapping takes any key
         return f"{wrong} is not in this config{near}{add}"
     of = f" of {target}" if target else ""
     return f"{wrong} is not a setting{of}{near} (settings: {listed(rest[0], names)})"
 
 
+def _of_any_name(line: str, path: str, name: str) -> str:
+    """That another option has the setting: `model.name=resnet50` -> `model=timm`."""
+    option = ANY_NAME.get(path)
+    known = OmegaConf.load(CONFIGS / path / f"{option}.yaml") if option in options(path) else {}
+    return f"; did you mean {path}={option} {line}?" if name in known else ""
+
+
 def _choice(line: str, path: str, rest: list[str], config: DictConfig) -> str | None:
     """How to choose the part whose setting a config lacks; None if no group has it."""
-    if path in SEVERAL and rest[0] in _options(path, "*"):
+    if path in SEVERAL and rest[0] in options(path):
         return f"it with {path}={rest[0]}, or beside table= write +{line}"
     wrong = dotted(path, rest[0])
     places = [choice for choice in config.hydra.runtime.choices if choice.endswith(f"@{wrong}")]

@@ -1,17 +1,22 @@
 """What a user reads when a run fails: one line if they can fix it, else a traceback."""
 
+import os
+import select
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.cli.launch import num_ranks, rank
 from vicinal.cli.messages import one_line
-from vicinal.errors import RunError
+from vicinal.errors import PreemptedError, RunError
 
 _JOB = "in the job "
+_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as shells count an end by SIGINT and SIGPIPE
 
 
 def user_message(error: Exception) -> str | None:
@@ -45,3 +50,42 @@ def job_message(error: Exception) -> str | None:
     jobs = [note for note in getattr(error, "__notes__", ()) if note.startswith(_JOB)]
     message = user_message(error) or f"{type(error).__name__}: {error}"
     return f"failed {jobs[0]}: {message}" if jobs else None
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End a command in one line where its user can fix what is wrong."""
+    try:
+        with quiet_pipe():
+            yield
+    except KeyboardInterrupt:
+        print("\nvicinal: interrupted", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        print_error(error, message, tracebacks=False)
+        sys.exit(PreemptedError.EXIT_CODE if isinstance(error, PreemptedError) else 1)
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """End without a word where the reader of standard output, such as `head`, has left."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here, and not when Python exits
+    except BrokenPipeError:
+        if not _has_no_reader(sys.stdout.fileno()):
+            raise
+        with Path(os.devnull).open("w") as nowhere:  # for what Python flushes when it exits
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        sys.exit(_PIPE_CLOSED)
+
+
+def _has_no_reader(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -7,10 +7,11 @@ Nothing here imports torch, so that --help and tab completion answer at once.
 import argparse
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial, wraps
 from pathlib import Path
 
@@ -21,13 +22,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from vicinal.cli.completion import completions
 from vicinal.cli.configs import CONFIGS
 from vicinal.cli.explain import explain
-from vicinal.cli.failures import add_job, job_message, print_error, user_message
+from vicinal.cli.failures import add_job, job_message, print_error, quiet_pipe, user_message
 from vicinal.cli.launch import leave_ranks, num_ranks, silence_other_ranks
 from vicinal.cli.messages import one_line
-from vicinal.cli.overrides import parse
+from vicinal.cli.misplaced import refuse_misplaced
+from vicinal.cli.overrides import parse, quote
+from vicinal.cli.own import importable, searchpath
 from vicinal.cli.sweeps import WORKER, choose_sweeper, in_workers
+from vicinal.cli.typed import typed
+from vicinal.cli.versions import versions
 from vicinal.errors import PreemptedError, RunError, SearchError, StoppedByUserError
 from vicinal.machine import slurm
 
@@ -43,8 +49,9 @@ def start(execute: Execute) -> None:
     silence_other_ranks()
     with _hydra_raises() as tracebacks:
         try:
-            arguments = _parse_arguments()
-            _run(execute, arguments, tracebacks)
+            with quiet_pipe():
+                arguments = _parse_arguments()
+                _run(execute, arguments, tracebacks)
             leave_ranks()
         except KeyboardInterrupt:
             print(f"\nvicinal: {INTERRUPTED}", file=sys.stderr)
@@ -73,7 +80,10 @@ def _hydra_raises() -> Iterator[bool]:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    """Hydra's flags, anywhere between the settings."""
+    """Hydra's flags, anywhere between the settings; --version is ours."""
+    if "--version" in sys.argv[1:]:
+        print(versions())
+        sys.exit()
     parser = get_args_parser()
     parser.exit_on_error = False
     arguments, unknown = parser.parse_known_intermixed_args()
@@ -84,7 +94,14 @@ def _parse_arguments() -> argparse.Namespace:
         )
     if arguments.experimental_rerun:
         raise RunError("--experimental-rerun is not an option; the same line again resumes a run")
+    if arguments.config_dir:
+        importable(Path(arguments.config_dir))
+    refuse_misplaced(arguments.overrides, _is_sweep(arguments))
     return arguments
+
+
+def _is_sweep(arguments: argparse.Namespace) -> bool:
+    return arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
 
 
 def _run(execute: Execute, arguments: argparse.Namespace, tracebacks: bool) -> None:
@@ -95,17 +112,35 @@ def _run(execute: Execute, arguments: argparse.Namespace, tracebacks: bool) -> N
         return _execute_job(execute, config, tracebacks)
 
     overrides = list(arguments.overrides)
+    if any(each.startswith("query=") for each in overrides) and arguments.shell_completion:
+        if found := completions(os.environ.get("COMP_LINE", "")):
+            print(" ".join(found))
+            return
+    if arguments.help:
+        overrides.append(f"hydra.help.app_name={quote(typed())}")
     if any(map(_sweeps_tables, overrides)):
         overrides.insert(0, "hydra/sweeper=table")  # a single table chooses it by itself
     version.setbase("1.3")
     choose_sweeper(own_configs=arguments.config_path is None)
-    _run_hydra(
-        args=argparse.Namespace(**vars(arguments) | {"overrides": overrides}),
-        args_parser=get_args_parser(),
-        task_function=job,
-        config_path=str(CONFIGS),
-        config_name="train",
-    )
+    with _tables_as_typed() if arguments.help else nullcontext():
+        _run_hydra(
+            args=argparse.Namespace(**vars(arguments) | {"overrides": overrides}),
+            args_parser=get_args_parser(),
+            task_function=job,
+            config_path=str(CONFIGS),
+            config_name="train",
+        )
+
+
+@contextmanager
+def _tables_as_typed() -> Iterator[None]:
+    """Have the help list `table=mixup/: figure3a`, where Hydra prints `table/mixup: figure3a`."""
+    text = io.StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        print(re.sub(r"(?m)^table/([^:]+):", r"table=\1/:", text.getvalue()), end="")
 
 
 def _sweeps_tables(line: str) -> bool:
@@ -143,8 +178,8 @@ def _mistake(error: Exception, arguments: argparse.Namespace) -> str | None:
         return one_line(error)
     message = None
     if arguments.overrides:
-        sweep = arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
-        message = explain(error, arguments.overrides, partial(_compose, arguments), sweep)
+        compose, sweep = partial(_compose, arguments), _is_sweep(arguments)
+        message = explain(error, arguments.overrides, compose, sweep)
     # Hydra and argparse object to flags.
     about_flags = isinstance(error, ValueError | argparse.ArgumentError)
     return message or (one_line(error) if about_flags else None)
@@ -152,10 +187,10 @@ def _mistake(error: Exception, arguments: argparse.Namespace) -> str | None:
 
 def _compose(arguments: argparse.Namespace, overrides: list[str]) -> DictConfig:
     directory = Path(arguments.config_path or CONFIGS).absolute()
-    more = Path(arguments.config_dir or directory).absolute()
+    own = Path(arguments.config_dir) if arguments.config_dir else None
     with hydra.initialize_config_dir(str(directory), version_base="1.3"):
         return hydra.compose(
             arguments.config_name or "train",
-            [f"hydra.searchpath=['file://{more}']", *overrides],
+            [*searchpath(own), *overrides],
             return_hydra_config=True,
         )

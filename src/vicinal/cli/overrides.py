@@ -6,6 +6,8 @@ from functools import cache
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+ONLY_WITH_TABLE = ("only", "dry_run", "runs", "hours", "gpus")  # about a plan, not about a run
+
 
 @cache
 def parse(line: str) -> Override:
@@ -44,8 +46,9 @@ def merge(*levels: Sequence[str]) -> tuple[str, ...]:
 
 def join(name: str, lines: Sequence[str]) -> str:
     """An override whose value is a list of overrides: `reduced=['schedule.epochs=30']`."""
-    return f"{name}=[{','.join(map(_quote, lines))}]"
+    return f"{name}=[{','.join(map(quote, lines))}]"
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """Text as a value that may hold any character."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -37,10 +37,19 @@ def locate(key: str, target: object) -> Callable[..., Any]:
         constructor = _import(target)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{where}={target} cannot be imported ({reason})") from error
+        how = _where_to_put(target, error)
+        raise ValueError(f"{where}={target} cannot be imported ({reason}){how}") from error
     if not callable(constructor):
         raise ValueError(f"{where} must name a class or function, got {target}")
     return constructor
+
+
+def _where_to_put(target: str, error: Exception) -> str:
+    """Where the module of a target would be found; empty if it was found, and is at fault."""
+    module = target.partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or error.name != module:
+        return ""
+    return f"; put {module}.py into the folder given by --config-dir, or install it"
 
 
 @cache

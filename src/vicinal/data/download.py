@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from vicinal.cli.typed import typed
 from vicinal.errors import RunError
 from vicinal.storage.locks import lock
 
@@ -128,9 +129,9 @@ def _unavailable(file: RemoteFile, root: Path, reasons: str) -> DownloadError:
     return DownloadError(
         f"{file.name} is not in {root.resolve()} and could not be downloaded "
         f"({' '.join(reasons.split())}).\n"
-        f"By hand: put {file.urls[0]} ({file.size:,} bytes, {file.checksum}) there as "
+        f"By hand: put {' or '.join(file.urls)} ({file.size:,} bytes, {file.checksum}) there as "
         f"{file.name}.\n"
-        "Without network: `python train.py dataset=digits` runs on data that needs no download."
+        f"Without network: `{typed()} dataset=digits` runs on data that needs no download."
     )
 
 

@@ -1,12 +1,13 @@
 """TensorBoard: event files in the run's folder."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from vicinal.loggers.evaluations import headlines, named
-from vicinal.loggers.logger import RunIdentity, numbers
+from vicinal.loggers.logger import Beside, RunIdentity, numbers
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 @dataclass
 class Tensorboard:
     """Scalars by epoch, the config as text, and at the end what the record has measured."""
+
+    place = "tensorboard"
 
     _run: RunIdentity | None = field(default=None, init=False, repr=False)
     _writer: "SummaryWriter | None" = field(default=None, init=False, repr=False)
@@ -40,16 +43,20 @@ class Tensorboard:
         writer.flush()
         self._epoch = epoch
 
-    def finish(self, record: dict[str, Any]) -> None:
-        """The record's metrics, under `final/`, and what stands for each evaluation."""
+    def finish(self, record: dict[str, Any], beside: Sequence[Beside]) -> bool:
+        """The record's metrics, under `final/`; what stands for each evaluation; `papers/`."""
         writer = self._writer or self._open(purge_step=None)
         for name, value in numbers(record["metrics"], "final/").items():
             writer.add_scalar(name, value, self._epoch)
         for title, entry in named(record):
             for name, value in headlines(entry).items():
                 writer.add_scalar(f"{title}/{name}", value, entry["epoch"])
+        for each in beside:
+            for name, value in each.numbers.items():
+                writer.add_scalar(name, value, self._epoch)
         writer.close()
         self._writer = None
+        return True
 
     def _open(self, purge_step: int | None) -> "SummaryWriter":
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (optional)

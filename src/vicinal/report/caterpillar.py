@@ -7,6 +7,7 @@ from typing import Any
 from vicinal.report import words
 from vicinal.report.dots import Mark
 from vicinal.report.scales import Scale
+from vicinal.tables import names
 from vicinal.tables.markdown import difference
 from vicinal.tables.outcome import Outcome
 
@@ -45,5 +46,5 @@ def _dot(scale: Scale, x: float, outcome: Outcome) -> dict[str, Any]:
         "mark": Mark.on(scale, found.difference, found.half_width),
         "verdict": outcome.verdict,
         "cell": words.cell_id(outcome),
-        "title": f"{': '.join(words.cited(outcome.cell))}: {words.minus(difference(outcome))}",
+        "title": f"{': '.join(names.cited(outcome.cell))}: {words.minus(difference(outcome))}",
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from vicinal.cli.overrides import join, merge, parse, side_by_side
 from vicinal.report import words
+from vicinal.tables import names
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import our_number
 from vicinal.tables.outcome import Outcome
@@ -36,7 +37,7 @@ def details(every: Sequence[TableResults], runs: str) -> dict[str, Any]:
     pool, found, cells, tables = Pool(), dict[str, Any](), dict[str, Any](), dict[str, str]()
     for results in every:
         table = results.table
-        where = f"{words.short(table.paper)}, {words.titled(table.name)}"
+        where = f"{names.short(table.paper)}, {names.titled(table.name)}"
         tables[words.slug(table.name)] = where
         for outcome in results.outcomes:
             cells[words.cell_id(outcome)] = _cell(outcome, pool)
@@ -72,7 +73,7 @@ def _cell(outcome: Outcome, pool: Pool) -> dict[str, Any]:
 
 def _protocol(cell: Cell) -> dict[str, Any]:
     return {
-        "measure": words.measure(cell.measures),
+        "measure": names.measure(cell.measures),
         "unit": cell.unit,
         "report": words.reported(cell),
         "paperRuns": cell.paper_runs,

@@ -6,6 +6,7 @@ from typing import Any
 
 from vicinal.report import words
 from vicinal.report.scales import Scale
+from vicinal.tables import names
 from vicinal.tables.markdown import difference
 from vicinal.tables.outcome import Outcome
 
@@ -31,7 +32,7 @@ def plots(outcomes: Sequence[Outcome], place: str) -> list[dict[str, Any]]:
     kinds: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.mean is not None and outcome.cell.over is None:  # costs of other machines
-            title = f"{words.measure(outcome.cell.measures)}, {outcome.cell.unit}"
+            title = f"{names.measure(outcome.cell.measures)}, {outcome.cell.unit}"
             kinds.setdefault(title, []).append(outcome)
     return [
         {"place": f"{place}-{i}", "title": title, **_plot(found)}

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vicinal.report import words
+from vicinal.tables import names
 
 MOST = 20  # items of a list that is written out
 
@@ -31,7 +32,7 @@ class Figure:
     @property
     def title(self) -> str:
         """Such as Figure 5."""
-        return words.titled(self.name)
+        return names.titled(self.name)
 
     @property
     def source(self) -> str:

@@ -13,11 +13,11 @@ from vicinal.report.curves import charts
 from vicinal.report.details import details
 from vicinal.report.figures import Figure
 from vicinal.report.overview import overview
-from vicinal.report.papers import paper, papers
 from vicinal.report.render import HERE, render
 from vicinal.report.section import section
 from vicinal.tables import runs
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.papers import paper, papers
 from vicinal.tables.results import TableResults
 
 Record = Mapping[str, Any]

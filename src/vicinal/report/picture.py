@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from functools import cache
 
 from vicinal.report import words
-from vicinal.report.papers import papers
 from vicinal.report.picture_lines import lines
 from vicinal.report.picture_scatter import scatter
 from vicinal.report.render import HERE, render
+from vicinal.tables import names
 from vicinal.tables.outcome import Outcome
+from vicinal.tables.papers import papers
 from vicinal.tables.results import TableResults
 
 NAME = "report/paper-against-ours-{theme}.svg"  # in the results' folder
@@ -75,5 +76,5 @@ def _said(outcome: Outcome) -> str:
     """One number in words."""
     cell, found, digits = outcome.cell, outcome.difference, max(outcome.cell.decimals, 2)
     half = f" ± {found.half_width:.{digits}f}" if found else ""
-    where, ours = ", ".join(words.cited(cell)), f"{outcome.mean:.{digits}f}{half}"
+    where, ours = ", ".join(names.cited(cell)), f"{outcome.mean:.{digits}f}{half}"
     return f"{where}: paper {words.printed(cell)}, ours {ours}, {outcome.verdict}"

@@ -9,6 +9,7 @@ from vicinal.report import words
 from vicinal.report.dots import Mark, unshared
 from vicinal.report.grids import letter
 from vicinal.report.scales import Scale
+from vicinal.tables import names
 from vicinal.tables.outcome import Outcome
 
 TOP, BOTTOM = 88, 38  # of the whole picture
@@ -65,8 +66,8 @@ def _panels(shown: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
     found = dict[tuple[str, str], list[Outcome]]()
     for outcome in shown:
         cell = outcome.cell
-        measure = ", ".join(filter(None, (words.measure(cell.measures), cell.unit)))
-        found.setdefault((words.cited(cell)[0], measure), []).append(outcome)
+        measure = ", ".join(filter(None, (names.measure(cell.measures), cell.unit)))
+        found.setdefault((names.cited(cell)[0], measure), []).append(outcome)
     return found
 
 

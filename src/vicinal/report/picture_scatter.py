@@ -8,6 +8,7 @@ from typing import Any
 
 from vicinal.report import words
 from vicinal.report.scales import Scale
+from vicinal.tables import names
 from vicinal.tables.outcome import Outcome
 
 TOP, LEFT, SIZE = 122, 36, 144  # of the first panel
@@ -71,7 +72,7 @@ def _panel(axis: Axis, index: int, paper: str, found: Sequence[Outcome]) -> dict
     return {
         "x": LEFT + ACROSS * (index % SIDE),
         "y": TOP + DOWN * (index // SIDE),
-        "name": words.short(paper),
+        "name": names.short(paper),
         "dots": [_dot(axis, outcome) for outcome in found],
     }
 

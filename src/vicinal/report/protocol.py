@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from vicinal.report import words
+from vicinal.tables import names
 from vicinal.tables.cell import Cell
 
 MOST = 4  # rows or columns that are named as exceptions
@@ -27,7 +28,7 @@ def _measures(cells: Sequence[Cell]) -> str:
     """What is measured, by unit."""
     units = dict[str, list[str]]()
     for cell in cells:
-        units.setdefault(cell.unit, []).append(words.measure(cell.measures))
+        units.setdefault(cell.unit, []).append(names.measure(cell.measures))
     found = ((words.listed(dict.fromkeys(names)), unit) for unit, names in units.items())
     return "; ".join(", ".join(filter(None, each)) for each in found)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vicinal.report import words
-from vicinal.report.papers import paper
-from vicinal.tables import markdown
+from vicinal.tables import markdown, names
+from vicinal.tables.papers import paper
 
 HERE = Path(__file__).parent
 FILTERS = {
@@ -22,7 +22,7 @@ FILTERS = {
     "shares": words.shares,
     "percent": "{:.2f}%".format,
     "cell_id": words.cell_id,
-    "cited": words.cited,
+    "cited": names.cited,
     "printed": words.printed,
     "ours": markdown.our_number,
     "difference": markdown.difference,

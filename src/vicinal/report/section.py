@@ -10,6 +10,7 @@ from vicinal.report.curves import charts
 from vicinal.report.dots import plots
 from vicinal.report.grids import grid
 from vicinal.report.protocol import protocol
+from vicinal.tables import names
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import machines
 from vicinal.tables.outcome import Outcome
@@ -23,7 +24,7 @@ def section(results: TableResults) -> dict[str, Any]:
     return {
         "id": name,
         "table": table,
-        "title": words.titled(table.name),
+        "title": names.titled(table.name),
         "verdicts": [outcome.verdict for outcome in outcomes],
         "look": _look(outcomes),
         "empty": _empty(outcomes),

@@ -5,13 +5,13 @@ import platform
 import re
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import vicinal
+from vicinal.cli.versions import installed
 
 PACKAGES = ("vicinal", "torchvision", "timm", "numpy", "hydra-core")
 GIT_SECONDS = 10.0  # a network drive that hangs must not block the run
@@ -99,19 +99,12 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 @cache
 def _versions(packages: tuple[str, ...]) -> dict[str, Any]:
-    versions: dict[str, Any] = {name: _installed(name) for name in packages}
+    versions: dict[str, Any] = {name: installed(name) for name in packages}
     versions["python"] = platform.python_version()
     versions["torch"] = str(torch.__version__)  # a subclass of str, which checkpoints refuse
     versions["cuda"] = torch.version.cuda
     versions["cudnn"] = torch.backends.cudnn.version()
     return versions
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _device(device: str) -> dict[str, Any]:

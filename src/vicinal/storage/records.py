@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -191,6 +191,17 @@ def curves(history: list[dict[str, float]]) -> dict[str, list[float]]:
     """
     found = {key: [epoch[key] for epoch in history if key in epoch] for key in history[-1]}
     return {key: [float(f"{value:.6g}") for value in values] for key, values in found.items()}
+
+
+def epochs(curves: Mapping[str, Sequence[float]]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Each epoch and its values, from what `curves` made of them.
+
+    Old records do not say which epochs were measured: all were.
+    """
+    count = max(map(len, curves.values()))
+    for left in range(count, 0, -1):
+        values = {key: each[-left] for key, each in curves.items() if len(each) >= left}
+        yield int(values.pop("epoch", count - left + 1)), values
 
 
 def timing(history: list[dict[str, float]], samples: int, unit: str) -> dict[str, float]:

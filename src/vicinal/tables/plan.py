@@ -130,6 +130,8 @@ def _compose_groups(groups: tuple[tuple[str, str], ...]) -> Composed:
     config, choices = deepcopy(config), dict(choices)
     for root in dict.fromkeys(root for root, _ in groups if root != "dataset"):
         lines = tuple(line for of, line in groups if of == root)
+        if lines == (f"{root}={choices.get(root)}",):
+            continue  # chosen already
         node, chosen = _compose_node((*beside, *lines))
         with open_dict(config):  # a group whose default is null has no node yet
             config[root] = deepcopy(node[root])

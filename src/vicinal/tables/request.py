@@ -9,13 +9,13 @@ from math import inf
 from hydra.core.override_parser.types import Glob
 
 from vicinal.cli.messages import listed
-from vicinal.cli.overrides import alternatives, key_of, parse, value_of
+from vicinal.cli.overrides import ONLY_WITH_TABLE, alternatives, key_of, parse, value_of
 from vicinal.errors import RunError
 from vicinal.storage import records
 from vicinal.tables.budget import Budget
 from vicinal.tables.table import names
 
-PLAN_KEYS = ("table", "seed", "only", "dry_run", "runs", "hours", "gpus")
+PLAN_KEYS = ("table", "seed", *ONLY_WITH_TABLE)
 # Not part of the experiment, so changing it does not make a run reduced.
 FREE_NODES = ("runtime", "logger", "clean", "evaluation", "out", "results", "hydra")
 FREE_KEYS = tuple(f"dataset.{key}" for key in records.NOT_SCIENCE)

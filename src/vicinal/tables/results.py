@@ -31,7 +31,7 @@ class RecordIndex:
         self._reductions: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for record in sorted(records, key=lambda each: (each["name"], each["seed"])):
             self._by_name[record["name"]].append(record)
-            for reduction in _possible_reductions(record["config"]):
+            for reduction in possible_reductions(record["config"]):
                 self._reductions[reduction].add(_family(record["name"]))
 
     def outcome(self, cell: Cell) -> Outcome:
@@ -64,7 +64,7 @@ class RecordIndex:
         """
         for reduction, families in self._reductions.items():
             if _family(run.name) in families or any(map(replaces_part, reduction)):
-                name = _name_with(cell, run, reduction)
+                name = name_with(cell, run.overrides, reduction)
                 if name in self._by_name:
                     yield reduction, name
 
@@ -111,7 +111,7 @@ def best(cell: Cell, outcomes: Sequence[Outcome]) -> Outcome:
     )
 
 
-def _possible_reductions(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
+def possible_reductions(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
     """What may differ from a protocol: the epochs, and what a sweep noted as its reduction.
 
     A run of no epochs is not a short one, but there to be measured untrained.
@@ -121,9 +121,10 @@ def _possible_reductions(config: Mapping[str, Any]) -> set[tuple[str, ...]]:
     return {shorter, tuple(config.get("reduced", ()))} - {()}
 
 
-def _name_with(cell: Cell, run: PlannedRun, reduction: Sequence[str]) -> str | None:
+def name_with(cell: Cell, run: Sequence[str], reduction: Sequence[str]) -> str | None:
+    """The name of a cell's run if it is reduced; None if the reduction does not fit it."""
     try:
-        return plan_run(begin_with(cell.start, run.overrides, reduction)).name
+        return plan_run(begin_with(cell.start, run, reduction)).name
     except ConfigAttributeError:  # the cell has settings that the reduction's model lacks
         return None
 

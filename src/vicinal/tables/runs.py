@@ -11,8 +11,8 @@ Record = Mapping[str, Any]
 
 REPORTS = {"last": "last", "median10": "median of 10", "best_test": "best on test"}
 MEASURES = {  # names and units
-    "top1": ("accuracy", " points"),
-    "average_precision": ("average precision", " points"),
+    "top1": ("accuracy", "%"),
+    "average_precision": ("average precision", "%"),
     "perplexity": ("perplexity", ""),
 }
 HEAD = ("dataset", "model", "method", "run", "epochs", "seeds", *REPORTS.values())
@@ -75,7 +75,8 @@ def agreement(ours: Iterable[Record], theirs: Iterable[Record]) -> str:
 def _agreement(measure: str, gaps: Sequence[float]) -> str:
     name, unit = MEASURES[measure]
     equal = sum(gap == 0 for gap in gaps)
-    largest = f"; the largest difference is {max(gaps):.2f}{unit}" if equal < len(gaps) else ""
+    points = " points" if unit == "%" else ""
+    largest = f"; the largest difference is {max(gaps):.2f}{points}" if equal < len(gaps) else ""
     return f"{equal} of {len(gaps)} runs have the recorded {name} to the last digit{largest}"
 
 

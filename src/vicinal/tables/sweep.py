@@ -176,7 +176,7 @@ class Sweep:
 
 def _results(jobs: Sequence[Job]) -> set[Path]:
     """The folders of their records."""
-    return {Path(job.run.config["results"]) for job in jobs} or {Path("results")}
+    return {Path(job.run.config["results"]) for job in jobs} or {Path("runs/results")}
 
 
 def _recorded(results: set[Path]) -> list[dict[str, Any]]:

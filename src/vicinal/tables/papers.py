@@ -10,7 +10,7 @@ from vicinal.cli.configs import CONFIGS
 
 @dataclass(frozen=True)
 class Paper:
-    """What the report prints about a paper; `name` is its method's."""
+    """What is printed about a paper; `name` is its method's."""
 
     name: str
     title: str

@@ -1,22 +1,16 @@
 import hashlib
-import re
-import runpy
 import sys
-from pathlib import Path
 
 import pytest
-from wording import says
 
-from vicinal.data import download, svhn
-from vicinal.data.shifted import cifar_c
-
-SCRIPT = str(Path(__file__).parents[2] / "scripts" / "fetch_data.py")
+from vicinal.commands import fetch
+from vicinal.data import download
 
 
 def run(monkeypatch, *arguments: str) -> int | str | None:
-    monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
+    monkeypatch.setattr(sys, "argv", ["vicinal fetch", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(SCRIPT, run_name="__main__")
+        fetch.main()
     return stopped.value.code
 
 
@@ -38,17 +32,17 @@ def test_a_shifted_test_set_is_fetched_and_verified(monkeypatch, web, tmp_path, 
     web.files["/c"] = content = b"an archive"
     checksum = f"md5:{hashlib.md5(content).hexdigest()}"
     remote = download.RemoteFile("CIFAR-10-C.tar", (f"{web.url}/c",), checksum, len(content))
-    monkeypatch.setattr(cifar_c, "CIFAR10_C", remote)
-    monkeypatch.setattr(sys, "argv", [SCRIPT, "cifar10_c", "--root", str(tmp_path)])
-    runpy.run_path(SCRIPT, run_name="__main__")
+    monkeypatch.setitem(fetch.FILES, "cifar10_c", (remote,))
+    monkeypatch.setattr(sys, "argv", ["vicinal fetch", "cifar10_c", "--root", str(tmp_path)])
+    fetch.main()
     assert "CIFAR-10-C.tar, verified" in capsys.readouterr().out
     assert (tmp_path / "CIFAR-10-C.tar").read_bytes() == content
 
 
-def test_what_cannot_be_had_is_one_line(monkeypatch, tmp_path):
+def test_what_cannot_be_had_is_told_with_the_way_by_hand(monkeypatch, tmp_path, capsys):
     nowhere = download.RemoteFile("train_32x32.mat", ("http://127.0.0.1:9/",), "sha256:0", 10)
-    monkeypatch.setattr(svhn, "TRAIN", nowhere)
-    said = run(monkeypatch, "svhn", "--root", str(tmp_path))
-    assert isinstance(said, str)
-    assert re.search(says("^svhn: train_32x32.mat"), said)
-    assert "\n" not in said
+    monkeypatch.setitem(fetch.FILES, "svhn", (nowhere,))
+    assert run(monkeypatch, "svhn", "--root", str(tmp_path)) == 1
+    missing, by_hand, _ = capsys.readouterr().err.splitlines()
+    assert missing.startswith("vicinal: train_32x32.mat is not in ")
+    assert by_hand.startswith("By hand: put http://127.0.0.1:9/ (10 bytes, sha256:0) there as ")
