@@ -15,9 +15,9 @@ from wording import says
 from vicinal.commands import evaluate
 from vicinal.errors import RunError
 from vicinal.evaluation.clean import Clean
-from vicinal.run import Run
 from vicinal.storage.evaluations import KeptParts, key
 from vicinal.storage.run_folder import RunFolder
+from vicinal.training.attempt import Attempt
 
 CLEAN = "evaluation=clean"
 
@@ -68,7 +68,7 @@ def test_what_a_finished_run_lacks_is_measured_without_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = execute(tmp_path)
-    monkeypatch.setattr(Run, "_train", None)
+    monkeypatch.setattr(Attempt, "_train", None)
     record = execute(tmp_path, CLEAN)
     assert without_time(record) == without_time(alone)
     assert [each["name"] for each in record["evaluations"].values()] == ["clean"]
@@ -123,7 +123,7 @@ def test_damaged_parts_are_measured_again(content: bytes, tmp_path: Path) -> Non
 def test_the_weights_of_a_report_that_no_run_has_are_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "_train", None)
+    monkeypatch.setattr(Attempt, "_train", None)
     with pytest.raises(ValueError, match=says("^reports ... best_valid ... hold-out")):
         execute(tmp_path, CLEAN, "reports=[best_valid]", "dataset.holdout_per_class=0")
     with pytest.raises(ValueError, match=says("^reports ... last ... best_test ... got median10")):

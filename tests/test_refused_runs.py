@@ -21,6 +21,7 @@ from vicinal.run import Run
 from vicinal.schedules import Schedule
 from vicinal.storage.checkpoints import Checkpoints
 from vicinal.storage.run_folder import RunFolder
+from vicinal.training.attempt import Attempt
 
 WRONG = """
 from vicinal.cli.configs import build, compose
@@ -57,7 +58,7 @@ def test_a_network_that_does_not_take_the_images_is_named(tmp_path: Path) -> Non
 def test_results_that_cannot_be_written_are_found_out_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "_train", None)
+    monkeypatch.setattr(Attempt, "_train", None)
     (tmp_path / "results").touch()
     with pytest.raises(NotADirectoryError, match="results"):
         execute(tmp_path)

@@ -14,7 +14,7 @@ from wording import says
 from vicinal.errors import RunError
 from vicinal.evaluation.attacked import Attacked
 from vicinal.evaluation.measuring import Measuring
-from vicinal.run import Run
+from vicinal.training.attempt import Attempt
 
 BLACK = ("evaluation=black_box", "evaluation.black_box.batch_size=50")
 
@@ -89,7 +89,7 @@ def test_ones_own_network_is_the_white_box(runs: Path) -> None:
 def test_a_source_that_is_no_finished_run_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "_train", None)
+    monkeypatch.setattr(Attempt, "_train", None)
     with pytest.raises(RunError, match=says("^source ... finished run ... nowhere/seed0")):
         execute(tmp_path, *BLACK, from_("nowhere/seed0"))
 

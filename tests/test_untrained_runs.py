@@ -15,6 +15,7 @@ from vicinal.run import Run
 from vicinal.storage.run_folder import RunFolder
 from vicinal.tables.costs import Costs
 from vicinal.tables.runs import by_run
+from vicinal.training.attempt import Attempt
 
 NONE = "schedule.epochs=0"
 
@@ -53,7 +54,7 @@ def test_it_is_done_once_however_it_was_stopped(
     assert record["curves"]["epoch"] == [0.0]
     (history,) = tmp_path.rglob("history.jsonl")
     assert len(history.read_text().splitlines()) == 1
-    monkeypatch.setattr(Run, "_train", None)
+    monkeypatch.setattr(Attempt, "_train", None)
     assert execute(tmp_path, NONE) == record
 
 

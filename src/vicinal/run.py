@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,62 +15,43 @@ from vicinal.contracts import Method
 from vicinal.data.dataset import Dataset, RunData
 from vicinal.data.decode.select import decoder_for
 from vicinal.draws import Rng, derived_seed
-from vicinal.errors import DivergedError, LossNotFiniteError, RunError
+from vicinal.errors import RunError
 from vicinal.evaluation.evaluation import Evaluation, Measure
 from vicinal.evaluation.finished import Finished
-from vicinal.loggers.logger import Logger, RunIdentity
+from vicinal.loggers.logger import Logger
 from vicinal.loggers.none import Silent
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.machine.runtime import Runtime
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.init import without_weights
-from vicinal.optim import Optimizer, num_trained
+from vicinal.optim import Optimizer
 from vicinal.schedules import Constant, Schedule
 from vicinal.storage import records, weights
 from vicinal.storage.files import prepare_folder
 from vicinal.storage.names import check_moved
-from vicinal.storage.provenance import provenance
 from vicinal.storage.run_folder import (
-    RunFolder,
     locked,
     read_record,
-    write_record,
 )
 from vicinal.storage.starts import Start, Weights, begin
 from vicinal.storage.told import Told
 from vicinal.tables import ending
-from vicinal.training.fit import Fit, measured
+from vicinal.training.attempt import Attempt
+from vicinal.training.fit import measured
 from vicinal.training.trial import (
     check_measures,
     check_network,
+    check_parts,
     check_ranks,
     check_reports,
     check_search,
     check_sources,
-    rehearse,
 )
-
-PARTS = {
-    "dataset": Dataset,
-    "method": Method,
-    "optimizer": Optimizer,
-    "schedule": Schedule,
-    "clean": Measure,
-    "runtime": Runtime,
-    "logger": Logger,
-}
 
 # Of a loop that is timed: as many epochs as no clock waits for, and a rate at which no weight moves
 # far enough for a loss that is not finite. Neither changes how long a step takes.
 ENDLESS, STILL = 10**6, 1e-12
-
-
-def _named(part: object) -> str:
-    """An object of the wrong kind, as its config names it."""
-    if isinstance(part, partial):
-        return f"{part.func.__name__} with _partial_: true"
-    return type(part).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +75,7 @@ class Run:
     reduced: Sequence[str] = ()  # the overrides that cut a table's run down
 
     def __post_init__(self) -> None:
-        for name, kind in PARTS.items():
-            if not isinstance(part := getattr(self, name), kind):
-                where = f"{kind.__module__}.{kind.__qualname__}"
-                raise ValueError(f"{name} must be a {kind.__name__} ({where}), got {_named(part)}")
-        if not isinstance(self.init, Start | None):
-            raise ValueError(f"init must be a Start, got {type(self.init).__name__}")
-        for name, evaluation in self.evaluation.items():
-            if not isinstance(evaluation, Evaluation):
-                kind = type(evaluation).__name__
-                raise ValueError(f"evaluation.{name} must be an Evaluation, got {kind}")
+        check_parts({field.name: getattr(self, field.name) for field in fields(self)})
         for report in self.reports:
             if report not in weights.REPORTS:
                 known = ", ".join(weights.REPORTS)
@@ -153,7 +125,8 @@ class Run:
                 ranks.broadcast_object(lambda: prepare_folder(copy.parent))
                 origin = {"id": name.rpartition("/")[2], "name": name, "seed": self.seed}
                 origin |= {"config": config, "choices": choices}
-                record = self._attempt(folder, origin, data, copy, told.logger)
+                attempt = Attempt(self.loop, self.clean, self.init, Path(self.out), told.logger)
+                record = attempt(data, folder, copy, origin)
             else:
                 self._check_finished(record, config)
                 if ranks.is_main():
@@ -262,58 +235,3 @@ class Run:
         self.runtime.forget()
         with ranks.local_main_first():
             return self.dataset.load().to(self.runtime.target, decoder_for(self.runtime))
-
-    def _start(self) -> Weights | None:
-        """The weights to begin with; rank zero reads them."""
-        if self.init is None:
-            return None
-        return ranks.broadcast_object(partial(self.init.read, Path(self.out)))
-
-    def _attempt(
-        self, folder: Path, origin: dict[str, Any], data: RunData, copy: Path, logger: Logger
-    ) -> dict[str, Any]:
-        """Train and return the record; a training that diverges publishes one that says so."""
-        try:
-            record = self._train(folder, origin, data, logger)
-        except DivergedError as error:
-            if ranks.is_main():
-                records.publish(copy, origin | {"failed": str(error)})
-            ranks.barrier()  # torchrun would end rank zero while it writes
-            raise
-        if ranks.is_main():
-            copy.unlink(missing_ok=True)
-        return record
-
-    def _train(
-        self, path: Path, origin: dict[str, Any], data: RunData, logger: Logger
-    ) -> dict[str, Any]:
-        start = self._start()
-        loop = self.loop(data, start)
-        rehearse(loop)
-        began = {} if start is None else {"init": dict(start.origin)}
-        marks = data.fingerprint | {key: each["sha256"] for key, each in began.items()}
-        folder = RunFolder(path, self.runtime.checkpoint_seconds, marks, data.replaced)
-        session = {"ranks": ranks.world_size(), **provenance(self.runtime.target)}
-        session["runtime"] = self.runtime.summary()
-        resumed = folder.resume(loop, session)
-        logger.start(RunIdentity.of(origin, path, resumed))
-        try:
-            Fit(loop, data, self.clean, folder, logger)()
-        except LossNotFiniteError as error:
-            last = next(iter(folder.checkpoints.paths()), "none")
-            raise DivergedError(f"{error}; last good checkpoint: {last}") from error
-        record = origin | {
-            "metrics": records.metrics(folder.history),
-            "timing": records.timing(folder.history, len(data.train), loop.batches.unit),
-            "parameters": num_trained(loop.model),
-            "data": data.summary(),
-            "sessions": folder.sessions,
-            "curves": records.curves(folder.history),
-            "evaluations": {},
-            **began,
-        }
-        if ranks.is_main():
-            words = {key: origin[key] for key in ("name", "seed")}
-            record["weights"] = folder.keep_weights(loop.network, words)
-            write_record(path, record)  # before the logger, which may wait for a network
-        return record

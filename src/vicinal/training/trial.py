@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.cli.sweeps import Search
-from vicinal.contracts import Memory
+from vicinal.contracts import Memory, Method
 from vicinal.data.batches import Feed
 from vicinal.data.dataset import Dataset, RunData
 from vicinal.draws import Rng
@@ -19,11 +20,39 @@ from vicinal.evaluation.another import Another
 from vicinal.evaluation.cost import Cost
 from vicinal.evaluation.evaluation import Evaluation, Measure, Transferable
 from vicinal.evaluation.perplexity import Perplexity
+from vicinal.loggers.logger import Logger
 from vicinal.loop import Loop
 from vicinal.machine import ranks
+from vicinal.machine.runtime import Runtime
+from vicinal.optim import Optimizer
+from vicinal.schedules import Schedule
+from vicinal.storage.starts import Start
 from vicinal.surgery.modes import evaluating
 
+PARTS = {
+    "dataset": Dataset,
+    "method": Method,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "clean": Measure,
+    "runtime": Runtime,
+    "logger": Logger,
+}
+
 FEW = 2  # samples that stand for any larger number
+
+
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse parts of a run that are of the wrong kind."""
+    for name, kind in PARTS.items():
+        if not isinstance(part := parts[name], kind):
+            where = f"{kind.__module__}.{kind.__qualname__}"
+            raise ValueError(f"{name} must be a {kind.__name__} ({where}), got {_kind(part)}")
+    if not isinstance(parts["init"], Start | None):
+        raise ValueError(f"init must be a Start, got {_kind(parts['init'])}")
+    for name, each in parts["evaluation"].items():
+        if not isinstance(each, Evaluation):
+            raise ValueError(f"evaluation.{name} must be an Evaluation, got {_kind(each)}")
 
 
 def check_ranks(batch_size: int, folder: Path) -> None:
@@ -132,6 +161,13 @@ def smallest_share(batches: Feed) -> int:
     """The fewest rows that a rank is given at a time."""
     sizes = (batches.extent(0, number).rows for number in (0, batches.steps(0) - 1))
     return min(size // ranks.world_size() or size for size in sizes)  # see ranks.shard
+
+
+def _kind(part: object) -> str:
+    """An object of the wrong kind, as its config names it."""
+    if isinstance(part, partial):
+        return f"{part.func.__name__} with _partial_: true"
+    return type(part).__name__
 
 
 def _failure(loop: Loop, count: int) -> Exception | None:
