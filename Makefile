@@ -28,7 +28,8 @@ reproduce: $(READY)  ## Without network: mixup's Table 4 (UCI=FOLDER for all six
 	  $(if $(wildcard $(UCI)/HTRU_2.csv),dataset.root=$(UCI),+only=Iris)
 	$(RUN)python train.py -m $(DIGITS) $(SIDE_BY_SIDE) $(HERE)
 	$(RUN)python scripts/figures.py figure5 --steps 100 --seeds 0 --runs $(AGAIN)/gan --out $(AGAIN)/figures/mixup
-	$(RUN)python scripts/tables.py --results $(AGAIN) --against results --report
+	$(RUN)python scripts/tables.py --results $(AGAIN) --against results
+	$(RUN)vicinal report --results $(AGAIN)
 
 TESTS := $(RUN)python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## Run the test suite (CPU), but for what is marked slow
@@ -47,10 +48,11 @@ types: $(READY)  ## Check types
 	$(RUN)pyright --pythonpath $(RUN)python
 
 tables: $(READY)  ## Regenerate the tables from results/runs, and those in the README
-	$(RUN)python scripts/tables.py --results results --readme README.md
+	$(RUN)python scripts/tables.py --results results
+	$(RUN)python scripts/readme.py
 
 report: $(READY)  ## Regenerate results/report/index.html
-	$(RUN)python scripts/tables.py --results results --readme README.md --report
+	$(RUN)vicinal report --results results
 
 WHAT ?= steps
 bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions, evaluations, attacks, certificates or words)

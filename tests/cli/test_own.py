@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from safetensors.torch import load_file
 from whole_runs import SMALL
 from wording import says
 
-from vicinal.cli.own import importable, searchpath
+from vicinal.cli import search
+from vicinal.cli.own import importable
 from vicinal.commands import evaluate, export
 
 FOCAL = '''
@@ -65,9 +67,12 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def _path_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def _path_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setattr(search, "_SEARCHED", [])
+    yield
+    sys.modules.pop("focal", None)
 
 
 @pytest.mark.usefixtures("_path_as_before")
@@ -82,10 +87,6 @@ def test_a_folder_comes_last_and_once_here_and_in_processes_started_from_here(
     assert sys.path[-1] == str(tmp_path / "mine")
     assert sys.path.count(str(tmp_path / "mine")) == 1
     assert os.environ["PYTHONPATH"] == f"/first{os.pathsep}{tmp_path / 'mine'}"
-
-
-def test_a_run_without_a_folder_searches_none() -> None:
-    assert searchpath(None) == []
 
 
 @pytest.mark.usefixtures("_path_as_before")

@@ -77,7 +77,7 @@ def test_a_file_that_is_not_an_export_is_named(copied: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("part", "settings", "message"),
     [
-        ("method", {"_target_": "focal.Focal"}, "method._target_=focal.Focal ... 'focal'"),
+        ("method", {"_target_": "absent.Focal"}, "method._target_=absent.Focal ... 'absent'"),
         ("method", {"copies": 0}, "method.copies ... 1 ... 0"),
         ("model", {"depth": 3}, "model.depth ... vicinal.models.timm.Timm"),
         ("model", {"name": "test_resnet9"}, "model.name ... test_resnet9"),

@@ -1,16 +1,15 @@
 """All evaluations side by side: equal settings are averaged, others never are."""
 
 import random
-import runpy
 from pathlib import Path
 
 import pytest
 from measured_samples import corrupted, entry
 from report_samples import record
 
+from vicinal.commands.tables import pages
 from vicinal.tables.measured import HEAD, by_evaluation, measured
 
-ROOT = Path(__file__).parents[2]
 NAME = "digits/wrn10_2/erm/0123"
 
 
@@ -82,12 +81,12 @@ def test_where_nothing_was_measured_there_is_no_table() -> None:
     assert by_evaluation([]) == ""
 
 
-def test_the_page_of_evaluations_is_written_where_there_are_any(tmp_path: Path) -> None:
-    pages = runpy.run_path(str(ROOT / "scripts" / "tables.py"))["pages"]
+def test_the_page_of_evaluations_is_written_where_there_are_any() -> None:
+    name = Path("tables", "evaluations.md")
     found = [record(NAME, 0, 5.0, entry({"mce": 1.0}))]
-    text = pages([], found, tmp_path, False)["tables/evaluations.md"]
+    text = pages([], found)[name]
     assert text.endswith(f"\n\n{by_evaluation(found)}")
-    assert "tables/evaluations.md" not in pages([], [record(NAME, 0, 5.0)], tmp_path, False)
+    assert name not in pages([], [record(NAME, 0, 5.0)])
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order() -> None:

@@ -1,4 +1,4 @@
-"""`python train.py -m table=PAPER/TABLE`: launch the missing runs of a paper's tables.
+"""`python train.py -m table=NAME`: launch the missing runs of a paper's tables, or one's own.
 
 Hydra imports this file at every start, so heavy modules are imported only to plan a table.
 """
@@ -11,11 +11,10 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from vicinal.tables.plan import Composed
-    from vicinal.tables.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +48,11 @@ class TableSweeper(Sweeper):
         from vicinal.errors import RunError  # noqa: PLC0415
         from vicinal.tables.request import parse_request  # noqa: PLC0415
         from vicinal.tables.sweep import Sweep  # noqa: PLC0415
+        from vicinal.tables.table import load  # noqa: PLC0415
 
+        self._search_folders()
         request = parse_request(arguments)
-        sweep = Sweep([self._table(name) for name in request.tables], request, self._composed)
+        sweep = Sweep([load(name) for name in request.tables], request, self._composed)
         print(sweep.plan())
         if request.dry_run:
             return
@@ -69,27 +70,19 @@ class TableSweeper(Sweeper):
                 f"{len(sweep.failures)} of {len(sweep.unfinished)} runs failed:\n  {failures}"
             )
 
-    def _table(self, name: str) -> "Table":
-        from vicinal.tables import table  # noqa: PLC0415
-
-        if self._shipped and name in table.names():
-            return table.load(name)
-        tree: Any = OmegaConf.to_container(self._compose([f"table={name}"]).table)
-        return table.Table(name, tree)
-
     def _composed(self, overrides: Sequence[str]) -> "Composed":
-        from vicinal.tables.plan import composed, split_hydra  # noqa: PLC0415
+        from vicinal.tables.plan import composed  # noqa: PLC0415
 
-        if self._shipped:
-            return composed(overrides, self._compose)
-        return split_hydra(self._compose(overrides))
+        return composed(overrides, self._compose)
 
-    @property
-    def _shipped(self) -> bool:
-        """Whether no other folder adds configs, which only Hydra would find."""
+    def _search_folders(self) -> None:
+        """Plan with the configs of other folders, too."""
+        from vicinal.cli.search import search  # noqa: PLC0415
+
         assert self.config is not None
-        sources = self.config.hydra.runtime.config_sources
-        return all(source.provider in ("hydra", "main", "schema") for source in sources)
+        for source in self.config.hydra.runtime.config_sources:
+            if source.provider not in ("hydra", "main", "schema"):
+                search(f"{source.schema}://{source.path}")
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.context is not None

@@ -21,6 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from vicinal.cli.annotations import AN_OBJECT, dotted, fault_in, shown, wanted
 from vicinal.cli.messages import did_you_mean, keys, listed, one_line
 from vicinal.cli.overrides import key_of, parse, value_of
+from vicinal.cli.search import folders, searchpath
 from vicinal.cli.signatures import locate, parameters, settings
 
 _SHIPPED = Path(__file__).parents[1] / "configs"  # in a wheel; a checkout has them at its root
@@ -36,15 +37,18 @@ def compose(*overrides: str, with_hydra: bool = False) -> DictConfig:
     GlobalHydra.instance().clear()  # Hydra allows one at a time
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra.compose("train", list(overrides), return_hydra_config=with_hydra)
+            return hydra.compose(
+                "train", [*searchpath(), *overrides], return_hydra_config=with_hydra
+            )
     finally:
         GlobalHydra.instance().hydra = running
 
 
 def options(group: str, depth: str = "*") -> set[str]:
-    """The options that we ship of a group; with depth */* those in folders: table=PAPER/TABLE."""
-    files = (CONFIGS / group).glob(f"{depth}.yaml")
-    return {path.relative_to(CONFIGS / group).with_suffix("").as_posix() for path in files}
+    """A group's options, the user's too; one deeper (`*/*`) are those in folders of their own."""
+    places = [folder / group for folder in (CONFIGS, *folders())]
+    files = ((path, place) for place in places for path in place.glob(f"{depth}.yaml"))
+    return {path.relative_to(place).with_suffix("").as_posix() for path, place in files}
 
 
 def check(

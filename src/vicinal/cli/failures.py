@@ -13,10 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vicinal.cli.launch import num_ranks, rank
 from vicinal.cli.messages import one_line
-from vicinal.errors import PreemptedError, RunError
+from vicinal.errors import PreemptedError, RunError, StoppedByUserError
 
 _JOB = "in the job "
-_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as shells count an end by SIGINT and SIGPIPE
+_PIPE_CLOSED = 141  # as shells count an end by SIGPIPE
 
 
 def user_message(error: Exception) -> str | None:
@@ -60,13 +60,13 @@ def one_line_errors() -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         print("\nvicinal: interrupted", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        sys.exit(StoppedByUserError.EXIT_CODE)
     except Exception as error:
         message = user_message(error)
         if message is None:
             raise
         print_error(error, message, tracebacks=False)
-        sys.exit(PreemptedError.EXIT_CODE if isinstance(error, PreemptedError) else 1)
+        sys.exit(error.EXIT_CODE if isinstance(error, PreemptedError) else 1)
 
 
 @contextmanager

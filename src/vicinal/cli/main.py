@@ -30,7 +30,8 @@ from vicinal.cli.launch import leave_ranks, num_ranks, silence_other_ranks
 from vicinal.cli.messages import one_line
 from vicinal.cli.misplaced import refuse_misplaced
 from vicinal.cli.overrides import parse, quote
-from vicinal.cli.own import importable, searchpath
+from vicinal.cli.own import importable
+from vicinal.cli.search import searchpath
 from vicinal.cli.sweeps import WORKER, choose_sweeper, in_workers
 from vicinal.cli.typed import typed
 from vicinal.cli.versions import versions
@@ -118,8 +119,9 @@ def _run(execute: Execute, arguments: argparse.Namespace, tracebacks: bool) -> N
             return
     if arguments.help:
         overrides.append(f"hydra.help.app_name={quote(typed())}")
-    if any(map(_sweeps_tables, overrides)):
-        overrides.insert(0, "hydra/sweeper=table")  # a single table chooses it by itself
+    keys = {parse(line).key_or_group for line in overrides}
+    if "table" in keys and "hydra/sweeper" not in keys:
+        overrides.insert(0, "hydra/sweeper=table")
     version.setbase("1.3")
     choose_sweeper(own_configs=arguments.config_path is None)
     with _tables_as_typed() if arguments.help else nullcontext():
@@ -141,11 +143,6 @@ def _tables_as_typed() -> Iterator[None]:
             yield
     finally:
         print(re.sub(r"(?m)^table/([^:]+):", r"table=\1/:", text.getvalue()), end="")
-
-
-def _sweeps_tables(line: str) -> bool:
-    override = parse(line)
-    return override.key_or_group == "table" and override.is_sweep_override()
 
 
 def _execute_job(execute: Execute, config: DictConfig, tracebacks: bool) -> float:
@@ -187,10 +184,9 @@ def _mistake(error: Exception, arguments: argparse.Namespace) -> str | None:
 
 def _compose(arguments: argparse.Namespace, overrides: list[str]) -> DictConfig:
     directory = Path(arguments.config_path or CONFIGS).absolute()
-    own = Path(arguments.config_dir) if arguments.config_dir else None
     with hydra.initialize_config_dir(str(directory), version_base="1.3"):
         return hydra.compose(
             arguments.config_name or "train",
-            [*searchpath(own), *overrides],
+            [*searchpath(), *overrides],
             return_hydra_config=True,
         )

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from vicinal.cli.overrides import join
+from vicinal.cli.search import search
 from vicinal.errors import RunError
 
 
@@ -22,8 +22,4 @@ def importable(folder: Path) -> None:
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if path not in inherited:
         os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, inherited), path])
-
-
-def searchpath(folder: Path | None) -> list[str]:
-    """The override by which Hydra finds a folder's configs, if there is one."""
-    return [] if folder is None else [join("hydra.searchpath", [f"file://{folder.absolute()}"])]
+    search(f"file://{path}")

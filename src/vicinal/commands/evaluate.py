@@ -14,7 +14,6 @@ on.
 import argparse
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 from vicinal.cli.configs import build, check, compose, recorded
 from vicinal.cli.explain import explain
 from vicinal.cli.failures import one_line_errors
-from vicinal.cli.messages import listed
 from vicinal.cli.overrides import key_of
-from vicinal.cli.own import importable, searchpath
+from vicinal.cli.own import importable
 from vicinal.data.decode.select import decoder_for
 from vicinal.errors import RunError
 from vicinal.evaluation.pretrained import Measured, folder_data, pretrained
@@ -52,11 +50,11 @@ def main() -> None:
     if arguments.config_dir:
         importable(arguments.config_dir)
     if arguments.table:
-        evaluate_table(arguments.table, settings, arguments.config_dir)
+        evaluate_table(arguments.table, settings)
     elif arguments.timm:
-        evaluate_timm(arguments, composed(settings, arguments.config_dir))
+        evaluate_timm(arguments, composed(settings))
     else:
-        chosen = composed(settings, arguments.config_dir)
+        chosen = composed(settings)
         for folder in folders:
             evaluate(folder, chosen)
 
@@ -79,27 +77,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_intermixed_args()
 
 
-def composed(settings: list[str], own: Path | None) -> DictConfig:
+def composed(settings: list[str]) -> DictConfig:
     """The config that these settings make; of it only NODES count."""
     for line in settings:
         if key_of(line).split("@")[-1].split(".")[0] not in NODES:
             raise RunError(f"{line} is not a setting of evaluations (those: {', '.join(NODES)})")
     try:
-        config = compose(*searchpath(own), *settings)
+        config = compose(*settings)
     except HydraException as error:
-        raise RunError(explain(error, settings, partial(_with_hydra, own))) from error
+        raise RunError(explain(error, settings, _with_hydra)) from error
     if not config.evaluation:
         raise RunError("evaluation must be given: evaluation=NAME or evaluation=[NAME,NAME]")
     return config
 
 
-def _with_hydra(own: Path | None, settings: Sequence[str]) -> DictConfig:
-    return compose(*searchpath(own), *settings, with_hydra=True)
+def _with_hydra(settings: Sequence[str]) -> DictConfig:
+    return compose(*settings, with_hydra=True)
 
 
-def _composed(own: Path | None, settings: Sequence[str]) -> Composed:
-    by_hydra = partial(_with_hydra, own)
-    return plan.composed(settings, by_hydra) if own is None else split_hydra(by_hydra(settings))
+def _composed(settings: Sequence[str]) -> Composed:
+    return plan.composed(settings, _with_hydra)
 
 
 def evaluate(folder: Path, chosen: DictConfig) -> None:
@@ -122,25 +119,16 @@ def evaluate(folder: Path, chosen: DictConfig) -> None:
         print(f"{folder} has these evaluations already")
 
 
-def evaluate_table(name: str, settings: list[str], own: Path | None) -> None:
+def evaluate_table(name: str, settings: list[str]) -> None:
     """Measure what the finished runs of a table lack."""
     asked = parse_request([f"table={name}", *settings])
-    sweep = Sweep([_table(name, own)], asked, partial(_composed, own))
+    sweep = Sweep([table.load(name)], asked, _composed)
     print(sweep.plan())
     for stage in sweep.stages():
         for overrides in (overrides for job, overrides in stage if job.state == "trained"):
-            config, choices = split_hydra(_with_hydra(own, overrides))
+            config, choices = split_hydra(_with_hydra(overrides))
             run: Run = build(config)
             run.execute(recorded(config), choices)
-
-
-def _table(name: str, own: Path | None) -> table.Table:
-    if name in table.names():
-        return table.load(name)
-    if own is None or not (own / "table" / f"{name}.yaml").is_file():
-        raise RunError(f"--table must be one of {listed(name, table.names())}, got {name}")
-    tree: Any = OmegaConf.to_container(_with_hydra(own, [f"table={name}"]).table)
-    return table.Table(name, tree)
 
 
 def evaluate_timm(arguments: argparse.Namespace, chosen: DictConfig) -> None:

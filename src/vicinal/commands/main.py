@@ -10,6 +10,8 @@ from vicinal.cli.versions import versions
 
 COMMANDS = {
     "train": "train a network, a sweep of them, or the missing runs of a paper's table",
+    "tables": "print and write tables: the papers' numbers beside yours",
+    "report": "write the tables as one HTML page",
     "evaluate": "measure networks that are trained already",
     "export": "write a trained network as safetensors",
     "fetch": "download data ahead of a run",
@@ -23,6 +25,7 @@ GradAug, AugMax and PatchUp.
 
   vicinal train dataset=digits model=wrn10_2 schedule.epochs=5 method=mixup
   vicinal train -m table=mixup/table4 +only=Iris
+  vicinal tables mixup/table4
 
 vicinal COMMAND --help says more about a command; vicinal --version says the version."""
 

@@ -37,7 +37,7 @@ class Line:
     @property
     def printed(self) -> str:
         """The paper's number, without the deviation that is drawn."""
-        return words.minus(self.outcome.cell.printed.partition("±")[0])
+        return words.printed(self.outcome.cell).partition(" ±")[0]
 
     @property
     def mean(self) -> str:

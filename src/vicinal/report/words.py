@@ -122,6 +122,7 @@ def minus(number: str) -> str:
 
 def printed(cell: Cell) -> str:
     """The paper's number."""
+    assert cell.printed is not None
     return minus(cell.printed.replace("±", " ± "))
 
 

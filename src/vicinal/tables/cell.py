@@ -1,11 +1,11 @@
-"""One number that a paper prints: what it measures, and the run that reproduces it."""
+"""One number of a table: what it measures, and the run that it is measured on."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from vicinal.cli.configs import CONFIGS
+from vicinal.cli.configs import options
 from vicinal.cli.overrides import key_of, merge, side_by_side
 from vicinal.storage.weights import REPORTS as WEIGHTS
 
@@ -33,13 +33,17 @@ MEASURES = {  # the recorded number, and its scale and offset in the printed one
     "hours": ("seconds_per_epoch", 1 / 3600, 0),  # times the epochs of the protocol
     "memory": ("memory_mb", 1, 0),
 }
+HIGHER = (  # the measures of which more is better
+    *("accuracy", "top5_accuracy", "share", "average_precision", "mask_average_precision"),
+    *("robust_accuracy", "robust_accuracy_without_noise", "certified_accuracy"),
+    "accuracy_of_batches",
+)
 COSTS = ("seconds_per_epoch", "minutes_per_epoch", "hours", "memory")
 UNTRAINED = ("cost", "cost_words")  # evaluations that need no trained network
 EXACT = ("parameters", "multiply_adds")  # counted on the network, without training it
 UNITS = {"M": 1e6, "G": 1e9}  # of the exact measures
 SPLITS = ("test", "valid", "kept", "redrawn")  # the last two: training labels, under label noise
 REPORTS = ("last", "median10", "best_test", "best_valid")  # the epoch that counts
-EVALUATIONS = tuple(sorted(path.stem for path in (CONFIGS / "evaluation").glob("*.yaml")))
 
 _PRINTED = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?")
 _SENTENCE = re.compile(r"[A-Z].*\S\.")
@@ -47,14 +51,14 @@ _SENTENCE = re.compile(r"[A-Z].*\S\.")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One printed number, and the run that reproduces it."""
+    """One number, and the run that it is measured on."""
 
     table: str
     row: tuple[str, ...]
     column: tuple[str, ...]
     place: tuple[int, int]
-    printed: str
     overrides: tuple[str, ...]
+    printed: str | None = None  # by the paper; a table of one's own needs no numbers
     measures: str = "error"
     unit: str = "%"
     better: str = "lower"
@@ -78,13 +82,13 @@ class Cell:
 
     def __post_init__(self) -> None:
         where = f"{self.table}, {self.label}"
-        if not _PRINTED.fullmatch(self.printed):
+        if self.printed is not None and not _PRINTED.fullmatch(self.printed):
             raise ValueError(f"{where}: printed must be like 5.60 or 5.60±0.12, got {self.printed}")
         allowed: dict[str, tuple[str | None, ...]] = {
             "better": ("lower", "higher", "none"),
             "report": REPORTS,
             "split": SPLITS,
-            "evaluation": (None, *EVALUATIONS),
+            "evaluation": (None, *(sorted(options("evaluation")) if self.evaluation else ())),
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:
@@ -92,13 +96,7 @@ class Cell:
                 raise ValueError(
                     f"{where}: {field} must be one of {listed}, got {getattr(self, field)}"
                 )
-        if self.definition and self.unavailable is not None:
-            raise ValueError(f"{where}: unavailable and definition cannot both be set")
-        if self.unavailable is not None and not _SENTENCE.fullmatch(self.unavailable):
-            raise ValueError(
-                f"{where}: unavailable must be a sentence, from a capital letter to a full stop, "
-                f"got {self.unavailable!r} (readers see it)"
-            )
+        self._check_kind(where)
         if self.resampled is not None and not 0 < self.resampled < 1:
             raise ValueError(f"{where}: resampled must be between 0 and 1, got {self.resampled}")
         if self.runnable and self.measures not in (*MEASURES, *EXACT):
@@ -119,6 +117,18 @@ class Cell:
         if self.runnable and not self.overrides:
             raise ValueError(f"{where}: run must be given, unless the cell is unavailable")
 
+    def _check_kind(self, where: str) -> None:
+        for field in ("definition", "quoted"):
+            if getattr(self, field) and self.printed is None:
+                raise ValueError(f"{where}: {field} needs a printed number")
+        if self.definition and self.unavailable is not None:
+            raise ValueError(f"{where}: unavailable and definition cannot both be set")
+        if self.unavailable is not None and not _SENTENCE.fullmatch(self.unavailable):
+            raise ValueError(
+                f"{where}: unavailable must be a sentence, from a capital letter to a full stop, "
+                f"got {self.unavailable!r} (readers see it)"
+            )
+
     def _check_evaluation(self, where: str) -> None:
         if self.runnable and self.untrained != (self.measures in COSTS):
             raise ValueError(
@@ -131,8 +141,8 @@ class Cell:
             if getattr(self, field) and self.evaluation is None:
                 raise ValueError(f"{where}: {field} needs an evaluation")
         for name in self.beside:
-            if name not in EVALUATIONS:
-                listed = ", ".join(EVALUATIONS)
+            if name not in options("evaluation"):
+                listed = ", ".join(sorted(options("evaluation")))
                 raise ValueError(f"{where}: beside must be some of {listed}, got {name}")
 
     @property
@@ -166,7 +176,9 @@ class Cell:
     @property
     def ratio(self) -> float | None:
         """Of a cost, the printed number over that of plain training."""
-        return None if self.over is None else self.value / self.over.value
+        if self.over is None or self.printed is None or self.over.printed is None:
+            return None
+        return self.value / self.over.value
 
     @property
     def runnable(self) -> bool:
@@ -191,7 +203,12 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """Where its verdict is counted: among the authors', quoted or exact numbers, or costs."""
+        """Where its verdict is counted: among the authors', quoted or exact numbers, or costs.
+
+        Numbers that no paper prints are one's own, and counted nowhere.
+        """
+        if self.printed is None:
+            return "own"
         if self.over is not None:
             return "costs"
         return "exact" if self.exact else "authors" if self.quoted is None else "quoted"
@@ -213,7 +230,8 @@ class Cell:
 
     @property
     def value(self) -> float:
-        """The number itself."""
+        """The printed number itself."""
+        assert self.printed is not None
         return float(self._parts[0].replace(",", ""))
 
     @property
@@ -223,11 +241,10 @@ class Cell:
 
     @property
     def decimals(self) -> int:
-        """The number of printed decimals."""
-        return len(self._parts[0].partition(".")[2])
+        """The number of printed decimals; two if nothing is printed."""
+        return 2 if self.printed is None else len(self._parts[0].partition(".")[2])
 
     @property
     def _parts(self) -> tuple[str, str | None]:
-        match = _PRINTED.fullmatch(self.printed)
-        assert match is not None
-        return match[1], match[2]
+        match = _PRINTED.fullmatch(self.printed or "")
+        return ("", None) if match is None else (match[1], match[2])

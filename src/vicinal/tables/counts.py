@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vicinal.tables.cell import Cell
 from vicinal.tables.markdown import grid
+from vicinal.tables.outcome import Outcome
 from vicinal.tables.plan import plan_run
 from vicinal.tables.results import TableResults
 from vicinal.tables.table import Table
@@ -32,6 +33,7 @@ COVERAGE = (
     *("paper", "tables", "numbers", "runnable", "distinct runs", "counted without a run"),
     *("by definition", "quoted from others"),
 )
+STATE = ("paper", "numbers printed", "can be run", "run", "reproduced")
 UNAVAILABLE = ("table", "numbers", "of", "why no run can reproduce them")
 
 Count = Callable[[TableResults], Counter[str]]
@@ -84,6 +86,20 @@ def overview(tables: Iterable[TableResults]) -> str:
             grid(["orderings", *ORDERINGS], orderings),
         ]
     )
+
+
+def state(tables: Iterable[TableResults]) -> str:
+    """How far each paper is: numbers with a run at its protocol, and those that are reproduced."""
+    papers: dict[str, list[Outcome]] = {}
+    for results in tables:
+        papers.setdefault(results.table.paper, []).extend(results.original_outcomes)
+    rows = []
+    for paper, outcomes in papers.items():
+        trainable = [each for each in outcomes if each.cell.trainable]
+        run = [each for each in trainable if each.values and not each.reduced]
+        reproduced = sum(each.verdict == "reproduced" for each in run)
+        rows.append([paper, len(outcomes), len(trainable), len(run), reproduced])
+    return grid(STATE, rows)
 
 
 def coverage(tables: Iterable[Table]) -> str:

@@ -109,6 +109,7 @@ def lines(found: Sequence[Outcome], seed: int) -> list[str]:
 def _line(outcome: Outcome, seed: int) -> str:
     """A printed number, and ours."""
     cell = outcome.cell
+    assert cell.printed is not None
     theirs = f"{cell.printed.replace('±', ' ± ')}{_spaced(cell.unit)}"
     if outcome.ratio is not None:
         theirs = f"{cell.ratio:.2f}"

@@ -59,7 +59,7 @@ def our_number(outcome: Outcome) -> str:
 
 def difference(outcome: Outcome) -> str:
     """Ours minus the paper's, with its 95 % interval."""
-    if outcome.mean is None:
+    if outcome.mean is None or outcome.cell.printed is None:
         return ""
     interval = outcome.difference or Interval(outcome.mean - outcome.cell.value, 0.0)
     return with_half_width(interval, outcome.cell.decimals)
@@ -128,12 +128,13 @@ def _labels(cell: Cell, width: int) -> list[str]:
 
 
 def _printed(cell: Cell) -> str:
-    return cell.printed.replace("±", " ± ") + (" †" if cell.quoted else "")
+    return (cell.printed or "").replace("±", " ± ") + (" †" if cell.quoted else "")
 
 
 def _margin(cell: Cell) -> str:
     """The margin to three digits; empty if numbers are compared digit by digit."""
-    return "" if cell.exact or cell.unavailable else f"± {margin(cell):.3g}"
+    unjudged = cell.exact or cell.unavailable or cell.printed is None
+    return "" if unjudged else f"± {margin(cell):.3g}"
 
 
 def _verdict(outcome: Outcome) -> str:
@@ -158,7 +159,7 @@ def _orderings(results: TableResults) -> str:
                 each.claim.says,
                 _label(each.better.cell),
                 _label(each.worse.cell),
-                "yes" if each.paper_agrees else "no",
+                {True: "yes", False: "no", None: ""}[each.paper_agrees],
                 "" if gain is None else with_half_width(gain, 2),
                 deviation(gain, 2),
                 each.num_seeds or "",

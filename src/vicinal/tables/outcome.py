@@ -52,6 +52,7 @@ class Outcome:
         """Ours minus the paper's, with its uncertainty; None where that is not known."""
         if (
             not self.values
+            or self.cell.printed is None
             or self.cell.over is not None
             or (self.reduced and len(self.values) == 1)
         ):
@@ -66,12 +67,14 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """The verdict, in the words of `verdicts`."""
+        """The verdict, in the words of `verdicts`; of a number that no paper prints, `measured`."""
         if self.cell.definition:
             return "definition"
         if self.cell.unavailable is not None:
             return "unavailable"
         if self.counted is not None:
+            if self.cell.printed is None:
+                return "counted"
             ours, paper = (f"{x:.{self.cell.decimals}f}" for x in (self.counted, self.cell.value))
             return "equal" if ours == paper else "unequal"
         if not self.values:
@@ -98,6 +101,9 @@ class Outcome:
         return "yes" if self.difference.within(verdicts.margin(self.cell)) else "no"
 
     def _judge(self, complete: bool) -> str:
+        if self.cell.printed is None:
+            ended = set(self.cell.seeds) <= {*self.values, *self.failed}
+            return "measured" if complete or ended else "interim"
         if self.ratio is not None:
             same = verdicts.same_ratio(self.ratio, self.cell)
             return "reference" if self.cell.is_reference else same
@@ -119,9 +125,12 @@ class Ordering:
         return len(self.better.values.keys() & self.worse.values.keys())
 
     @property
-    def paper_agrees(self) -> bool:
-        """Whether the paper's own numbers support its claim."""
-        return self._sign * (self.better.cell.value - self.worse.cell.value) > 0
+    def paper_agrees(self) -> bool | None:
+        """Whether the paper's own numbers support its claim; None if it prints none."""
+        better, worse = self.better.cell, self.worse.cell
+        if better.printed is None or worse.printed is None:
+            return None
+        return self._sign * (better.value - worse.value) > 0
 
     @cached_property
     def gain(self) -> Interval | None:

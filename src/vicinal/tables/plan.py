@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -13,6 +14,7 @@ from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
 from vicinal.cli.configs import CONFIGS, compose, recorded
 from vicinal.cli.overrides import merge, parse
+from vicinal.cli.search import folders
 from vicinal.storage import records
 
 Lines = tuple[str, ...]  # overrides
@@ -82,7 +84,7 @@ def source_seed(seed: int) -> int:
 
 def replaces_part(line: str) -> bool:
     """Whether an override chooses another dataset, model or method instead of setting a value."""
-    return _is_group(parse(line))
+    return _is_group(parse(line)) or _is_own(parse(line))
 
 
 def split_hydra(config: DictConfig) -> Composed:
@@ -107,9 +109,13 @@ def compose_cached(overrides: Iterable[str]) -> Composed:
     """Make the config of `configs.compose`, with Hydra's choices, about twenty times as fast.
 
     A group's options change only the group's own node, so each node is composed once for all runs.
-    A `dataset` may choose other groups' options too: then these are composed beside it.
+    A `dataset` may choose other groups' options too: then these are composed beside it. What a
+    user's own option changes is not known, so with one of these Hydra composes all of it.
     """
-    parsed = [parse(line) for line in overrides]
+    lines = tuple(overrides)
+    parsed = [parse(line) for line in lines]
+    if any(map(_is_own, parsed)):
+        return deepcopy(_compose_node(lines))
     groups = tuple((_root(each), str(each.input_line)) for each in parsed if _is_group(each))
     config, choices = deepcopy(_compose_groups(groups))
     for override in parsed:
@@ -152,14 +158,22 @@ def _others(choices: Mapping[str, str]) -> dict[str, str]:
 
 
 @cache
-def _compose_node(groups: tuple[str, ...]) -> Composed:
-    plain, choices = split_hydra(compose(*groups, with_hydra=True))
+def _compose_node(lines: tuple[str, ...]) -> Composed:
+    plain, choices = split_hydra(compose(*lines, with_hydra=True))
     OmegaConf.set_struct(plain, True)
     return plain, choices
 
 
 def _is_group(override: Override) -> bool:
     return (CONFIGS / override.key_or_group).is_dir()
+
+
+def _is_own(override: Override) -> bool:
+    """Whether an override chooses an option that a user's own folder has."""
+    value = override.value()
+    names = value if isinstance(value, list) else [value]
+    files = [Path(override.key_or_group, f"{name}.yaml") for name in names]
+    return any((folder / file).is_file() for folder in folders() for file in files)
 
 
 def _root(override: Override) -> str:

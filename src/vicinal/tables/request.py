@@ -13,7 +13,7 @@ from vicinal.cli.overrides import ONLY_WITH_TABLE, alternatives, key_of, parse, 
 from vicinal.errors import RunError
 from vicinal.storage import records
 from vicinal.tables.budget import Budget
-from vicinal.tables.table import names
+from vicinal.tables.table import known
 
 PLAN_KEYS = ("table", "seed", *ONLY_WITH_TABLE)
 # Not part of the experiment, so changing it does not make a run reduced.
@@ -96,11 +96,11 @@ def _tables(line: str) -> tuple[str, ...]:
         return (str(pattern),)
     if not isinstance(pattern, Glob):
         return tuple(value_of(each) for each in alternatives(line))
-    matching = pattern.filter(names())
+    matching = pattern.filter(known())
     if not matching:
         typed = value_of(line)
-        known = listed(typed, names())
-        raise RunError(f"table must match the name of a table, got {typed} (known: {known})")
+        near = listed(typed, known())
+        raise RunError(f"table must match the name of a table, got {typed} (known: {near})")
     return tuple(matching)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf.errors import ConfigAttributeError
 
 from vicinal.tables import networks
@@ -125,8 +126,8 @@ def name_with(cell: Cell, run: Sequence[str], reduction: Sequence[str]) -> str |
     """The name of a cell's run if it is reduced; None if the reduction does not fit it."""
     try:
         return plan_run(begin_with(cell.start, run, reduction)).name
-    except ConfigAttributeError:  # the cell has settings that the reduction's model lacks
-        return None
+    except (ConfigAttributeError, HydraException):
+        return None  # the cell has settings that the reduction's model lacks, or it is not ours
 
 
 def _family(name: str) -> str:

@@ -72,7 +72,7 @@ def compared(jobs: Sequence[SweptJob]) -> str:
 def beside_paper(outcomes: Iterable[Outcome]) -> str:
     """The numbers of a table that runs have, each with the paper's, and what may be said of it."""
     rows = [
-        (each.cell.label, each.cell.printed, our_number(each), difference(each), each.verdict)
+        (each.cell.label, each.cell.printed or "", our_number(each), difference(each), each.verdict)
         for each in outcomes
         if each.values
     ]

@@ -1,4 +1,4 @@
-"""A paper's table as data: its protocol, its cells, and every number it prints.
+"""A table as data: its protocol, its cells, and every number that a paper prints.
 
 `configs/table/PAPER/TABLE.yaml` follows the printed layout: `columns`, then `rows` with one
 `printed` entry per column. A cell's overrides are those of the table, of each `when` rule whose
@@ -30,6 +30,21 @@ A table that is `variant_of` another has numbers of that one, beside runs at ano
 
 Claims are orderings that the paper states: `better` beats each of `than`, labels of rows or
 columns, in every pair of cells that differ in this label only and whose labels contain `where`.
+
+A table of your own is `DIR/table/NAME.yaml` in the folder that --config-dir names. It needs no
+printed numbers: a row without `printed` has a cell in every column, and null in `printed` leaves
+one out. `better` is what suits the measure; `caption`, `stub` and a claim's `says` may be missing.
+
+    caption: Focal loss on digits
+    seeds: [0, 1, 2]
+    run: [dataset=digits, model=wrn10_2, schedule.epochs=5]
+    columns:
+      - {label: test error, measures: error}
+      - {label: corrupted, measures: robust_accuracy, evaluation: corrupted}
+    rows:
+      - {label: ERM, run: [method=erm]}
+      - {label: focal, run: [method=focal]}
+    claims: [{better: focal, than: ERM}]
 """
 
 import re
@@ -41,21 +56,14 @@ from typing import Any
 import yaml
 
 from vicinal.cli.configs import CONFIGS
+from vicinal.cli.messages import did_you_mean, listed
 from vicinal.cli.overrides import merge
-from vicinal.tables.cell import COSTS, Cell
+from vicinal.tables import own
+from vicinal.tables.cell import COSTS, HIGHER, Cell
 from vicinal.tables.plan import begin_with
+from vicinal.tables.schema import CELL_FIELDS, as_label, check
 
 TABLES = CONFIGS / "table"
-_CELL_FIELDS = (
-    *("measures", "unit", "better", "report", "split", "evaluation", "part", "source"),
-    *("start", "beside", "over"),
-    *("paper_runs", "gpus", "seeds", "best_of", "quoted", "note", "unavailable", "definition"),
-    "resampled",
-)
-_TABLE_FIELDS = (
-    *("variant_of", "caption", "run", "when", "stub", "columns", "rows", "claims", "notes"),
-    *("defaults", *_CELL_FIELDS),
-)
 
 
 @dataclass(frozen=True)
@@ -70,23 +78,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of a paper."""
+    """One table of a paper, or one's own."""
 
     name: str  # PAPER/TABLE
     tree: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        _check_fields(self.name, self.tree, _TABLE_FIELDS)
-        for kind in ("columns", "rows"):
-            for entry in self.tree[kind]:
-                fields = ("label", "run", "printed", *_CELL_FIELDS)
-                _check_fields(f"{self.name}, {kind}", entry, fields)
-        for row in self.tree["rows"]:
-            if len(row["printed"]) != len(self.tree["columns"]):
-                raise ValueError(
-                    f"{self.name}, {row['label']}: printed must have an entry for each of "
-                    f"{len(self.tree['columns'])} columns, got {len(row['printed'])}"
-                )
+        check(self.name, self.tree)
         labels = {part for cell in self.cells for part in cell.labels}
         for claim in self.claims:
             for part in (claim.better, *claim.than, *claim.where):
@@ -97,7 +95,7 @@ class Table:
 
     @property
     def paper(self) -> str:
-        """The paper's name."""
+        """The paper's name; of one's own table, that of its folder or its own."""
         return self.name.partition("/")[0]
 
     @property
@@ -108,40 +106,37 @@ class Table:
     @property
     def caption(self) -> str:
         """What the table shows."""
-        return self.tree["caption"]
+        return self.tree.get("caption", self.name)
 
     @property
     def stub(self) -> tuple[str, ...]:
         """The headings over the row labels."""
-        return _label(self.tree["stub"])
+        return as_label(self.tree.get("stub", ()))
 
     @property
     def columns(self) -> list[tuple[str, ...]]:
         """The column labels, top to bottom."""
-        return [_label(column["label"]) for column in self.tree["columns"]]
+        return [as_label(column["label"]) for column in self.tree["columns"]]
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
         """The row labels."""
-        return [_label(row["label"]) for row in self.tree["rows"]]
+        return [as_label(row["label"]) for row in self.tree["rows"]]
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every printed number, row by row."""
+        """Every number, row by row."""
         return tuple(self._cells())
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on the whole table."""
-        return _label(self.tree.get("notes", ()))
+        return as_label(self.tree.get("notes", ()))
 
     @property
     def claims(self) -> tuple[Claim, ...]:
         """The orderings that the paper states."""
-        return tuple(
-            Claim(c["says"], c["better"], _label(c["than"]), _label(c.get("where", ())))
-            for c in self.tree.get("claims", ())
-        )
+        return tuple(map(_claim, self.tree.get("claims", ())))
 
     def pairs(self, claim: Claim) -> Iterator[tuple[Cell, Cell]]:
         """The cells that a claim compares, the better one first."""
@@ -158,7 +153,7 @@ class Table:
     def _cells(self) -> Iterator[Cell]:
         for i, row in enumerate(self.tree["rows"]):
             for j, column in enumerate(self.tree["columns"]):
-                if row["printed"][j] is not None:
+                if _entry(row, j) is not None:
                     yield self._cell(row, column, (i, j))
 
     def _cell(
@@ -173,8 +168,8 @@ class Table:
             )
         if not over:
             return cell
-        found = {_label(each["label"]): i for i, each in enumerate(self.tree["rows"])}.get(over)
-        if found is None or self.tree["rows"][found]["printed"][place[1]] is None:
+        found = {as_label(each["label"]): i for i, each in enumerate(self.tree["rows"])}.get(over)
+        if found is None or _entry(self.tree["rows"][found], place[1]) is None:
             raise ValueError(
                 f"{self.name}, {cell.label}: over must be a row with a number in this column, got "
                 f"{' | '.join(over)}"
@@ -186,11 +181,9 @@ class Table:
         self, row: Mapping[str, Any], column: Mapping[str, Any], place: tuple[int, int]
     ) -> tuple[Cell, tuple[str, ...]]:
         """The cell, and the label of the row that it is divided by."""
-        entry = row["printed"][place[1]]
-        entry = entry if isinstance(entry, dict) else {"printed": entry}
-        _check_fields(f"{self.name}, {row['label']}", entry, ("printed", "run", *_CELL_FIELDS))
+        entry = _entry(row, place[1]) or {}
         levels = (self.tree, column, row, entry)
-        fields = {key: level[key] for level in levels for key in _CELL_FIELDS if key in level}
+        fields = {key: level[key] for level in levels for key in CELL_FIELDS if key in level}
         for key in ("seeds", "best_of", "beside"):
             if key in fields:
                 fields[key] = tuple(fields[key])
@@ -198,14 +191,16 @@ class Table:
             if fields.get(key):
                 lines = self.tree.get("run", ()), column.get("run", ()), fields[key]
                 fields[key] = self._overrides(lines)
+        if fields.get("measures") in HIGHER:
+            fields.setdefault("better", "higher")
         overrides = self._overrides([level.get("run", ()) for level in levels])
-        over = _label(fields.pop("over", None) or ())
+        over = as_label(fields.pop("over", None) or ())
         cell = Cell(
             table=self.name,
-            row=_label(row["label"]),
-            column=_label(column["label"]),
+            row=as_label(row["label"]),
+            column=as_label(column["label"]),
             place=place,
-            printed=entry["printed"],
+            printed=entry.get("printed"),
             overrides=begin_with(fields.get("start", ()), overrides),
             **fields,
         )
@@ -217,7 +212,7 @@ class Table:
         met = [
             rule["run"]
             for rule in self.tree.get("when", ())
-            if set(_label(rule["given"])) <= merged
+            if set(as_label(rule["given"])) <= merged
         ]
         return merge(table, *met, *nearer)
 
@@ -228,10 +223,27 @@ def names() -> list[str]:
     return sorted((file.as_posix() for file in files), key=_natural)
 
 
+def known() -> list[str]:
+    """Every table, and those of the user's own folders."""
+    return list(dict.fromkeys([*names(), *own.names()]))
+
+
 def load(name: str) -> Table:
-    """Read one table."""
-    path = (TABLES / name).with_suffix(".yaml")
-    return Table(name, yaml.safe_load(path.read_text()))
+    """Read one table; of one's own, its runs are checked as well."""
+    if name not in known():
+        near = did_you_mean(name, known())
+        raise ValueError(f"{name} is not a table{near} (known: {listed(name, known())})")
+    path = TABLES / f"{name}.yaml"
+    if path.is_file() and name not in own.names():
+        return Table(name, yaml.safe_load(path.read_text()))
+    try:
+        if path.is_file():
+            raise ValueError("a table of this name is there already; choose another")
+        found = Table(name, own.tree(name))
+        own.check_runs(found.cells)
+    except ValueError as error:
+        raise ValueError(f"{own.path(name)}: {error}") from error
+    return found
 
 
 def load_all() -> list[Table]:
@@ -244,15 +256,19 @@ def _natural(name: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def _label(label: str | Sequence[str]) -> tuple[str, ...]:
-    return (label,) if isinstance(label, str) else tuple(label)
+def _entry(row: Mapping[str, Any], column: int) -> Mapping[str, Any] | None:
+    """A cell's own fields; None if the table has no cell there."""
+    if "printed" not in row:
+        return {}
+    entry = row["printed"][column]
+    return {"printed": entry} if isinstance(entry, str) else entry
+
+
+def _claim(node: Mapping[str, Any]) -> Claim:
+    than = as_label(node["than"])
+    says = node.get("says", f"{node['better']} beats {' and '.join(than)}")
+    return Claim(says, node["better"], than, as_label(node.get("where", ())))
 
 
 def _swap(label: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     return tuple(new if part == old else part for part in label)
-
-
-def _check_fields(where: str, node: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for key in node:
-        if key not in keys:
-            raise ValueError(f"{where}: {key} is not a field (fields: {', '.join(keys)})")
