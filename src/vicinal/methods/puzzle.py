@@ -6,15 +6,18 @@ parts come from its own image; the rest are its partner's.
 
 from itertools import pairwise
 from math import comb
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from maxflow import GraphFloat
 from torch import Tensor
 from torch.nn import functional as F
 
 from vicinal.contracts import Images
+
+if TYPE_CHECKING:
+    from maxflow import GraphFloat
 
 Grid = Float[Tensor, "n b b"]
 Down = Float[Tensor, "n d b"]  # between each block and the one below it: d is b - 1
@@ -89,6 +92,8 @@ def minimal_labels(
     them. All weights must be at least 0.
     """
     costs, *weights = (t.detach().double().cpu().numpy() for t in (unary, down, right))
+    from maxflow import GraphFloat  # noqa: PLC0415 (optional)
+
     count, rows, columns, labels = costs.shape
     num_nodes = costs.size // labels * (labels - 1)
     graph = GraphFloat(num_nodes, num_nodes * 2 * labels)
@@ -114,7 +119,11 @@ Capacity = np.ndarray | float
 
 
 def _add_edges(
-    graph: GraphFloat, start: np.ndarray, end: np.ndarray, capacity: Capacity, back: Capacity = 0.0
+    graph: "GraphFloat",
+    start: np.ndarray,
+    end: np.ndarray,
+    capacity: Capacity,
+    back: Capacity = 0.0,
 ) -> None:
     capacities = (np.broadcast_to(c, start.shape).ravel() for c in (capacity, back))
     graph.add_edges(start.ravel(), end.ravel(), *capacities)

@@ -25,6 +25,7 @@ Cost:     2 forwards, 1 + (clean_lam > 0) backwards, 1 + (clean_lam > 0) updates
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float, Int64
@@ -83,6 +84,14 @@ class PuzzleMix(Method):
     def work(self) -> float:
         # The saliency's backward goes to the images alone.
         return 5 / 3 if self.clean_lam == 0 else 2.0
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        if find_spec("maxflow") is None:
+            raise ValueError(
+                "method must be another one here, got PuzzleMix "
+                "(its package for cuts is missing: pip install PyMaxflow)"
+            )
+        return model
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)
