@@ -55,6 +55,14 @@ def test_a_network_that_does_not_take_the_images_is_named(tmp_path: Path) -> Non
         execute(tmp_path, "model=timm", "model.name=vit_tiny_patch16_224")
 
 
+def test_a_logger_whose_package_is_missing_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vicinal.loggers.tensorboard.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=says("^logger must be ... tensorboard")):
+        execute(tmp_path, "logger=tensorboard")
+
+
 def test_results_that_cannot_be_written_are_found_out_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

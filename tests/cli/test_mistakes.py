@@ -1,9 +1,12 @@
 """Every mistake in a config has its line, which names key, value, rule and reason."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
 from standins import compose_from, told
 
 from vicinal.cli.explain import explain
@@ -222,3 +225,27 @@ def test_many_names_are_cut_to_the_nearest(folder: Path) -> None:
     assert found.startswith("option_07, ")
     assert found.endswith(", ... 30 in all")
     assert len(found.split(", ")) == 13
+
+
+@pytest.mark.parametrize(
+    ("line", "extra"), [("hydra/sweeper=optuna", "tuning"), ("hydra/launcher=joblib", "launchers")]
+)
+def test_an_option_of_an_extra_that_is_not_installed_is_said_to_come_with_it(
+    line: str, extra: str
+) -> None:
+    lacking = MissingConfigException("", line.replace("=", "/"), options=["basic"])
+    told = explain(lacking, [line], _raise(lacking))
+    assert (
+        told == f"{line} is not known; it comes with pip install 'vicinal[{extra}]' (known: basic)"
+    )
+
+
+def _raise(error: Exception) -> Callable[[list[str]], DictConfig]:
+    """Composes the defaults, and fails on anything more."""
+
+    def compose_defaults(lines: list[str]) -> DictConfig:
+        if lines:
+            raise error
+        return OmegaConf.create({"hydra": {"runtime": {"choices": {}}}})
+
+    return compose_defaults

@@ -212,7 +212,7 @@ def _with_key(config: DictConfig, key: str, message: str) -> str:
             k for k in partials if word in (settings(OmegaConf.select(config, k)["_target_"]) or ())
         ]
         key = takers[0] if len(takers) == 1 else ""
-    if not key or message.startswith(f"{key}."):
+    if not key or message.startswith((f"{key}.", f"{key} ")):
         return message
     known = settings(OmegaConf.select(config, key)["_target_"]) or ()
     return f"{key}.{message}" if word in known else f"{key}: {message}"

@@ -22,6 +22,12 @@ from vicinal.cli.messages import did_you_mean, keys, listed, one_line
 from vicinal.cli.overrides import alternatives, key_of, parse, value_of
 from vicinal.cli.signatures import settings
 
+EXTRAS = {  # which bring other packages' options
+    "hydra/sweeper=optuna": "tuning",
+    "hydra/launcher=joblib": "launchers",
+    "hydra/launcher=submitit_local": "launchers",
+    "hydra/launcher=submitit_slurm": "launchers",
+}
 ANY_NAME = {"model": "timm"}  # the options that take any name of another library's: model.name=
 
 Compose = Callable[[list[str]], DictConfig]  # with Hydra's own node
@@ -134,6 +140,8 @@ def _unknown_option(error: MissingConfigException, job: list[str]) -> str | None
                     other = f"{group}={ANY_NAME[group]} {group}.name={option}?"
                     near = f"{near[:-1]} or {other}" if near else f"; did you mean {other}"
                 unknown = f"{key_of(line)}={option}"
+                if extra := EXTRAS.get(unknown):
+                    near = f"; it comes with pip install 'vicinal[{extra}]'"
                 return f"{unknown} is not known{near} (known: {listed(option, known)})"
     return None
 
