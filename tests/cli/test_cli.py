@@ -118,6 +118,7 @@ def test_a_setting_of_all_methods_swept_is_one_choice(command: Command, executed
         ("-m +dry_run=true seed=0,1", "dry_run only works with -m table=PAPER/TABLE"),
         ("-m +hours=3 seed=0,1", "hours only works with -m table=PAPER/TABLE"),
         ("+only=[ERM] table=mixup/table1", "only only works with -m table=PAPER/TABLE"),
+        ("-m +dry_run=true table/mixup=table1", "table/mixup ... table=mixup/table1?"),
         ("-m dry_run=true table=mixup/table1", "dry_run=true ... +dry_run=true"),
         ("--config-name nothing", "'nothing'"),
         ("-sc install=bahs", "'bahs' ... bash fish zsh"),

@@ -12,7 +12,7 @@ _NAMES = ("hydra.sweep.subdir", "hydra.output_subdir")
 def refuse_misplaced(overrides: Sequence[str], sweep: bool) -> None:
     """Refuse, before anything runs or is written, a setting that has its place elsewhere."""
     typed = [(line.partition("=")[0].lstrip("+"), line) for line in overrides]
-    plan = sweep and "table" in dict(typed)
+    plan = sweep and any(key.partition("/")[0] == "table" for key, _ in typed)
     for key, line in typed:
         if key in _FOLDERS:
             raise RunError(f"{key} cannot be set: runs go to out={line.partition('=')[2]}")
