@@ -1,5 +1,6 @@
 """What a user sees of the command line: one line for a mistake, and nothing left lying about."""
 
+import io
 import logging
 import os
 import re
@@ -61,6 +62,26 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict
 
 
 Executed = list[tuple[dict[str, Any], dict[str, str]]]
+
+
+@pytest.mark.parametrize("words", [(), ("-m", "seed=0,1")])
+def test_a_run_whose_reader_leaves_ends_without_a_word(
+    words: tuple[str, ...], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does
+    errors = io.StringIO()
+
+    def execute(*_: object) -> float:
+        monkeypatch.setattr(sys, "stderr", errors)
+        monkeypatch.setattr(sys, "stdout", out)
+        print("epoch 1/6", flush=True)
+        return 0.0
+
+    monkeypatch.setattr(standins.Run, "execute", execute)
+    with os.fdopen(writer, "w") as out:
+        assert command(*words) == 141
+    assert errors.getvalue() == ""
 
 
 def test_a_run_receives_its_config_and_choices(command: Command, executed: Executed) -> None:

@@ -151,7 +151,8 @@ def _execute_job(execute: Execute, config: DictConfig, tracebacks: bool) -> floa
     if worker is not None:
         worker.check()
     try:
-        score = execute(config) if worker is None else worker.execute(partial(execute, config))
+        with quiet_pipe():
+            score = execute(config) if worker is None else worker.execute(partial(execute, config))
         if submitted:
             leave_ranks()
         return score
