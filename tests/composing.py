@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 
 from vicinal.cli.configs import CONFIGS
 from vicinal.contracts import Method, Photos, Words, takes
+from vicinal.tables import needs
 from vicinal.tables.plan import compose_cached
 
 # In place of networks whose weights would be downloaded, by what is chosen.
-AT_HAND = {"method=distillation": ("model@method.teacher=wrn10_2", "method.teacher.width=1")}
+AT_HAND = {f"method={name}": lines for name, lines in needs.AT_HAND.items()}
 
 
 def compose(*overrides: str) -> DictConfig:

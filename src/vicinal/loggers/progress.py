@@ -142,11 +142,9 @@ class Progress:
         if self._since.step(samples) - began < ESTIMATE_SECONDS:
             return
         first = self._rate.steps // self.steps_per_epoch + 1
-        left, speed = (
-            self._since.seconds_left or 0.0,
-            f"{self._since.per_second:,.0f} {self.unit}/s",
-        )
-        print(f"about {duration(left)} for epochs {first} to {self.epochs} at {speed}", flush=True)
+        left, speed = self._since.seconds_left or 0.0, self._since.per_second
+        rate = f"{speed:,.0f} {self.unit}/s"
+        print(f"about {duration(left)} for epochs {first} to {self.epochs} at {rate}", flush=True)
         self._told = True
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
