@@ -1,8 +1,11 @@
 """Shapes are checked while tests run; networks this small are fastest on one thread."""
 
 import gc
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -15,6 +18,14 @@ torch.set_num_threads(1)
 # The first backward of a process starts a thread for each device, after which it cannot be forked.
 # Here there is none yet; once something was compiled, torch pretends that there is a GPU.
 torch.zeros(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT does what it does in a terminal; a shell may have had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_collection_finish() -> None:

@@ -1,7 +1,9 @@
 """A few steps in a loop of one's own, which other frameworks' steps must equal to the last bit."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,18 @@ def trained(
             term.backward()
         optimizer.step()
     return model.state_dict()
+
+
+def shares_told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What every step from now on is told of the share of the training that is done."""
+    shares, original = list[float](), OwnLoop.terms
+
+    def noted(self: OwnLoop, model: nn.Module, x: Tensor, y: Tensor, progress: float) -> Any:
+        shares.append(progress)
+        return original(self, model, x, y, progress)
+
+    monkeypatch.setattr(OwnLoop, "terms", noted)
+    return shares
 
 
 def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
-from own_steps import CLASSES, METHODS, batches, network, same, sgd, trained
+from own_steps import CLASSES, METHODS, batches, network, same, sgd, shares_told, trained
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader
@@ -149,13 +149,7 @@ def test_a_plateau_follows_what_it_monitors(tmp_path: Path) -> None:
 def test_methods_are_told_the_share_of_the_training_that_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shares, original = [], OwnLoop.terms
-
-    def noted(self: OwnLoop, model: nn.Module, x: Tensor, y: Tensor, progress: float) -> Any:
-        shares.append(progress)
-        return original(self, model, x, y, progress)
-
-    monkeypatch.setattr(OwnLoop, "terms", noted)
+    shares = shares_told(monkeypatch)
     ours = module(OwnLoop(ScheduledDropBlock(Identity(), block_size=1), CLASSES))
     trainer(tmp_path, 2).fit(ours, loader(batches(2)))
     assert shares == [0, 0.25, 0.5, 0.75]

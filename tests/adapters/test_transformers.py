@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from own_steps import CLASSES, METHODS, batches, network, same, sgd, trained
+from own_steps import CLASSES, METHODS, batches, network, same, sgd, shares_told, trained
 from torch import Tensor, nn
 from torch.nn import functional as F
 from wording import says
@@ -150,13 +150,7 @@ def test_the_loss_is_the_sum_of_the_terms(tmp_path: Path) -> None:
 def test_methods_are_told_the_share_of_the_training_that_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shares, original = [], OwnLoop.terms
-
-    def noted(self: OwnLoop, model: nn.Module, x: Tensor, y: Tensor, progress: float) -> Any:
-        shares.append(progress)
-        return original(self, model, x, y, progress)
-
-    monkeypatch.setattr(OwnLoop, "terms", noted)
+    shares = shares_told(monkeypatch)
     steps = OwnLoop(ScheduledDropBlock(Identity(), block_size=1), CLASSES)
     trainer(arguments(tmp_path), steps).train()
     assert shares == [0, 1 / 3, 2 / 3]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 from hydra.conf import HydraConf
@@ -25,11 +24,7 @@ HYDRAS = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 
 
-@pytest.fixture(autouse=True)
-def _interrupts_as_a_terminal_sends_them() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interrupts")
 
 
 def test_plain_sweeps_are_ours_and_whatever_else_is_chosen_stays() -> None:

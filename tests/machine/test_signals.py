@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,7 @@ from vicinal.storage.run_folder import RunFolder
 LATE = "runtime.checkpoint_seconds=1e9"
 
 
-@pytest.fixture(autouse=True)
-def _interrupts_as_a_terminal_sends_them() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interrupts")
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,11 @@ def user_message(error: Exception) -> str | None:
     return str(error) if meant else None
 
 
+def reason(error: Exception) -> str:
+    """What an error says, even if it is our fault."""
+    return user_message(error) or f"{type(error).__name__}: {error}"
+
+
 def print_error(error: Exception, message: str | None, tracebacks: bool) -> None:
     """Print the message; the traceback as well if it is asked for or there is no message."""
     if tracebacks or message is None:
@@ -48,8 +53,7 @@ def add_job(error: Exception, overrides: Iterable[str]) -> None:
 def job_message(error: Exception) -> str | None:
     """The last line of a sweep; None if the error was not raised by one of its jobs."""
     jobs = [note for note in getattr(error, "__notes__", ()) if note.startswith(_JOB)]
-    message = user_message(error) or f"{type(error).__name__}: {error}"
-    return f"failed {jobs[0]}: {message}" if jobs else None
+    return f"failed {jobs[0]}: {reason(error)}" if jobs else None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal.cli.configs import build, check, recorded
-from vicinal.cli.failures import user_message
+from vicinal.cli.failures import reason
 from vicinal.cli.messages import listed
 from vicinal.cli.overrides import join, merge
 from vicinal.errors import BusyError, RunError
@@ -114,8 +114,7 @@ class Sweep:
         if isinstance(error, BusyError):
             self.busy.append(str(error))
         else:
-            reason = user_message(error) or f"{type(error).__name__}: {error}"
-            self.failures.append(f"{' '.join(overrides)}: {reason.splitlines()[0]}")
+            self.failures.append(f"{' '.join(overrides)}: {reason(error).splitlines()[0]}")
 
     def summary(self) -> str:
         """How the launched jobs ended."""

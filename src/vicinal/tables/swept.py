@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from vicinal.cli.failures import user_message
+from vicinal.cli.failures import reason
 from vicinal.cli.overrides import key_of
 from vicinal.storage import records
 from vicinal.storage.run_folder import read_record
@@ -38,9 +38,8 @@ def job_of(job: JobReturn) -> SweptJob:
     assert job.hydra_cfg is not None
     overrides = tuple(job.overrides or ())
     if job.status is not JobStatus.COMPLETED:
-        error = job._return_value  # the property raises it
-        reason = user_message(error) or f"{type(error).__name__}: {error}"
-        return SweptJob(overrides, failure=reason.splitlines()[0])
+        said = reason(job._return_value)  # the property raises it
+        return SweptJob(overrides, failure=said.splitlines()[0])
     run = name_run(overrides, job.cfg, job.hydra_cfg.hydra.runtime.choices)
     folder = Path(job.cfg.out, run.name, f"seed{job.cfg.seed}")
     copy = records.published(job.cfg.results, run.name, job.cfg.seed)
