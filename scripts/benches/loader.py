@@ -2,9 +2,11 @@
 
 Theirs is ImageFolder, RandomResizedCrop, RandomHorizontalFlip, ToTensor and Normalize in a
 DataLoader. Ours is a streamed split as it hands uint8 batches to the device, where flipping and
-normalising are a few operations per batch; once more with those done on this CPU. All run in one
-process, in turns, with equally many workers. A figure is the median over rounds of the ratio within
-a round, on a folder of 500 x 375 parts of real photographs unless one is given.
+normalising are a few operations per batch; once more with those done on this CPU, and once with
+evaluation's central crops. All run in one process, in turns, with equally many workers. A figure is
+the median over rounds of the ratio within a round, on a folder of 500 x 375 parts of real
+photographs unless one is given. The parts of the work on one image are timed too; a crop from its
+file is the floor of ours, since nothing is handed over.
 Writes loader-cpu.json.
 """
 
@@ -30,7 +32,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from vicinal.contracts import Vicinity
 from vicinal.data.batches import Batches
-from vicinal.data.decode.crops import rgb
+from vicinal.data.decode.crops import Crop, content, render, rgb
 from vicinal.data.decode.pool import WorkerPool
 from vicinal.data.split import Part
 from vicinal.data.streamed_images import StreamedImages
@@ -39,7 +41,7 @@ from vicinal.machine.runtime import cores
 from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
-MEAN, STD, SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
+MEAN, STD, SIZE, RESIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 256
 WIDTH, HEIGHT, QUALITY = 500, 375, 95  # ImageNet's median size; about 80 kB, ImageNet's mean is 110
 
 
@@ -60,6 +62,7 @@ def bench(arguments: argparse.Namespace) -> None:
         contenders = {
             "ours": delivered(root, arguments),
             "ours, device's part on the CPU": augmented(root, arguments),
+            "ours, evaluation": delivered(root, arguments, central=True),
             "torchvision": theirs(root, arguments),
         }
         speeds = measure(contenders, arguments)
@@ -81,7 +84,7 @@ def bench(arguments: argparse.Namespace) -> None:
 
 def table(speeds: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
     """Print and return medians, and ratios to torchvision's loader in the same round."""
-    print(f"{'':32} images/s, over theirs, per core second, over theirs")
+    print(f"{'':32} images/s, over theirs, per core second, over theirs, core ms per image")
     rows = {}
     for name, found in speeds.items():
         pairs = list(zip(found, speeds["torchvision"], strict=True))
@@ -92,6 +95,7 @@ def table(speeds: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, f
             "per_core_second_over_torchvision": median(
                 ours[1] / theirs[1] for ours, theirs in pairs
             ),
+            "core_milliseconds_per_image": median(1000 / ours[1] for ours, _ in pairs),
         }
         print(f"{name:32} " + "".join(f"{value:10.3f}" for value in rows[name].values()))
     return rows
@@ -119,12 +123,13 @@ def streamed(root: Path, arguments: argparse.Namespace) -> tuple[Part, Vicinity]
     return data.train.to("cpu", WorkerPool(arguments.workers)), data.augment
 
 
-def delivered(root: Path, arguments: argparse.Namespace) -> Iterator[int]:
+def delivered(root: Path, arguments: argparse.Namespace, central: bool = False) -> Iterator[int]:
     """Yield batches as they go to the device."""
     split, _ = streamed(root, arguments)
     for epoch in range(1_000_000):
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(epoch))
-        for x, _, _ in split.batches(order.split(arguments.batch), (0, epoch)):
+        key = None if central else (0, epoch)
+        for x, _, _ in split.batches(order.split(arguments.batch), key):
             yield len(x)
 
 
@@ -190,7 +195,7 @@ def core_seconds() -> float:
 
 def single(root: Path) -> dict[str, tuple[Callable[[Any], object], list[Any]]]:
     """The parts of the work on one image, with the inputs to time them on."""
-    files = [path.read_bytes() for path in sorted((root / "train").rglob("*.JPEG"))[:64]]
+    files = [path.read_bytes() for path in _paths(root)]
     pillow = [rgb(file) for file in files]
     tensors = [torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] for image in pillow]
     left, top, right, bottom = 60, 30, 410, 310
@@ -206,12 +211,34 @@ def single(root: Path) -> dict[str, tuple[Callable[[Any], object], list[Any]]]:
         part = image[..., top:bottom, left:right]
         return F.interpolate(part, (SIZE, SIZE), mode="bilinear", antialias=True)
 
-    return {
+    return _from_files(root) | {
         "decode, Pillow": (rgb, files),
         "decode, torchvision.io": (torchvision_decode, files),
         "crop and resize, Pillow": (pillow_resize, pillow),
         "crop and resize, torch (uint8)": (torch_resize, tensors),
     }
+
+
+def _from_files(root: Path) -> dict[str, tuple[Callable[[Any], object], list[Any]]]:
+    """All that a worker does with one image, with the seeds and files to time it on."""
+    crop, paths = Crop(SIZE, RESIZE), [str(path) for path in _paths(root)]
+
+    def ours(drawn: tuple[int | None, str]) -> object:
+        return render(crop, drawn[1], drawn[0])
+
+    def in_full(drawn: tuple[int | None, str]) -> object:
+        return crop(rgb(content(drawn[1])), drawn[0]).tobytes()
+
+    return {
+        "a crop from its file": (ours, [*enumerate(paths)]),
+        "the same, decoded in full": (in_full, [*enumerate(paths)]),
+        "a central crop from its file": (ours, [(None, path) for path in paths]),
+        "reading a file": (content, paths),
+    }
+
+
+def _paths(root: Path) -> list[Path]:
+    return sorted((root / "train").rglob("*.JPEG"))[:64]
 
 
 def milliseconds(act: Callable[[Any], object], samples: list[Any]) -> float:

@@ -1,6 +1,7 @@
 """A streamed split: every decoder gives the same pixels, and bad files are handled."""
 
 import os
+import platform
 import re
 import signal
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from wording import says
 
 from vicinal.data.batches import Batches
 from vicinal.data.decode.crops import Crop
-from vicinal.data.decode.pool import Decoder, InProcessDecoder, WorkerPool
+from vicinal.data.decode.pool import Decoder, DecodeTask, InProcessDecoder, WorkerPool
 from vicinal.data.stream import StreamedSplit
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng, derived_seed
@@ -156,6 +157,26 @@ def test_workers_end_with_their_pool(root: Path) -> None:
     assert [process.poll() for process in processes] == [None, None]
     workers._processes.close()
     assert None not in [process.poll() for process in processes]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are of glibc")
+def test_workers_reuse_the_memory_of_images(tmp_path: Path) -> None:
+    """A photograph of ImageNet's size has 183 pages as it is decoded."""
+    path, workers = tmp_path / "photo.jpg", WorkerPool(1)
+    photos.originals()[0].resize((500, 375)).save(path)
+    tasks = [DecodeTask(0, str(path), seed) for seed in range(16)]
+    batches = workers(Crop(224, 256), [tasks] * 8, lambda task, _: task)
+
+    def faults() -> int:
+        worker = workers._processes.idle.get(timeout=60)
+        workers._processes.idle.put(worker)
+        return int(Path(f"/proc/{worker.process.pid}/stat").read_text().split()[9])
+
+    for _ in range(2):
+        next(batches)
+    before = faults()
+    decoded = sum(len(batch) for batch in batches)
+    assert faults() - before < 20 * decoded
 
 
 @pytest.fixture

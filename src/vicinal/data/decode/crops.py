@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
+from vicinal.data.decode import jpeg
 from vicinal.errors import RunError
 
 DEEP_MODES = ("I", "F")  # more than 8 bits per channel; Pillow would clip them silently
@@ -84,11 +85,18 @@ class Crop:
 
     def __call__(self, image: Image.Image, seed: int | None) -> Image.Image:
         """Crop to size x size: a random part where there is a seed, else the centre."""
-        square, how = (self.size, self.size), Image.Resampling[self.interpolation.upper()]
-        if seed is None:
-            whole = image.resize(self.resized(*image.size), how)
-            return whole.crop(self.centre(*whole.size).corners)
-        return image.crop(self.box(*image.size, Random(seed)).corners).resize(square, how)
+        if seed is not None:
+            return self.part(image, self.box(*image.size, Random(seed)))
+        whole = image.resize(self.resized(*image.size), self._filter)
+        return whole.crop(self.centre(*whole.size).corners)
+
+    def part(self, image: Image.Image, box: Box) -> Image.Image:
+        """A part of the image, resized."""
+        return image.crop(box.corners).resize((self.size, self.size), self._filter)
+
+    @property
+    def _filter(self) -> Image.Resampling:
+        return Image.Resampling[self.interpolation.upper()]
 
     def box(self, width: int, height: int, draws: Random) -> Box:
         """RandomResizedCrop's box: uniform area and log ratio; a central one if ten do not fit.
@@ -121,7 +129,13 @@ class Crop:
 
 def render(crop: Crop, path: str, seed: int | None) -> bytes:
     """The pixels of a file's crop, row by row, three bytes each."""
-    return crop(rgb(content(path)), seed).tobytes()
+    data = content(path)
+    frame = None if seed is None else jpeg.frame(data)
+    if frame is None:
+        return crop(rgb(data), seed).tobytes()
+    box = crop.box(frame.width, frame.height, Random(seed))
+    upper = rgb(jpeg.shortened(data, frame, rows=box.top + box.height))
+    return crop.part(upper, box).tobytes()
 
 
 def content(path: str) -> bytes:
