@@ -9,6 +9,7 @@ python scripts/bench.py corruptions          corrupted test images
 python scripts/bench.py attacks              attacks, against the passes that they need
 python scripts/bench.py certificates         noisy copies, against bare forward passes
 python scripts/bench.py words                language models, against a bare loop
+python scripts/bench.py launches             operations of a training step of every method
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
@@ -22,6 +23,7 @@ from benches import (
     corruptions,
     evaluations,
     gpu,
+    launches,
     loader,
     steps,
     words,
@@ -37,6 +39,7 @@ BENCHES = {
     "attacks": attacks,
     "certificates": certificates,
     "words": words,
+    "launches": launches,
 }
 
 

@@ -21,7 +21,7 @@ from vicinal.run import Run
 from vicinal.surgery import uncompiled
 
 PARTLY = {  # what is said not to be compiled, and whether something is
-    "patchup_soft": ("between two layers", False),
+    "dropout": ("between two layers", False),
     "stochastic_depth": ("gates", False),
     "gradaug": ("sub-networks", True),
     "mean_teacher": ("teacher", True),
@@ -60,7 +60,7 @@ def compiled(method: str, caplog: pytest.LogCaptureFixture) -> tuple[Loop, int, 
     counters = torch._dynamo.utils.counters
     counters.clear()
     loop = trained(method, "runtime.compile=true")
-    assert not counters["graph_break"]
+    assert all("_tapped" in reason for reason in counters["graph_break"])  # at seams
     said = [m for name, _, m in caplog.record_tuples if name == uncompiled.__name__]
     return loop, counters["stats"]["unique_graphs"], said
 
@@ -119,7 +119,7 @@ def test_an_evaluation_is_in_the_runs_precision_and_layout() -> None:
 
 
 def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixture) -> None:
-    trained("patchup_soft", "runtime.compile=false")
+    trained("dropout", "runtime.compile=false")
     assert not caplog.messages
 
 

@@ -130,13 +130,13 @@ def test_a_detector_trains_and_finds_as_on_the_cpu(
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "gradaug method.widths_step=0.05"])
 def test_compiled_steps_lose_what_the_uncompiled_lose(method: str, graphs: bool) -> None:
     """In full precision, up to the rounding of other kernels."""
     losses = []
     for compiled in (False, True):
         form = f"runtime.compile={compiled}", f"runtime.cuda_graphs={compiled and graphs}"
-        trained = loop(method, "runtime.precision=fp32", "optimizer.lr=0.01", *form)
+        trained = loop(*method.split(), "runtime.precision=fp32", "optimizer.lr=0.01", *form)
         for _ in islice(trained.steps(), 6):
             pass
         losses.append(trained.close_epoch()["train_loss"])

@@ -11,11 +11,12 @@ from vicinal.contracts import Vicinity
 from vicinal.draws import Rng
 from vicinal.losses import cross_entropy, kl_divergence
 from vicinal.methods.erm import Erm
-from vicinal.methods.gradaug import GradAug, widths
+from vicinal.methods.gradaug import GradAug, rounded, widths
 from vicinal.models.densenet import DenseNetBC
 from vicinal.models.pyramidnet import PyramidNet
 from vicinal.models.resnext import ResNeXt
 from vicinal.models.timm import Timm
+from vicinal.surgery.slimmable import narrowed
 from vicinal.vicinities.cutmix import CutMix
 from vicinal.vicinities.identity import Identity
 from vicinal.vicinities.mixup import Mixup
@@ -144,6 +145,29 @@ def test_gradients_reach_every_parameter(name: str) -> None:
         assert parameter.grad.any(), parameter_name
 
 
+def test_widths_on_a_grid_are_the_papers_rounded() -> None:
+    """Of the same draws, each to the nearest; a step that does not divide 1 - alpha ends at 1."""
+    drawn = widths(500, 0.8, True, Rng.seeded(0))
+    on_grid = [rounded(width, 0.8, 0.05) for width in drawn]
+    assert len(set(on_grid)) == 5
+    assert max(abs(a - b) for a, b in zip(drawn, on_grid, strict=True)) <= 0.025 + 1e-9
+    odd = [rounded(w, 0.7, 0.2) for w in (0.7, 0.79, 0.81, 0.99, 1.0)]
+    assert odd == pytest.approx([0.7, 0.7, 0.9, 0.9, 1.0])
+    for step in (0.02, 0.2):
+        GradAug(Identity(), SCALE, widths_step=step)
+    model, (x, y) = network(), batch()
+    whole = GradAug(Identity(), FIXED, num_subnets=1, alpha=0.5, smallest=False, widths_step=0.5)
+    paper = GradAug(Identity(), FIXED, num_subnets=1, alpha=0.5, smallest=False)
+    (drawn_width,) = widths(1, 0.5, False, Rng.seeded(0))
+    half = [float(term.detach()) for term in whole(model, x, y, Rng.seeded(0))][1]
+    theirs = [float(term.detach()) for term in paper(model, x, y, Rng.seeded(0))][1]
+    with narrowed(model, rounded(drawn_width, 0.5, 0.5)), torch.no_grad():
+        logits = model(x)
+    expected = kl_divergence(logits, model(x).detach().softmax(dim=1)).mean().item()
+    assert half == pytest.approx(expected, abs=1e-6)
+    assert half != theirs
+
+
 def test_networks_that_cannot_be_narrowed_are_refused() -> None:
     method = GradAug(Identity(), SCALE)
     with pytest.raises(ValueError, match=says("^model ... LayerNorm2d ... network.stem.1")):
@@ -159,6 +183,10 @@ def test_networks_that_cannot_be_narrowed_are_refused() -> None:
         ({"num_subnets": -1}, "num_subnets ... 0 ... -1"),
         ({"alpha": 0.0}, "alpha ... 0 ... 1 ... 0.0"),
         ({"alpha": 1.5}, "alpha ... 0 ... 1 ... 1.5"),
+        ({"widths_step": 0.0}, "widths_step ... 1 - alpha ... 0.0"),
+        ({"widths_step": 0.3}, "widths_step ... 1 - alpha ... 0.3 ... 0.8"),
+        ({"widths_step": 0.01}, "widths_step ... (1 - alpha) / 10 ... 0.01"),
+        ({"alpha": 1.0, "widths_step": 0.1}, "widths_step ... 1 - alpha ... 0.1 ... 1.0"),
     ],
 )
 def test_settings_are_checked(options: dict[str, float], said: str) -> None:

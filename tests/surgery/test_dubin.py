@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from functools import partial
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -131,6 +132,31 @@ def test_routes_come_back_after_an_error_and_out_of_each_other() -> None:
             model.get_submodule("body.stem")(images()[:, :1])
         assert {norm.route for norm in norms} == {"A"}
     assert {norm.route for norm in norms} == {"M"}
+
+
+def test_a_compiled_network_has_one_graph_per_route_and_mode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    plain = with_norm(layers, "dubn").double()
+    model, x, graphs = copy.deepcopy(plain), torch.rand(2, 3, 6, 6, dtype=torch.float64), []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    model.compile(backend=backend)
+    for number in range(12):
+        results = []
+        for network in (plain, model):
+            network.train(number % 3 > 0)
+            with routed(network, "MA"[number % 2]):
+                results.append(network(x * number))
+        assert torch.equal(*results)
+    assert len(graphs) == 4
 
 
 def test_bn_leaves_the_network_as_it_is_and_dubn_computes_the_same() -> None:

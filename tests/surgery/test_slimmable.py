@@ -200,6 +200,26 @@ class Whole(nn.Module):
         return self.layers(x)
 
 
+def test_widths_that_recur_are_compiled_at_most_once_each() -> None:
+    torch.manual_seed(0)
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)]
+    layers = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), *head).double()
+    plain, model, x, graphs = Whole(layers), Whole(layers), images(), []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    model.compile(backend=backend)
+    for width in (1, 0.7, 0.9, 0.8, 0.9, 0.7, 1, 0.8):
+        with narrowed(plain, width):
+            expected = plain(x)
+        with narrowed(model, width, recurs=True):
+            assert torch.equal(model(x), expected)
+    assert 1 < len(graphs) <= 4  # some code may serve several
+
+
 @pytest.mark.parametrize("form", ["module", "function"])
 def test_a_compiled_network_is_narrowed_uncompiled(form: str) -> None:
     torch.manual_seed(0)

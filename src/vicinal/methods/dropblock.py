@@ -22,7 +22,7 @@ from torch import nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, block_holes
 from vicinal.losses import LOSSES, LossName
-from vicinal.surgery.taps import Features, check_layers, tapped
+from vicinal.surgery.taps import Features, add_seams, tapped
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class DropBlock(Method):
             )
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        check_layers(model, self.layers)
-        return model
+        """Add seams after the layers, once checked that there are such."""
+        return add_seams(model, self.layers)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

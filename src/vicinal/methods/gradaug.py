@@ -14,7 +14,8 @@ Differs:  the targets are detached, as in the code; Alg. 1 does not say so. KL a
           batch, in the code a GPU's: 64 images on ImageNet and with WRN, 32 with PyramidNet. The
           code initialises ResNet-50's classifier from N(0, 0.01) with zero bias; timm's, ours, is
           uniform with a deviation of 0.0128 and a small bias. Cutting widths by 8, as in the code's
-          first release, is not offered.
+          first release, is not offered. `widths_step`, which is ours, rounds the drawn widths to a
+          grid from alpha up, so that the few there are can be compiled.
 Cost:     num_subnets + 1 forwards, num_subnets + 1 backwards, 1 update of BatchNorm; the loss comes
           in num_subnets + 1 terms, so that one network's activations are held at a time
 """
@@ -31,6 +32,8 @@ from vicinal.losses import cross_entropy, kl_divergence
 from vicinal.surgery.modes import frozen_statistics
 from vicinal.surgery.slimmable import check_slimmable, narrowed, untuned
 
+MOST_STEPS = 10  # of a grid of widths; dynamo's limit is for all sizes of images and all passes
+
 
 @dataclass(frozen=True)
 class GradAug(Method):
@@ -42,9 +45,12 @@ class GradAug(Method):
     alpha: float = 0.8
     soft_labels: bool = True
     smallest: bool = True
+    widths_step: float | None = None  # None draws as the paper does
 
     def __post_init__(self) -> None:
         check_widths(self.num_subnets, self.alpha)
+        if self.widths_step is not None:
+            check_step(self.widths_step, self.alpha)
 
     @property
     def work(self) -> float:
@@ -60,11 +66,14 @@ class GradAug(Method):
         logits = model(x)
         q = logits.detach().softmax(dim=1) if self.soft_labels else y
         yield cross_entropy(logits, y).mean()
-        for width in widths(self.num_subnets, self.alpha, self.smallest, rng):
+        recurs = self.widths_step is not None
+        for drawn in widths(self.num_subnets, self.alpha, self.smallest, rng):
+            step = self.widths_step
+            width = drawn if step is None else rounded(drawn, self.alpha, step)
             x_i, q_i = self.transform(x, q, rng)
-            with untuned(shapes_are_new=width not in (1, self.alpha)):
+            with untuned(shapes_are_new=not recurs and width not in (1, self.alpha)):
                 # Frozen at a width of 1 too, because the transformed images distort the statistics.
-                with frozen_statistics(model), narrowed(model, width):
+                with frozen_statistics(model), narrowed(model, width, recurs=recurs):
                     logits = model(x_i)
                 yield kl_divergence(logits, q_i).mean()
 
@@ -77,6 +86,20 @@ def check_widths(num_subnets: int, alpha: float) -> None:
         raise ValueError(
             f"alpha must be above 0 and at most 1, got {alpha} (widths are in [alpha, 1])"
         )
+
+
+def check_step(step: float, alpha: float) -> None:
+    """Refuse a grid without widths between alpha and 1, and one with too many to compile."""
+    if step <= 0 or not 1 <= round((1 - alpha) / step, 6) <= MOST_STEPS:
+        raise ValueError(
+            f"widths_step must be between (1 - alpha) / {MOST_STEPS} and 1 - alpha, got {step} and "
+            f"alpha {alpha} (every width is compiled)"
+        )
+
+
+def rounded(width: float, alpha: float, step: float) -> float:
+    """The nearest of alpha, alpha + step, …, and at most 1."""
+    return min(alpha + step * round((width - alpha) / step), 1.0)
 
 
 def widths(count: int, alpha: float, smallest: bool, rng: Rng) -> list[float]:

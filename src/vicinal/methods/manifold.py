@@ -23,7 +23,7 @@ from torch import nn
 from vicinal.contracts import Images, Inputs, Loss, Maps, Method, Targets, Vicinity, parts
 from vicinal.draws import Rng, shared_choice
 from vicinal.losses import LOSSES, LossName
-from vicinal.surgery.taps import check_layers, run_tapped
+from vicinal.surgery.taps import add_seams, run_tapped
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Manifold(Method):
             raise ValueError(f"layers must be numbers from 0 (the input) up, got {self.layers}")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        check_layers(model, self.layers)
-        return model
+        """Add seams after the layers, once checked that there are such."""
+        return add_seams(model, self.layers)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

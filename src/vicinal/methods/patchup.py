@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from vicinal.contracts import Inputs, Loss, Method, Targets, Vicinity
 from vicinal.draws import Rng, beta, block_holes, box, permutation, shared_choice, shared_coin
 from vicinal.losses import LOSSES, LossName
-from vicinal.surgery.taps import Features, check_layers, run_tapped
+from vicinal.surgery.taps import Features, add_seams, run_tapped
 
 Mask = Bool[Tensor, "1 #c h w"]
 
@@ -71,8 +71,8 @@ class PatchUp(Method):
             raise ValueError(f"loss_weights must be two numbers, got {self.loss_weights}")
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        check_layers(model, self.layers)
-        return model
+        """Add seams after the layers, once checked that there are such."""
+        return add_seams(model, self.layers)
 
     def __call__(self, model: nn.Module, x: Inputs, y: Targets, rng: Rng) -> Iterator[Loss]:
         x, y = self.vicinity(x, y, rng)

@@ -11,7 +11,7 @@ GroupNorm's or a concatenation's output are not a function of the first channels
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from math import ceil, floor
 from typing import Any
@@ -38,7 +38,9 @@ JOINING: dict[Callable[..., Any], int] = {
 
 
 @contextmanager
-def narrowed(model: nn.Module, width: float, classifies: bool = True) -> Iterator[None]:
+def narrowed(
+    model: nn.Module, width: float, classifies: bool = True, *, recurs: bool = False
+) -> Iterator[None]:
     """Keep only the first `width` of all channels; inputs and logits keep all of theirs.
 
     A part of a network may be narrowed alone. Layers outside it that are called in here keep all
@@ -47,7 +49,8 @@ def narrowed(model: nn.Module, width: float, classifies: bool = True) -> Iterato
 
     Below 1, BatchNorm normalises by the batch in either mode, and its running statistics are
     neither read nor written, even if no layer loses a channel. At 1 nothing changes. A compiled
-    network runs uncompiled in here, because every width would need another compilation.
+    network runs uncompiled in here, because every width needs a compilation, unless the width
+    `recurs`.
     """
     if not 0 < width <= 1:
         raise ValueError(f"width must be above 0 and at most 1, got {width}")
@@ -55,7 +58,8 @@ def narrowed(model: nn.Module, width: float, classifies: bool = True) -> Iterato
         yield
         return
     why = "passes of sub-networks, whose widths change"
-    with frozen_statistics(model), uncompiled(model, why), _Narrowing(model, width, classifies):
+    compiling = nullcontext() if recurs else uncompiled(model, why)
+    with frozen_statistics(model), compiling, _Narrowing(model, width, classifies):
         yield
 
 
@@ -130,9 +134,9 @@ class _Narrowing(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, width: float, classifies: bool) -> None:
         super().__init__()
-        self.width, self.ratios = width, _ratios(model)
+        self.width, ratios = width, _ratios(model)
         layers = _layers(model)[: -1 if classifies else None]  # the last one registered
-        self.narrow = {layer.weight for layer in layers}
+        self.narrow = {layer.weight: ratios.get(layer.weight, 1.0) for layer in layers}
         self.calls: dict[Callable[..., Any], Callable[..., Any]] = {
             conv: partial(self._conv, conv) for conv in (F.conv1d, F.conv2d, F.conv3d)
         }
@@ -160,7 +164,7 @@ class _Narrowing(TorchFunctionMode):
         """Output channels of a layer."""
         if weight not in self.narrow:
             return len(weight)
-        return num_channels(len(weight), self.width, self.ratios.get(weight, 1.0))
+        return num_channels(len(weight), self.width, self.narrow[weight])
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         # Flattened maps lie channel by channel, so the first channels come first.

@@ -3,12 +3,18 @@
 In the papers' notation f(x) = f_k(g_k(x)), and the method trains f_k(action(g_k(x))). Layer 0 is
 the network's input, layer k the output of the k-th of its `stages`; any other module goes by its
 name.
+
+A compiled network does not see hooks that come after its compilation (dynamo leaves them out of its
+guards). Where a method taps in every step it adds seams before: hooks that split the compiled
+code in two, and act if a tap is there. The same code then serves every layer, and untapped passes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -17,6 +23,7 @@ from vicinal.contracts import Inputs, Logits
 from vicinal.surgery.uncompiled import uncompiled
 
 INPUT = "input"
+SEAM = "seam"  # the attribute of a module with one: its taps
 
 Features = Float[Tensor, "n c ..."]
 Action = Callable[[Features], Features]
@@ -33,11 +40,16 @@ def tapped(
     """
     name = layer_names(model)[place] if isinstance(place, int) else place
     tap = _Tap(name, action, maps)
+    module = model if name == INPUT else _module(model, name)
+    if (seam := getattr(module, SEAM, None)) is not None:
+        with tap.at_seam(seam):
+            yield
+        return
     if name == INPUT:
-        handle = model.register_forward_pre_hook(tap.before)
+        handle = module.register_forward_pre_hook(tap.before)
     else:
-        handle = _module(model, name).register_forward_hook(tap.after)
-    with tap.until_removed(model, handle):
+        handle = module.register_forward_hook(tap.after)
+    with tap.hooked(model, handle):
         yield
 
 
@@ -46,8 +58,24 @@ def tap_input(model: nn.Module, name: str, action: Action) -> Iterator[None]:
     """Replace the input of a module with `action` of it."""
     tap = _Tap(name, action)
     handle = _module(model, name).register_forward_pre_hook(tap.before)
-    with tap.until_removed(model, handle):
+    with tap.hooked(model, handle):
         yield
+
+
+def add_seams(model: nn.Module, layers: Sequence[int]) -> nn.Module:
+    """Let a network that is compiled later be tapped after these layers, which it must have."""
+    check_layers(model, layers)
+    names = layer_names(model)
+    for name in sorted({names[layer] for layer in layers}):
+        module = model if name == INPUT else _module(model, name)
+        if hasattr(module, SEAM):
+            continue
+        if name == INPUT:
+            module.register_forward_pre_hook(_unseen(_tapped_input))
+        else:
+            module.register_forward_hook(_unseen(_tapped_output))
+        setattr(module, SEAM, [])
+    return model
 
 
 def run_tapped(
@@ -80,12 +108,12 @@ class _Tap:
         self.place, self.action, self.maps, self.ran = place, action, maps, False
 
     def before(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return self._acted(args[0]), *args[1:]
+        return self.acted(args[0]), *args[1:]
 
     def after(self, _module: nn.Module, _args: Any, output: Any) -> Features:
-        return self._acted(output)
+        return self.acted(output)
 
-    def _acted(self, features: object) -> Features:
+    def acted(self, features: object) -> Features:
         self.ran = True
         if not isinstance(features, Tensor) or (self.maps and features.ndim != 4):
             found = tuple(features.shape) if isinstance(features, Tensor) else type(features)
@@ -96,16 +124,49 @@ class _Tap:
         return self.action(features)
 
     @contextmanager
-    def until_removed(self, model: nn.Module, handle: RemovableHandle) -> Iterator[None]:
+    def hooked(self, model: nn.Module, handle: RemovableHandle) -> Iterator[None]:
         try:
-            # A compiled network does not check for new hooks (dynamo leaves them out of its
-            # guards), so these forwards run uncompiled; all others keep the compiled code.
+            # These forwards run uncompiled; all others keep the compiled code.
             with uncompiled(model, "passes with a change between two layers"):
                 yield
         finally:
             handle.remove()
+        self._check_ran()
+
+    @contextmanager
+    def at_seam(self, seam: "list[_Tap]") -> Iterator[None]:
+        seam.append(self)
+        try:
+            yield
+        finally:
+            seam.remove(self)
+        self._check_ran()
+
+    def _check_ran(self) -> None:
         if not self.ran:
             raise ValueError(f"{self.place} must run in the network's forward, but it did not")
+
+
+def _tapped_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return _acted(module, args[0]), *args[1:]
+
+
+def _tapped_output(module: nn.Module, _args: Any, output: Any) -> Any:
+    return _acted(module, output)
+
+
+def _acted(module: nn.Module, features: Any) -> Any:
+    """What the taps at a module's seam make of it, in the order in which they came."""
+    seam: list[_Tap] = getattr(module, SEAM)
+    for tap in seam:
+        features = tap.acted(features)
+    return features
+
+
+@cache
+def _unseen(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook, which no compiler looks into; cached, since this imports the compiler."""
+    return torch.compiler.disable(hook)
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:
