@@ -10,6 +10,7 @@ python scripts/bench.py attacks              attacks, against the passes that th
 python scripts/bench.py certificates         noisy copies, against bare forward passes
 python scripts/bench.py words                language models, against a bare loop
 python scripts/bench.py launches             operations of a training step of every method
+python scripts/bench.py ranks                two ranks, and accumulated gradients
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
@@ -25,6 +26,7 @@ from benches import (
     gpu,
     launches,
     loader,
+    ranks,
     steps,
     words,
 )
@@ -40,6 +42,7 @@ BENCHES = {
     "certificates": certificates,
     "words": words,
     "launches": launches,
+    "ranks": ranks,
 }
 
 

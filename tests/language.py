@@ -37,10 +37,10 @@ class Small(LanguageModel):
         return Read(self.decoder(features), features, read, (h,))
 
 
-def small(words: int = 11, seed: int = 0) -> Small:
+def small(words: int = 11, seed: int = 0, dropout: float = 0.5) -> Small:
     """In float64, so that equal numbers are equal to many digits."""
     torch.manual_seed(seed)
-    return Small(words).double()
+    return Small(words, dropout=dropout).double()
 
 
 def ids(count: int, words: int = 11, seed: int = 0) -> Tensor:

@@ -13,8 +13,10 @@ from whole_runs import killed, without_time
 from wording import says
 
 from vicinal.cli.configs import build, resolved
+from vicinal.contracts import Memory
 from vicinal.errors import RunError
 from vicinal.loop import Loop
+from vicinal.machine.pieces import Piece
 from vicinal.run import Run
 from vicinal.storage import records
 from vicinal.tables import runs as tables_of_runs
@@ -115,6 +117,25 @@ def test_two_ranks_train_on_half_of_the_photos_each(tmp_path: Path) -> None:
         for each in found:
             torch.testing.assert_close(each["model"][name], value, rtol=1e-5, atol=1e-7)
     assert found[0]["loss_sum"] == pytest.approx(2 * expected["loss_sum"], rel=1e-5)
+
+
+def test_a_batch_in_pieces_has_the_mean_gradient_of_its_halves(drawn: Path, tmp_path: Path) -> None:
+    """Each half with its own objects, on photos as large as the whole batch's."""
+    lines = "method=gradaug_detection", "method.num_subnets=1", "optimizer.clip_norm=null"
+    run, _ = made(drawn, tmp_path, *lines, "runtime.accumulate=2")
+    expected, found = (run.loop(run.dataset.load()) for _ in range(2))
+    x, y, rows = next(iter(expected.batches.epoch(0, 0, expected.rng)))
+    torch.manual_seed(5)
+    shared = expected.rng.shared.get_state()
+    for half in (slice(0, 2), slice(2, 4)):
+        expected.rng.shared.set_state(shared)
+        for term in expected.terms(Piece(x[half], y[half], rows[half], Memory())):
+            (term / 2).backward()
+    torch.manual_seed(5)
+    next(found.steps())
+    for ours, theirs in zip(found.model.parameters(), expected.model.parameters(), strict=True):
+        if theirs.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-7)
 
 
 def test_ranks_have_the_same_network_after_every_step(drawn: Path, tmp_path: Path) -> None:

@@ -131,7 +131,6 @@ def test_an_uncompiled_network_is_said_nothing_of(caplog: pytest.LogCaptureFixtu
             "cuda_graphs ... compile",
         ),
         ({"precision": "tf32", "device": "cpu"}, "precision ... fp32 ... bf16 ... CPU ... tf32"),
-        ({"sync_batchnorm": True, "compile": True}, "sync_batchnorm ... compile"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, bool], rule: str) -> None:

@@ -33,14 +33,14 @@ class NextWord(Method):
         yield F.cross_entropy(read.logits.flatten(0, 1), y.flatten())
 
 
-def loop() -> Loop:
+def loop(dropout: float = 0.5, accumulate: int = 1) -> Loop:
     return Loop(
-        small(),
+        small(dropout=dropout),
         NextWord(),
         Segments(Text(ids(600)), 4, seed=0, bptt=20),
         optimizer=Sgd(lr=0.5, momentum=0),
         schedule=Schedule(epochs=3, batch_size=4, curve=Constant()),
-        runtime=Runtime(device="cpu"),
+        runtime=Runtime(device="cpu", accumulate=accumulate),
         rng=Rng.seeded(0),
     )
 
@@ -91,3 +91,22 @@ def test_a_resumed_run_reads_on_where_it_stopped() -> None:
     for ours, theirs in zip(second.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert second.close_epoch()["train_loss"] == whole.close_epoch()["train_loss"]
+
+
+def test_each_piece_of_the_columns_reads_on_from_its_own_state() -> None:
+    """Of four columns, in three pieces; a checkpoint continues in any number of them."""
+    whole, pieces, changed = loop(0), loop(0, accumulate=3), loop(0, accumulate=2)
+    for of in (whole, pieces):
+        for _ in of.steps():
+            if of.steps_done == 3:
+                break
+    torch.testing.assert_close(pieces.memory.state, whole.memory.state, rtol=1e-12, atol=1e-12)
+    changed.restore(pieces.state())
+    for of in (whole, pieces, changed):
+        for _ in range(2):
+            for _ in of.steps():
+                pass
+            of.close_epoch()
+    for of in (pieces, changed):
+        for ours, theirs in zip(of.model.parameters(), whole.model.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

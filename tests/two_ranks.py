@@ -22,7 +22,7 @@ from vicinal.machine.runtime import Runtime
 from vicinal.machine.synced_norms import sync_norms
 from vicinal.models.normalized import Normalized
 from vicinal.models.wide_resnet import WideResNet
-from vicinal.optim import Sgd
+from vicinal.optim import Optimizer, Sgd
 from vicinal.schedules import Constant, Schedule
 from vicinal.vicinities.identity import Identity
 
@@ -64,6 +64,7 @@ def _rank(task: Callable[[], Any], rank: int, world: int, port: int, folder: Pat
 
 
 BATCH = 8
+AVERAGED = Sgd(lr=0.05, weight_decay=0.1, ema_decay=0.5)
 
 
 def data(count: int, unlabelled: int = 9) -> Data:
@@ -85,7 +86,14 @@ def network(norms: bool, seed: int = 0) -> nn.Module:
 
 
 def loop(
-    method: Method, samples: Data, *, norms: bool, synced: bool = False, seed: int = 0
+    method: Method,
+    samples: Data,
+    *,
+    norms: bool,
+    synced: bool = False,
+    seed: int = 0,
+    accumulate: int = 1,
+    optimizer: Optimizer = AVERAGED,
 ) -> Loop:
     model = method.prepare(network(norms, seed))
     schedule = Schedule(epochs=2, batch_size=BATCH, curve=Constant())
@@ -93,9 +101,9 @@ def loop(
         sync_norms(model) if synced else model,
         method.attach(samples),
         Batches(samples.train, 4, BATCH, Identity(), 0, samples.unlabelled),
-        optimizer=Sgd(lr=0.05, weight_decay=0.1, ema_decay=0.5),
+        optimizer=optimizer,
         schedule=schedule,
-        runtime=Runtime(device="cpu"),
+        runtime=Runtime(device="cpu", accumulate=accumulate),
         rng=Rng.seeded(0, ranks.rank()),
     )
 

@@ -73,7 +73,7 @@ class Memory:
     """What a recurrent network carries from one stretch of its texts to the next: n x d each.
 
     It is empty at the start of a text. The loop keeps it between steps; a method reads it, and
-    replaces it once per step.
+    replaces it once per call.
     """
 
     state: tuple[Float[Tensor, "n _"], ...] = ()
@@ -129,6 +129,13 @@ class Objects:
     masks: UInt8[Tensor, "m height width"]
     counts: tuple[int, ...]  # of each photo's objects
     sizes: tuple[tuple[int, int], ...]
+
+    def __getitem__(self, photos: slice) -> "Objects":
+        """What some of the photos show."""
+        first, end, _ = photos.indices(len(self.counts))
+        shown = slice(sum(self.counts[:first]), sum(self.counts[:end]))
+        of_objects = self.boxes[shown], self.labels[shown], self.masks[shown]
+        return Objects(*of_objects, self.counts[photos], self.sizes[photos])
 
 
 @dataclass(frozen=True)

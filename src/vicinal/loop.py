@@ -18,6 +18,7 @@ from vicinal.draws import Rng, all_states, derived_seed, restore_all
 from vicinal.errors import LossNotFiniteError
 from vicinal.machine import ranks
 from vicinal.machine.exchange import GradientExchange
+from vicinal.machine.pieces import Piece, Pieces
 from vicinal.machine.runtime import Runtime
 from vicinal.optim import Average, Optimizer, lay_out_like_weights
 from vicinal.schedules import Schedule
@@ -47,6 +48,7 @@ class Loop:
         self.model, self.method, self.batches = model, method, batches
         self.settings, self.optimizer = optimizer, optimizer(model)
         self.schedule, self.runtime, self.rng = schedule, runtime, rng
+        self.pieces = Pieces(model, rng, runtime.accumulate)
         self.average: Average | None = None
         self.memory = Memory()
         self.epoch = 0  # epochs completed
@@ -88,11 +90,12 @@ class Loop:
                 parameter.grad = None  # zero_grad() calls the profiler: 6 % of an MLP's step
         self.exchange.begin()
         loss = torch.zeros((), device=x.device)
-        for own_term in self.terms(x, y, rows):
-            term = ranks.weighted(own_term, len(x), extent.rows)
-            self.exchange.next_term()
-            term.backward()
-            loss = loss + term.detach()
+        for piece in self.pieces.of(Piece(x, y, rows, self.memory), extent.rows):
+            for own_term in self.terms(piece):
+                term = own_term if piece.weight == 1 else own_term * piece.weight
+                self.exchange.next_term()
+                term.backward()
+                loss = loss + term.detach()
         self.exchange.finish(len(x), extent.rows)
         if self.settings.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
@@ -123,25 +126,19 @@ class Loop:
         self.runtime.compiled(average.network)
         return average
 
-    def terms(self, x: Tensor, y: Any, rows: Rows) -> Iterator[Loss]:
-        """The method's terms, computed under the run's autocast and yielded outside it."""
+    def terms(self, piece: Piece) -> Iterator[Loss]:
+        """The method's terms for a piece of a batch."""
         method = self.schedule.method(self.epoch, self.method)
         more: dict[str, Any] = {}
         if "rows" in method.wants:
-            more["rows"] = rows
+            more["rows"] = piece.rows
         if "unlabelled" in method.wants:
-            more["unlabelled"] = self.runtime.layout(self.batches.more(len(x), self.rng))
+            more["unlabelled"] = self.runtime.layout(self.batches.more(len(piece.x), self.rng))
         if "memory" in method.wants:
-            more["memory"] = self.memory
+            more["memory"] = piece.memory
         if "progress" in method.wants:
             more["progress"] = self.progress
-        terms = method(self.model, x, y, self.rng, **more)
-        while True:
-            with self.runtime.autocast():
-                term = next(terms, None)
-            if term is None:
-                return
-            yield term
+        return self.runtime.in_precision(method(self.model, piece.x, piece.y, self.rng, **more))
 
     @property
     def progress(self) -> float:

@@ -105,7 +105,7 @@ class Run:
         name = records.name(config, self.dataset.name, choices)
         check_moved(Path(self.out), name)
         folder = Path(self.out, name, f"seed{self.seed}")
-        check_ranks(self.schedule.batch_size, folder)
+        check_ranks(self.schedule.batch_size, self.runtime.accumulate, folder)
         with locked(folder) if ranks.is_main() else nullcontext():
             copy = records.published(self.results, name, self.seed)
             record, other = ranks.broadcast_object(

@@ -1,6 +1,8 @@
 """Two processes train as one does, under every method."""
 
 import copy
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -215,6 +217,58 @@ def test_synchronised_batchnorm_is_batchnorm_of_the_whole_batch(
         shares = value.tensor_split(2) if key in ("x", "y") else (value, value)
         for each, share in zip(found, shares, strict=True):
             torch.testing.assert_close(each[key], share, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_compiled_network_synchronises_as_an_uncompiled_one_does(backend: str) -> None:
+    script = Path(__file__).parents[1] / "compiled_ranks.py"
+    ended = subprocess.run([sys.executable, script, backend], capture_output=True, check=False)
+    assert ended.stdout.decode() == "equal\n", ended.stderr.decode()
+
+
+def test_synchronised_batchnorm_keeps_layout_and_loses_what_bf16_loses(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, slope = (torch.randn(7, 3, 4, 4, generator=generator) + 1 for _ in range(2))
+    norm = nn.BatchNorm2d(3)
+    nn.init.normal_(norm.weight)
+
+    def passed() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        own = torch.arange(7).tensor_split(2)[ranks.rank()]
+        layer = sync_norms(copy.deepcopy(norm))
+        z = x[own].to(torch.bfloat16, memory_format=torch.channels_last).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(z)
+        (y * slope[own].to(y)).sum().backward()
+        assert z.grad is not None
+        for each in (y, z.grad):
+            assert each.dtype == torch.bfloat16
+            assert each.is_contiguous(memory_format=torch.channels_last)
+        return y.detach(), z.grad, dict(layer.named_buffers())
+
+    z, exact = x.bfloat16().double().requires_grad_(), copy.deepcopy(norm).double()
+    y = exact(z)
+    (y * slope.bfloat16().double()).sum().backward()
+    found = on_two(passed, tmp_path)
+    for number, expected in enumerate((y.detach(), z.grad)):
+        joined = torch.cat([each[number] for each in found]).double()
+        torch.testing.assert_close(joined, expected, rtol=2e-2, atol=2e-2)
+    for name, value in exact.named_buffers():
+        torch.testing.assert_close(found[0][2][name], value.to(found[0][2][name]))
+
+
+def test_a_layer_communicates_once_forward_and_once_backward(tmp_path: Path) -> None:
+    def counted() -> list[str]:
+        layer, calls = sync_norms(nn.BatchNorm1d(3)), list[str]()
+        gather, reduce = ranks.all_gather, ranks.all_reduce_
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                ranks, "all_gather", lambda sent: (calls.append("gather"), gather(sent))[1]
+            )
+            patch.setattr(ranks, "all_reduce_", lambda sent: (calls.append("sum"), reduce(sent))[1])
+            layer(torch.randn(4, 3, requires_grad=True)).square().sum().backward()
+        return calls
+
+    assert on_two(counted, tmp_path) == [["gather", "sum"]] * 2
 
 
 def test_a_batchnorm_of_its_own_kind_is_refused_by_name() -> None:

@@ -20,7 +20,7 @@ from vicinal.evaluation.perplexity import Perplexity
 from vicinal.loop import Loop
 from vicinal.machine import ranks
 from vicinal.run import Run
-from vicinal.training.trial import check_search, rehearse, smallest_share
+from vicinal.training.trial import check_ranks, check_search, rehearse, smallest_piece
 
 DIGITS = "dataset=digits", "dataset.size=8", "dataset.train_per_class=1", "runtime=cpu"
 
@@ -75,7 +75,40 @@ def test_a_ranks_share_counts(
 ) -> None:
     trained = loop(*DIGITS, "model=mlp", f"schedule.batch_size={batch_size}")
     monkeypatch.setattr(ranks, "world_size", lambda: count)
-    assert smallest_share(trained.batches) == smallest
+    assert smallest_piece(trained.batches) == smallest
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "smallest"), [(10, 5, 2), (9, 3, 1), (6, 2, 2), (6, 3, 1)]
+)
+def test_the_smallest_piece_counts(batch_size: int, accumulate: int, smallest: int) -> None:
+    """Ten samples: the last batch has 10, 1, 4 and 4."""
+    trained = loop(*DIGITS, "model=mlp", f"schedule.batch_size={batch_size}")
+    assert smallest_piece(trained.batches, accumulate) == smallest
+
+
+def test_a_piece_of_one_is_refused_where_the_network_fails_on_it() -> None:
+    given = "model=timm", "model.name=test_resnet", "schedule.batch_size=6"
+    rehearse(loop(*DIGITS, *given, "runtime.accumulate=2"))
+    with pytest.raises(RunError, match=says("^schedule.batch_size ... 3 pieces ... accumulate")):
+        rehearse(loop(*DIGITS, *given, "runtime.accumulate=3"))
+
+
+@pytest.mark.parametrize(
+    ("count", "rule"),
+    [
+        (1, "^runtime.accumulate ... 12 samples of a batch, got 5"),
+        (2, "^runtime.accumulate ... 6 samples of a batch of each rank, got 5"),
+    ],
+)
+def test_pieces_of_different_sizes_are_refused(
+    count: int, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "world_size", lambda: count)
+    monkeypatch.setattr(ranks, "all_gather_object", lambda mine: [mine] * count)
+    with pytest.raises(ValueError, match=says(rule)):
+        check_ranks(12, 5, Path("run"))
+    check_ranks(12, 6, Path("run"))
 
 
 def test_the_warmup_method_is_rehearsed_too() -> None:

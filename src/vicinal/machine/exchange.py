@@ -21,7 +21,7 @@ BUCKET = 1 << 22  # numbers per bucket: 16 MB of float32
 
 
 class GradientExchange:
-    """The exchange of one network, whose parameters and layers must not be replaced.
+    """The exchange of one network, whose parameters, layers and buffers must not be replaced.
 
     A step is `begin`, then `next_term` before each backward, then `finish`.
     """
@@ -34,10 +34,10 @@ class GradientExchange:
         for bucket in self.buckets:
             for parameter in bucket.parameters:
                 parameter.register_post_accumulate_grad_hook(partial(self._gradient_added, bucket))
-        self.norms = [module for module in model.modules() if isinstance(module, _NormBase)]
+        self.statistics = [_Statistics(each) for each in _split(running_statistics(model))]
         # Layers that communicate in their backward would do so before or after a bucket, depending
         # on which gradients a rank has: with them, buckets are sent after the backward.
-        self.overlaps = not any(type(module) in SYNCED.values() for module in self.norms)
+        self.overlaps = not any(type(module) in SYNCED.values() for module in model.modules())
         self.terms, self.expected = 0, -1
         self.sending, self.num_sent = False, 0
 
@@ -69,8 +69,9 @@ class GradientExchange:
                 bucket.wait()
             self.num_sent = 0
             self._send(len(self.buckets))
-        statistics = [_Statistics(each, mine, whole) for each in _split(self._statistics())]
-        for sent in (*self.buckets, *statistics):
+        for statistics in self.statistics:
+            statistics.send(ranks.share(mine, whole))
+        for sent in (*self.buckets, *self.statistics):
             sent.receive()
         self.expected = self.terms
 
@@ -88,12 +89,6 @@ class GradientExchange:
         for bucket in self.buckets[self.num_sent : up_to]:
             bucket.send()
         self.num_sent = max(self.num_sent, up_to)
-
-    def _statistics(self) -> Iterator[Tensor]:
-        for module in self.norms:
-            if module.running_mean is not None:
-                assert module.running_var is not None
-                yield from (module.running_mean, module.running_var)
 
 
 class _Bucket:
@@ -143,18 +138,32 @@ class _Bucket:
 
 
 class _Statistics:
-    """An all-reduce of running statistics to their mean, weighted by the ranks' samples."""
+    """Running statistics, and one tensor in which their mean over the ranks is found."""
 
-    def __init__(self, own: list[Tensor], mine: int, whole: int) -> None:
+    def __init__(self, own: list[Tensor]) -> None:
         self.own = own
-        self.sums = ranks.weighted(torch.cat([values.flatten() for values in own]), mine, whole)
-        self.wait = ranks.all_reduce_async_(self.sums)
+        self.sums = own[0].new_empty(sum(map(torch.numel, own)))
+        self.parts = list(self.sums.split([len(values) for values in own]))
+        self.wait: Callable[[], None] = _already_there
+
+    def send(self, share: float) -> None:
+        """Start the all-reduce, in which this rank's statistics have a share."""
+        torch.cat(self.own, out=self.sums)
+        self.wait = ranks.all_reduce_async_(self.sums.mul_(share))
 
     def receive(self) -> None:
         """Wait, and copy the means into the statistics."""
         self.wait()
-        parts = self.sums.split([len(values) for values in self.own])
-        torch._foreach_copy_(self.own, list(parts))  # pyright: ignore[reportPrivateImportUsage]
+        self.wait = _already_there
+        torch._foreach_copy_(self.own, self.parts)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def running_statistics(model: nn.Module) -> Iterator[Tensor]:
+    """The running means and variances of a network's norms."""
+    for module in model.modules():
+        if isinstance(module, _NormBase) and module.running_mean is not None:
+            assert module.running_var is not None
+            yield from (module.running_mean, module.running_var)
 
 
 def _already_there() -> None:

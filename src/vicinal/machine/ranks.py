@@ -81,11 +81,16 @@ def shard(rows: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "m ..."]:
     return rows.tensor_split(world_size())[rank()] if len(rows) >= world_size() else rows
 
 
-def weighted(loss: Tensor, mine: int, whole: int) -> Tensor:
-    """Weight a mean over `mine` samples so that the sum over ranks is the mean over `whole`."""
+def smallest_shard(whole: int) -> int:
+    """The samples of the rank that `shard` gives fewest of a batch."""
+    return whole // world_size() or whole
+
+
+def share(mine: int, whole: int) -> float:
+    """The weight of a mean over `mine` samples: the ranks' weighted sum is the mean of `whole`."""
     if world_size() == 1:
-        return loss
-    return loss * (mine / whole if whole >= world_size() else 1 / world_size())
+        return 1.0
+    return mine / whole if whole >= world_size() else 1 / world_size()
 
 
 def broadcast_object(ask: Callable[[], Value]) -> Value:

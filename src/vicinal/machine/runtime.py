@@ -4,10 +4,10 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import nn
@@ -18,6 +18,8 @@ COMPILATIONS = 64
 # cuBLAS's; torch reads it at the first matrix product of a process and accepts these two values.
 WORKSPACE, REPEATABLE = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class Runtime:
     checkpoint_seconds: float = 60.0  # a killed run loses at most this much
     progress: bool = True
     sync_batchnorm: bool = False  # over all ranks; else each rank normalises by its shard
+    accumulate: int = 1  # pieces of a rank's shard; their gradients are added up for one step
     slurm: bool = False  # the tasks of a Slurm step are the ranks
     workers: int | None = None  # that decode images; 0: this process does; None: one per core
     decode: Literal["cpu", "gpu"] = "cpu"  # gpu: by nvJPEG, whose pixels differ slightly
@@ -53,8 +56,11 @@ class Runtime:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
         if self.decode == "gpu" and self.target != "cuda":
             raise ValueError("decode must be cpu where there is no CUDA device, got gpu")
-        if self.sync_batchnorm and self.compile:
-            raise ValueError("sync_batchnorm and compile cannot both be true")
+        if self.accumulate < 1:
+            raise ValueError(
+                f"accumulate must be at least 1, got {self.accumulate} (1 takes each batch whole)"
+            )
+        self._check_pairs()
         if self.cuda_graphs and (self.target == "cpu" or not self._compiles):
             raise ValueError(
                 "cuda_graphs must be false on a CPU and without compile, got true "
@@ -70,6 +76,19 @@ class Runtime:
                 f"checkpoint_seconds must be at least 0, got {self.checkpoint_seconds} "
                 "(0 writes one after every step)"
             )
+
+    def _check_pairs(self) -> None:
+        """Refuse settings that exclude each other."""
+        pieces = self.accumulate > 1
+        pairs = (
+            ("sync_batchnorm", "accumulate", pieces, "a piece is normalised before the next comes"),
+            ("cuda_graphs", "accumulate", pieces, "replays reuse the memory of gradients"),
+            ("cuda_graphs", "sync_batchnorm", self.sync_batchnorm, "its layers communicate"),
+        )
+        for key, other, is_set, why in pairs:
+            if getattr(self, key) and is_set:
+                value = str(getattr(self, other)).lower()
+                raise ValueError(f"{key} must be false where {other} is {value}, got true ({why})")
 
     @property
     def target(self) -> str:
@@ -148,6 +167,15 @@ class Runtime:
             return nullcontext()
         return torch.autocast(self.target, dtype=torch.bfloat16)
 
+    def in_precision(self, results: Iterator[Value]) -> Iterator[Value]:
+        """Each result computed under `autocast` and yielded outside it."""
+        while True:
+            with self.autocast():
+                result = next(results, None)
+            if result is None:
+                return
+            yield result
+
     def summary(self) -> dict[str, Any]:
         """Every setting that can change a number, with `None` resolved, for the record."""
         return {
@@ -158,6 +186,7 @@ class Runtime:
             "deterministic": self.deterministic,
             "sync_batchnorm": self.sync_batchnorm,
             "decode": self.decode,
+            **({"accumulate": self.accumulate} if self.accumulate > 1 else {}),
         }
 
     @property

@@ -23,6 +23,7 @@ from vicinal.evaluation.perplexity import Perplexity
 from vicinal.loggers.logger import Logger
 from vicinal.loop import Loop
 from vicinal.machine import ranks
+from vicinal.machine.pieces import Piece, num_pieces
 from vicinal.machine.runtime import Runtime
 from vicinal.optim import Optimizer
 from vicinal.schedules import Schedule
@@ -55,12 +56,19 @@ def check_parts(parts: Mapping[str, Any]) -> None:
             raise ValueError(f"evaluation.{name} must be an Evaluation, got {_kind(each)}")
 
 
-def check_ranks(batch_size: int, folder: Path) -> None:
-    """Refuse a batch that ranks cannot share evenly, and ranks that were given different runs."""
+def check_ranks(batch_size: int, accumulate: int, folder: Path) -> None:
+    """Refuse a batch without equal shards and pieces, and ranks that were given different runs."""
     if batch_size % ranks.world_size():
         raise ValueError(
             f"schedule.batch_size must be a multiple of the {ranks.world_size()} ranks, "
             f"got {batch_size} (it is the batch of all ranks together)"
+        )
+    own = batch_size // ranks.world_size()
+    if own % accumulate:
+        of_each = " of each rank" if ranks.world_size() > 1 else ""
+        raise ValueError(
+            f"runtime.accumulate must divide the {own} samples of a batch{of_each}, "
+            f"got {accumulate} (all pieces are of one size)"
         )
     others = set(ranks.all_gather_object(str(folder))) - {str(folder)}
     if others:
@@ -136,16 +144,16 @@ def rehearse(loop: Loop) -> None:
     A copy of the network runs forward once under each of the run's methods, in train mode, on as
     few samples as the smallest batch has: BatchNorm on a 1 x 1 map fails on a single sample.
     """
-    count = min(smallest_share(loop.batches), FEW)
+    count = min(smallest_piece(loop.batches, loop.runtime.accumulate), FEW)
     failure = _failure(loop, count)
     if failure is None:
         return
     said = (str(failure).splitlines() or [""])[0]
     if count == 1 and _failure(loop, FEW) is None:
-        of_each = f" of each of the {ranks.world_size()} ranks" if ranks.world_size() > 1 else ""
         raise RunError(
-            f"schedule.batch_size must leave more than one sample for every batch{of_each}, got "
-            f"{loop.batches.batch_size} for {loop.batches.samples(0)} training samples ({said})"
+            "schedule.batch_size must leave more than one sample for every batch"
+            f"{_of_each(loop.runtime.accumulate)}, got {loop.batches.batch_size} for "
+            f"{loop.batches.samples(0)} training samples ({said})"
         ) from failure
     last = [frame for frame, _ in traceback.walk_tb(failure.__traceback__)][-1]
     if last.f_globals.get("__name__", "").startswith("vicinal."):
@@ -157,10 +165,17 @@ def rehearse(loop: Loop) -> None:
     ) from failure
 
 
-def smallest_share(batches: Feed) -> int:
-    """The fewest rows that a rank is given at a time."""
+def smallest_piece(batches: Feed, accumulate: int = 1) -> int:
+    """The fewest rows that go through the network at a time."""
     sizes = (batches.extent(0, number).rows for number in (0, batches.steps(0) - 1))
-    return min(size // ranks.world_size() or size for size in sizes)  # see ranks.shard
+    return min(size // num_pieces(size, accumulate) for size in map(ranks.smallest_shard, sizes))
+
+
+def _of_each(accumulate: int) -> str:
+    """Among what a batch is divided."""
+    parts = [f"{ranks.world_size()} ranks"] if ranks.world_size() > 1 else []
+    parts += [f"{accumulate} pieces (runtime.accumulate)"] if accumulate > 1 else []
+    return f" of each of the {' x '.join(parts)}" if parts else ""
 
 
 def _kind(part: object) -> str:
@@ -175,13 +190,12 @@ def _failure(loop: Loop, count: int) -> Exception | None:
     target, batches = loop.runtime.target, loop.batches
     twin = copy(loop)
     twin.model, twin.rng = deepcopy(loop.model).train(), Rng.seeded(0, ranks.rank(), target)
-    twin.memory = Memory()
     drawing = [torch.cuda.current_device()] if target == "cuda" else []
     try:
         with torch.random.fork_rng(drawing):
             for twin.epoch in {0, loop.schedule.warmup_method_epochs}:  # of either method
                 x, y, rows = batches.trial(count, twin.rng)
-                for _ in twin.terms(twin.runtime.layout(x), y, rows):
+                for _ in twin.terms(Piece(twin.runtime.layout(x), y, rows, Memory())):
                     pass
     except Exception as error:  # a network may raise anything
         return error
