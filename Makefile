@@ -19,7 +19,7 @@ setup: $(READY)  ## Make .venv with everything pinned
 # Beside the committed results, not over them; UCI is a folder with the tables that UCI offers.
 UCI ?= data
 AGAIN := runs/reproduced
-TWO := runtime=cpu runtime.threads=1 runtime.progress=false hydra/launcher=joblib hydra.launcher.n_jobs=2
+TWO := runtime=cpu runtime.threads=1 hydra/launcher=gpus hydra.launcher.per_gpu=2
 HERE := $(TWO) out=$(AGAIN)/out results=$(AGAIN)
 DIGITS := dataset=digits dataset.size=8 model=wrn10_2 schedule=cosine schedule.epochs=8 schedule.batch_size=32
 SIDE_BY_SIDE := method=erm,mixup,maxup_gauss,gradaug,augmax,patchup_soft seed=0,1 evaluation=corrupted
@@ -55,7 +55,7 @@ report: $(READY)  ## Regenerate results/report/index.html
 	$(RUN)vicinal report --results results
 
 WHAT ?= steps
-bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions, evaluations, attacks, certificates or words)
+bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions, evaluations, attacks, certificates, words or fill)
 	$(RUN)python scripts/bench.py $(WHAT) --out results/bench
 
 FAULTS := CUDA_VISIBLE_DEVICES= $(RUN)python -m pytest -q -rs tests/faults --summary results/bench

@@ -11,6 +11,7 @@ python scripts/bench.py certificates         noisy copies, against bare forward 
 python scripts/bench.py words                language models, against a bare loop
 python scripts/bench.py launches             operations of a training step of every method
 python scripts/bench.py ranks                two ranks, and accumulated gradients
+python scripts/bench.py fill                 a plan of runs side by side, killed on the way
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
@@ -23,6 +24,7 @@ from benches import (
     chains,
     corruptions,
     evaluations,
+    fill,
     gpu,
     launches,
     loader,
@@ -43,6 +45,7 @@ BENCHES = {
     "words": words,
     "launches": launches,
     "ranks": ranks,
+    "fill": fill,
 }
 
 

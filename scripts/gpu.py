@@ -9,6 +9,7 @@ rewritten after every part:
     tests        pytest -m gpu
     pace         images per second of ERM in each form, against a bare loop and the floor
     concurrency  one, two and four processes at once, with and without CUDA MPS
+    sweep        a sweep of small runs by hydra/launcher=gpus, several at a time
     runs         runs at the papers' protocol, in order of value, in the fastest form found; none
                  starts that cannot end in time
     figure5      mixup's Figure 5, if it can end in time

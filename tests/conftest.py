@@ -11,7 +11,8 @@ from jaxtyping import install_import_hook
 
 import vicinal
 
-PLAIN = {"cli", "loggers", "report", "storage", "tables"}  # have no tensors; pyright knows the rest
+# Have no tensors; pyright knows the rest.
+PLAIN = {"cli", "launching", "loggers", "report", "storage", "tables"}
 ROOMS = {path.stem for path in Path(vicinal.__path__[0]).iterdir()} - PLAIN
 install_import_hook([f"vicinal.{room}" for room in sorted(ROOMS)], "typecheck.check")
 torch.set_num_threads(1)

@@ -15,7 +15,7 @@ LAYERS = (  # from the top; a room imports from lower layers alone
     ("commands",),
     ("train",),
     ("run", "report", "figures", "adapters"),
-    ("training", "tables"),
+    ("launching", "training", "tables"),
     ("loop", "evaluation", "tasks"),
     ("methods",),
     ("data",),

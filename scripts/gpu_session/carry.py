@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MOST = 48 << 20  # bytes of weights; if there are more, bf16 copies are listed (gpu_session.halve)
-PARTLY = ("cache", "data", "runs", "gan")  # folders of which some files are listed, or none
+PARTLY = ("cache", "data", "runs", "sweep", "gan")  # folders of which some files are listed
 
 
 def kept(out: Path) -> list[Path]:
@@ -60,6 +60,7 @@ def _listed(out: Path) -> Iterator[Path]:
     yield from sorted(path for path in (out / "figures").rglob("*.*"))
     for name in ("record.json", "history.jsonl"):
         yield from sorted((out / "runs").rglob(name))
+    yield from sorted((out / "sweep" / "sweeps").glob("*.log"))
     for path in sorted(out.rglob("*")):
         if path.is_file() and path.relative_to(out).parts[0] not in PARTLY:
             yield path

@@ -1,18 +1,10 @@
-"""One, two and four processes at once on one device, with and without CUDA MPS.
+"""One, two and four processes at once on one device, with and without CUDA MPS."""
 
-If MPS is installed, it is started here, with folders of its own, and stopped here. No other setting
-of the device is changed.
-"""
-
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 
@@ -21,10 +13,8 @@ from gpu_session.pool import Row, done, read
 from gpu_session.processes import POLL, Child, ending
 from vicinal.storage.files import write_json_atomically
 
-CONTROL = "nvidia-cuda-mps-control"
 COUNTS = (1, 2, 4)
 SECONDS = 3.0  # per measurement
-TIMEOUT = 20.0  # seconds to wait for the daemon
 EXIT = 5.0  # seconds that processes have to end by themselves
 
 
@@ -85,53 +75,3 @@ def await_files(files: Sequence[Path], members: Sequence[Child], deadline: float
             tails = "\n".join(member.tail for member in members)
             raise PartError(f"hung: killed, {len(members)} processes\n{tails}")
         time.sleep(POLL)
-
-
-def installed() -> bool:
-    """Whether MPS is installed."""
-    return shutil.which(CONTROL) is not None
-
-
-@contextmanager
-def mps(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Run MPS's daemon during the block; the environment for processes that share the device."""
-    with tempfile.TemporaryDirectory(prefix="vicinal-mps-") as folder:
-        pipe, log = Path(folder, "pipe"), Path(folder, "log")
-        pipe.mkdir()
-        log.mkdir()
-        shared = dict(environment) | {
-            "CUDA_MPS_PIPE_DIRECTORY": str(pipe),
-            "CUDA_MPS_LOG_DIRECTORY": str(log),
-        }
-        try:
-            command([CONTROL, "-d"], shared)
-            yield shared
-        finally:
-            try:
-                command([CONTROL], shared, "quit\n")
-            except PartError:
-                end_daemon(pipe / f"{CONTROL}.pid")
-
-
-def command(words: Sequence[str], environment: Mapping[str, str], text: str = "") -> None:
-    """Run one of the daemon's commands."""
-    try:
-        subprocess.run(
-            words,
-            input=text,
-            env=environment,
-            text=True,
-            timeout=TIMEOUT,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise PartError(f"{' '.join(words)} failed: {error}") from error
-
-
-def end_daemon(file: Path) -> None:
-    """Kill the daemon of this folder if it did not quit."""
-    if file.exists():
-        with suppress(ProcessLookupError):
-            os.kill(int(file.read_text()), signal.SIGKILL)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from benches import nvidia
 
-from gpu_session.concurrency import CONTROL
+from vicinal.machine.mps import CONTROL
 from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from gpu_session.pool import read
 from gpu_session.processes import TAIL, Child, ending
+from vicinal.errors import RunError
 from vicinal.storage.files import write_json_atomically
 
 Note = dict[str, Any]
@@ -76,7 +77,7 @@ def attempt(part: Part, deadline: float) -> Note:
     """Do one part; how it went."""
     try:
         part.work(deadline)
-    except PartError as error:
+    except (PartError, RunError) as error:
         first, _, more = str(error).partition("\n")
         return {"state": "failed", "reason": first, "tail": more}
     except Exception as error:

@@ -17,11 +17,14 @@ from gpu_session.parts import Part, PartError, complete
 from gpu_session.pool import Pool, Row, read
 from gpu_session.processes import REPORTS, ROOT, Child, environment
 from gpu_session.runs import Runs, left_to_do
+from gpu_session.sweep import sweep
+from vicinal.errors import RunError
+from vicinal.machine.mps import installed, mps
 
 TIMEOUTS = {"steps": 120.0, "pace": 150.0}  # seconds per item, with its worker's start
 REHEARSAL_TIMEOUT = 600.0
-WEIGHTS = (10, 22, 13, 20, 14, 40)  # the first parts' shares of the time
-REHEARSAL_WEIGHTS = (30, 90, 30, 30, 14, 40)
+WEIGHTS = (10, 22, 13, 20, 14, 8, 40)  # the first parts' shares of the time
+REHEARSAL_WEIGHTS = (30, 90, 30, 30, 14, 20, 40)
 RESERVE = 15.0  # seconds for the end
 
 
@@ -45,7 +48,8 @@ class Session:
             Part("tests", self.tests, weight[2]),
             Part("pace", self.pace, weight[3]),
             Part("concurrency", self.concurrency, weight[4]),
-            Part("runs", self.runs, weight[5], reserve=RESERVE),
+            Part("sweep", self.sweep, weight[5]),
+            Part("runs", self.runs, weight[6], reserve=RESERVE),
             Part("figure5", self.figure5, weight=0, reserve=RESERVE),
             Part("carry", self.carry, weight=0, reserve=0),
         ]
@@ -96,12 +100,17 @@ class Session:
         self._require_cuda()
         folder = self.out / "concurrency"
         form = Measured.under(self.out).fastest(self._items("pace", deadline)[1].partition(".")[0])
-        again = concurrency.installed() and not self.rehearse
+        again = installed() and not self.rehearse
         first = (monotonic() + deadline) / 2 if again else deadline
         concurrency.attempt(folder / "plain.json", form, self._environment, first, self.rehearse)
         if again:
-            with concurrency.mps(self._environment) as shared:
+            with mps(self._environment) as shared:
                 concurrency.attempt(folder / "mps.json", form, shared, deadline, self.rehearse)
+
+    def sweep(self, deadline: float) -> None:
+        """Train a sweep by the launcher that fills GPUs."""
+        self._require_cuda()
+        sweep(self.out, self._environment, deadline, self.rehearse)
 
     def runs(self, deadline: float) -> None:
         """As many runs at once as is worthwhile."""
@@ -117,8 +126,8 @@ class Session:
         with ExitStack() as ended:
             if together.mps:
                 try:
-                    given = ended.enter_context(concurrency.mps(given))
-                except PartError:
+                    given = ended.enter_context(mps(given))
+                except RunError:
                     together = Concurrency()  # it worked before, and runs do not need it
             Runs(self.out, jobs, words, given, together).work(deadline)
 

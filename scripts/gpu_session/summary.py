@@ -31,6 +31,7 @@ def page(out: Path) -> str:
         "Tests": tests(out / "tests.jsonl"),
         "Pace": pace(known.pace),
         "Concurrency": concurrency(known),
+        "Sweep": sweep(read(out / "sweep.json")),
         "Runs": runs(known.runs),
         "To copy": carried(out),
     }
@@ -175,6 +176,13 @@ def concurrency(known: Measured) -> Lines:
         best = max(known.concurrencies(), key=lambda each: each.gain)
         how = " under MPS" if best.mps else ""
         yield f"\nBest: {best.count} at once{how}, {best.gain:.2f} times the pace of one."
+
+
+def sweep(found: Row | None) -> Lines:
+    """How many runs of the sweep there are, and how long its last line took."""
+    if found is not None:
+        how = " under MPS" if found["mps"] else ""
+        yield f"{found['runs']} of {found['wanted']} runs{how}, {found['seconds']:.0f} s"
 
 
 def runs(found: Mapping[str, Row]) -> Lines:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from vicinal.cli.configs import build, check, recorded
 from vicinal.cli.launch import check_launcher, silence_other_ranks
 from vicinal.cli.main import start
-from vicinal.cli.sweeps import search_of
+from vicinal.cli.sweeps import Search, search_of
 from vicinal.errors import RunError
 from vicinal.machine import slurm
 
@@ -22,8 +22,11 @@ def main() -> None:
     start(execute)
 
 
-def execute(config: DictConfig) -> float:
-    """Check a composed config, build the run and execute it; the score that a sweeper optimises."""
+def execute(config: DictConfig, search: Search | None = None) -> float:
+    """Check a composed config, build the run and execute it; the score that a sweeper optimises.
+
+    `search` is the one of another process's sweeper, to which the run belongs.
+    """
     job = HydraConfig.get()
     choices = job.runtime.choices
     if choices.get("table"):
@@ -38,7 +41,7 @@ def execute(config: DictConfig) -> float:
         silence_other_ranks()
     check_launcher(choices, sweep=job.mode is RunMode.MULTIRUN)
     ours = {k: v for k, v in choices.items() if v is not None and not k.startswith("hydra/")}
-    return run.execute(recorded(config), ours, search_of(job))
+    return run.execute(recorded(config), ours, search or search_of(job))
 
 
 if __name__ == "__main__":

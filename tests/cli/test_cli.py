@@ -136,6 +136,7 @@ def test_a_setting_of_all_methods_swept_is_one_choice(command: Command, executed
         ("-m hydra.sweep.dir=x seed=0,1", "hydra.sweep.dir cannot be set: runs go to out=x"),
         ("-m hydra.sweep.subdir=x seed=0,1", "hydra.sweep.subdir ... out=FOLDER"),
         ("hydra.output_subdir=x", "hydra.output_subdir ... out=FOLDER"),
+        ("hydra/launcher=gpus", "hydra/launcher=gpus needs -m"),
         ("-m +dry_run=true seed=0,1", "dry_run only works with -m table=PAPER/TABLE"),
         ("-m +hours=3 seed=0,1", "hours only works with -m table=PAPER/TABLE"),
         ("+only=[ERM] table=mixup/table1", "only only works with -m table=PAPER/TABLE"),

@@ -228,7 +228,8 @@ def test_many_names_are_cut_to_the_nearest(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "extra"), [("hydra/sweeper=optuna", "tuning"), ("hydra/launcher=joblib", "launchers")]
+    ("line", "extra"),
+    [("hydra/sweeper=optuna", "tuning"), ("hydra/launcher=submitit_slurm", "slurm")],
 )
 def test_an_option_of_an_extra_that_is_not_installed_is_said_to_come_with_it(
     line: str, extra: str

@@ -126,11 +126,11 @@ def test_a_method_of_ones_own_trains_is_measured_and_exported(
 
 
 @pytest.mark.slow
-def test_a_method_of_ones_own_trains_from_anywhere_and_in_workers(
+def test_a_method_of_ones_own_trains_from_anywhere_and_side_by_side(
     mine: Path, tmp_path: Path
 ) -> None:
-    joblib = "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
-    words = ["--config-dir", os.path.relpath(mine, tmp_path), "-m", *WORDS, "seed=0,1", *joblib]
+    two = "hydra/launcher=gpus", "hydra.launcher.per_gpu=2"
+    words = ["--config-dir", os.path.relpath(mine, tmp_path), "-m", *WORDS, "seed=0,1", *two]
     command = [sys.executable, "-m", "vicinal.train", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

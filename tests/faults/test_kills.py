@@ -1,12 +1,8 @@
 """Processes that end when they should not: SIGKILL, preemption, several processes on one run."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -116,40 +112,6 @@ def test_interrupted_by_the_user(whole: Path, tmp_path: Path) -> None:
     finish([*TINY, late], out)
     assert "resumed in epoch 2 of 3" in log(out)
     assert_same_outcome(out, whole)
-
-
-@pytest.mark.slow
-def test_a_sweep_in_worker_processes_is_interrupted_after_their_checkpoints(tmp_path: Path) -> None:
-    """The terminal sends Ctrl-C to the whole process group."""
-    lines = ["-m", *TINY, "schedule.epochs=100000", "seed=0,1,2", "hydra/launcher=joblib"]
-    late = ["runtime.checkpoint_seconds=1e9", "runtime.progress=true", "hydra.launcher.n_jobs=2"]
-    path, train = tmp_path / "log", Path(__file__).parents[2] / "train.py"
-    with path.open("w") as file:
-        command = [sys.executable, str(train), *lines, *late]
-        sweep = subprocess.Popen(
-            command, cwd=tmp_path, stdout=file, stderr=file, start_new_session=True
-        )
-    while path.read_text().count("epoch      1/") < 2:
-        assert sweep.poll() is None, path.read_text()
-        time.sleep(0.1)
-    os.killpg(sweep.pid, signal.SIGINT)
-    assert sweep.wait(60) == StoppedByUserError.EXIT_CODE
-    assert path.read_text().count("; the same line again resumes") == 2
-    found = {each.parts[-3] for each in tmp_path.rglob("*.pt")}
-    assert found == {"seed0", "seed1"}
-    deadline = time.monotonic() + 20
-    while list(members(sweep.pid)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def members(group: int) -> Iterator[str]:
-    """The living processes of a group."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
-            if int(of) == group and state != "Z":
-                yield path.parent.name
 
 
 @pytest.mark.trials(30)

@@ -1,17 +1,14 @@
-"""What follows from the measurements, what is copied, and how MPS starts and stops."""
+"""What follows from the measurements, and what is copied."""
 
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from gpu_session import carry, concurrency, halve, summary
+from gpu_session import carry, halve, summary
 from gpu_session.choose import Concurrency, Measured
 from gpu_session.forms import FORMS
-from gpu_session.parts import PartError
 from safetensors.torch import load_file, save_file
 
 JOB = {
@@ -74,49 +71,6 @@ def test_a_runs_length_follows_from_the_best_that_is_known_of_it() -> None:
     run = {"name": JOB["name"], "at_once": 1, "seconds_per_epoch": 0.9}
     assert seconds(Concurrency(), pace=exact, runs={"a": run}) == pytest.approx(20 + 180)
     assert seconds(Concurrency(4, gain=2.0), pace=exact, runs={"a": run}) == four
-
-
-def control(folder: Path, body: str) -> Path:
-    """Stands for NVIDIA's program: notes how it is called."""
-    program = folder / "bin" / concurrency.CONTROL
-    program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text(f'#!/bin/sh\necho "$1 $CUDA_MPS_PIPE_DIRECTORY $(cat)" >> {folder}/called\n')
-    with program.open("a") as file:
-        file.write(f"{body}\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return program.parent
-
-
-def test_mps_is_quit_whatever_happens_in_folders_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{control(tmp_path, '')}:{os.environ['PATH']}")
-    assert concurrency.installed()
-    pipes: list[str] = []
-
-    def interrupted() -> None:
-        with concurrency.mps(os.environ) as shared:
-            pipes.append(shared["CUDA_MPS_PIPE_DIRECTORY"])
-            assert Path(pipes[0]).is_dir()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        interrupted()
-    (pipe,) = pipes
-    assert (tmp_path / "called").read_text().splitlines() == [f"-d {pipe} ", f" {pipe} quit"]
-    assert not Path(pipe).exists()
-    assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
-
-
-def test_mps_that_does_not_start_is_an_error_of_its_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{control(tmp_path, 'exit 1')}:{os.environ['PATH']}")
-    with (
-        pytest.raises(PartError, match=rf"^{concurrency.CONTROL} -d failed"),
-        concurrency.mps(os.environ),
-    ):
-        pytest.fail("begun all the same")
 
 
 def run(out: Path, name: str, *files: str) -> Path:

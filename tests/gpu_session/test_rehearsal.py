@@ -46,7 +46,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("gpu")
     gpu(out, "--parts", "machine", "steps", "--only", "gradaug", "erm", "--workers", "1")
     begin(out)
-    said = gpu(out, "--parts", "pace", "runs", "carry", "--only", NETWORK)
+    said = gpu(out, "--parts", "pace", "sweep", "runs", "carry", "--only", NETWORK)
     assert said.endswith(f"{(out / 'summary.md').read_text()}\n")
     return out
 
@@ -58,7 +58,7 @@ def results(out: Path, part: str) -> dict[str, Any]:
 def test_all_that_was_asked_for_went_well(out: Path) -> None:
     notes = json.loads((out / "parts.json").read_text())
     assert {name: note["state"] for name, note in notes.items()} == dict.fromkeys(
-        ("machine", "steps", "pace", "runs", "carry"), "ended"
+        ("machine", "steps", "pace", "sweep", "runs", "carry"), "ended"
     )
     for part in ("steps", "pace"):
         rows = results(out, part)

@@ -8,6 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
+from vicinal.loggers.news import EVERY, News, Recent
 from vicinal.loggers.progress import Progress, Rate, duration
 
 
@@ -67,6 +68,32 @@ def test_time_left_counts_from_where_the_run_resumed(done: int):
         clock.now += 3.0
         rate.step(1)
     assert rate.seconds_left == pytest.approx(3.0 * (100 - done - 10))
+
+
+def test_a_launcher_is_told_twice_per_second_of_the_speed_without_evaluation():
+    clock, told = Clock(), list[News]()
+    progress = plain(clock, 2, 100)
+    progress.listener = told.append
+    train_epoch(progress, clock, 100, 0.1)
+    clock.now += 50.0  # evaluation
+    progress.epoch(1, {"test_top1": 25.0})
+    first = len(told)
+    assert 10 / EVERY * 0.8 <= first <= 10 / EVERY + 1
+    train_epoch(progress, clock, 100, 0.2)
+    assert [each.rate for each in told[5:first]] == pytest.approx([1280.0] * (first - 5))
+    assert told[-1].rate == pytest.approx(640.0)  # of the last seconds alone
+    assert (told[first - 1].done, told[-1].done) == pytest.approx((0.5, 1.0), abs=0.03)
+    assert told[-1].unit == "images"
+    assert "epoch 2/2" in told[-1].line
+    assert "test 25.00 %" in told[-1].line
+
+
+def test_the_speed_counts_no_time_before_the_first_step_of_an_epoch_but_its_own():
+    recent = Recent(0.0)
+    assert recent.step(1.0, 100)
+    recent.resume(61.0)
+    assert recent.step(62.0, 100)
+    assert recent.per_second == pytest.approx(100.0)
 
 
 def test_a_slow_first_epoch_is_forgotten():

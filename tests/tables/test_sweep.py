@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from wording import says
 
 from vicinal.commands import evaluate
 from vicinal.errors import RunError
+from vicinal.tables.lengths import Length
 from vicinal.tables.plan import Composed, compose_cached
 from vicinal.tables.request import SweepRequest, parse_request
 from vicinal.tables.sweep import Sweep
@@ -137,11 +140,11 @@ def test_two_sweeps_at_once_train_no_run_twice(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_sweeps_of_several_processes_train_no_run_twice(tmp_path: Path) -> None:
-    joblib = "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
+    two = "hydra/launcher=gpus", "hydra.launcher.per_gpu=2"
     command, pipe = [sys.executable, str(ROOT / "train.py"), *WORDS], subprocess.PIPE
     both = [
         subprocess.Popen([*command, *more], cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
-        for more in ((), joblib)
+        for more in ((), two)
     ]
     assert_each_was_trained_once(tmp_path, *both)
 
@@ -187,6 +190,19 @@ def test_a_run_is_composed_once_however_many_cells_print_it() -> None:
     assert len(sweep.cells) == 3 * RUNS
     assert len(composed) == len(set(composed)) == RUNS
     assert len(sweep.jobs) == 2 * RUNS
+
+
+def test_side_by_side_the_longest_runs_begin_and_unknown_ones_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweep = Sweep([load("mixup/figure3a")], parse_request([*REDUCED, "seed=0"]), compose_cached)
+    hours = [1.0, inf, 3.0, 2.0]
+    lengths = {job.place: Length(each) for job, each in zip(sweep.jobs, hours, strict=True)}
+    sweep.programme = replace(sweep.programme, lengths=lengths)
+    in_order = [job for job, _ in next(sweep.stages())]
+    longest = [job for job, _ in next(sweep.stages(longest_first=True))]
+    assert [lengths[job.place].hours for job in longest] == [inf, 3.0, 2.0, 1.0]
+    assert in_order == [job for job in sweep.jobs if job in in_order] != longest
 
 
 def test_what_is_typed_beside_the_table_is_sorted() -> None:

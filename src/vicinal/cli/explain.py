@@ -24,9 +24,8 @@ from vicinal.cli.signatures import settings
 
 EXTRAS = {  # which bring other packages' options
     "hydra/sweeper=optuna": "tuning",
-    "hydra/launcher=joblib": "launchers",
-    "hydra/launcher=submitit_local": "launchers",
-    "hydra/launcher=submitit_slurm": "launchers",
+    "hydra/launcher=submitit_local": "slurm",
+    "hydra/launcher=submitit_slurm": "slurm",
 }
 ANY_NAME = {"model": "timm"}  # the options that take any name of another library's: model.name=
 

@@ -32,7 +32,7 @@ from vicinal.cli.misplaced import refuse_misplaced
 from vicinal.cli.overrides import parse, quote
 from vicinal.cli.own import importable
 from vicinal.cli.search import searchpath
-from vicinal.cli.sweeps import WORKER, choose_sweeper, in_workers
+from vicinal.cli.sweeps import choose_sweeper
 from vicinal.cli.typed import typed
 from vicinal.cli.versions import versions
 from vicinal.errors import PreemptedError, RunError, SearchError, StoppedByUserError
@@ -97,7 +97,8 @@ def _parse_arguments() -> argparse.Namespace:
         raise RunError("--experimental-rerun is not an option; the same line again resumes a run")
     if arguments.config_dir:
         importable(Path(arguments.config_dir))
-    refuse_misplaced(arguments.overrides, _is_sweep(arguments))
+    runs = not (arguments.cfg or arguments.info or arguments.help or arguments.hydra_help)
+    refuse_misplaced(arguments.overrides, _is_sweep(arguments), runs)
     return arguments
 
 
@@ -147,21 +148,17 @@ def _tables_as_typed() -> Iterator[None]:
 
 def _execute_job(execute: Execute, config: DictConfig, tracebacks: bool) -> float:
     hydra_config, submitted = HydraConfig.get(), slurm.num_submitted()
-    worker = WORKER if in_workers(hydra_config.runtime.choices) else None
-    if worker is not None:
-        worker.check()
     try:
         with quiet_pipe():
-            score = execute(config) if worker is None else worker.execute(partial(execute, config))
+            score = execute(config)
         if submitted:
             leave_ranks()
         return score
     except Exception as error:
         print_error(error, user_message(error), tracebacks)
         preempted, sweep = isinstance(error, PreemptedError), hydra_config.mode is RunMode.MULTIRUN
-        others = submitted or (worker is not None and worker.interrupted)
         ends = preempted or isinstance(error, SearchError)
-        if not others and (ends or not sweep or num_ranks() > 1):
+        if not submitted and (ends or not sweep or num_ranks() > 1):
             # The end of a sweep as well: it was asked to stop, or other ranks are in this run.
             if preempted and sweep:
                 print(f"vicinal: {SWEEP_ENDS}", file=sys.stderr)

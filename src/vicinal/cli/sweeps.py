@@ -1,11 +1,7 @@
-"""Sweeps: which sweeper runs them, whether it searches, and Ctrl-C where jobs are processes."""
+"""Sweeps: which sweeper runs them, whether it searches, what is left to read of them."""
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeperConf
 from hydra.conf import HydraConf
@@ -16,10 +12,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from vicinal.errors import StoppedByUserError
-
 EXHAUSTIVE = ("basic", "table")  # sweepers that run all they are told to
-SWEEPER = "hydra_plugins.vicinal_table_sweeper.plain_sweeper.PlainSweeper"
+SWEEPER = "hydra_plugins.vicinal_sweepers.plain_sweeper.PlainSweeper"
 
 
 def choose_sweeper(own_configs: bool) -> None:
@@ -30,11 +24,6 @@ def choose_sweeper(own_configs: bool) -> None:
     Plugins.instance()  # stores Hydra's own under this name
     node = BasicSweeperConf(_target_=SWEEPER) if own_configs else BasicSweeperConf
     ConfigStore.instance().store("basic", node, group="hydra/sweeper", provider="hydra")
-
-
-def in_workers(choices: Mapping[str, Any]) -> bool:
-    """Whether jobs have processes of their own, beside the one that was started."""
-    return choices.get("hydra/launcher") == "joblib"
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,6 @@ class Remembering(Launcher):
     """A launcher whose jobs' returns can be read after a job has failed the sweep."""
 
     launcher: Launcher
-    workers: bool  # see `in_workers`
     returns: list[JobReturn] = field(default_factory=list)
 
     def setup(
@@ -72,58 +60,6 @@ class Remembering(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Launch a batch of jobs."""
-        with workers_first(self.workers):
-            found = self.launcher.launch(job_overrides, initial_job_idx)
+        found = self.launcher.launch(job_overrides, initial_job_idx)
         self.returns += found
         return found
-
-
-@contextmanager
-def workers_first(workers: bool) -> Iterator[None]:
-    """On Ctrl-C let the workers, which got it as well, write their checkpoints; a second one ends.
-
-    joblib kills its workers as soon as their parent is interrupted.
-    """
-    if not workers:
-        yield
-        return
-    came = list[int]()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            raise KeyboardInterrupt
-
-
-@dataclass
-class Worker:
-    """A process in which a launcher runs one job after the other, also after Ctrl-C."""
-
-    interrupted: bool = False
-
-    def check(self) -> None:
-        """Refuse to start a job once one was interrupted."""
-        if self.interrupted:
-            raise StoppedByUserError("not started")
-
-    def execute(self, job: Callable[[], float]) -> float:
-        """Execute a job, and note whether it was interrupted."""
-        try:
-            return job()
-        except KeyboardInterrupt:
-            self.interrupted = True
-            raise StoppedByUserError("interrupted outside of its training") from None
-        except StoppedByUserError:
-            self.interrupted = True
-            raise
-
-
-WORKER = Worker()

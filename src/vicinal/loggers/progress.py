@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
+from vicinal.loggers.news import Listener, News, Recent, listener
+
 REFRESH_SECONDS = 0.5
 ESTIMATE_SECONDS = 30.0  # of training, after which a first epoch without an end is told of
 WINDOW_EPOCHS = 5  # that the rate averages over; the first one compiles and is slow
@@ -92,6 +94,8 @@ class Progress:
     enabled: bool = True
     clock: Callable[[], float] = time.monotonic
     console: Console = field(default_factory=lambda: Console(stderr=True))
+    listener: Listener | None = field(default_factory=listener)  # what launched the run
+    _recent: Recent = field(init=False, repr=False)
     _rate: Rate = field(init=False, repr=False)
     _bar: Bar | None = field(init=False, repr=False)
     _task: TaskID = field(default=TaskID(0), init=False, repr=False)
@@ -104,6 +108,7 @@ class Progress:
     def __post_init__(self) -> None:
         total_steps = self.epochs * self.steps_per_epoch
         self._rate = Rate(self.start_step, total_steps, self.clock)
+        self._recent = Recent(self._rate.began)
         on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
         self._bar = _bar(self.console, self.clock) if self.enabled and on_terminal else None
 
@@ -127,6 +132,8 @@ class Progress:
     def step(self, samples: int) -> None:
         """Call after each training step on so many samples; draws at most twice per second."""
         now = self._rate.step(samples)
+        if self.listener is not None and self._recent.step(now, samples):
+            self.listener(self._news())
         if self._bar is not None and now >= self._next_refresh:
             self._refresh()
             self._next_refresh = now + REFRESH_SECONDS
@@ -152,6 +159,7 @@ class Progress:
         self._values |= values
         self._rate.steps = epoch * self.steps_per_epoch
         self._rate.end_epoch()
+        self._recent.resume(self._rate.began)
         self._told = True
         if self.enabled:
             parts = [f"epoch {epoch:{len(str(self.epochs))}}/{self.epochs}", *self._shown()]
@@ -170,6 +178,11 @@ class Progress:
             return "done"
         seconds = self._rate.seconds_left
         return "? left" if seconds is None else f"{duration(seconds)} left"
+
+    def _news(self) -> News:
+        rate = self._rate
+        done = min(rate.steps / rate.total_steps, 1.0)
+        return News(done, self._recent.per_second, self.unit, rate.seconds_left, self._state())
 
     def _refresh(self) -> None:
         assert self._bar is not None

@@ -98,9 +98,16 @@ class Sweep:
         """The jobs to launch."""
         return [job for job in self.jobs if job.place in self.programme.kept]
 
-    def stages(self) -> Iterator[list[tuple[Job, tuple[str, ...]]]]:
-        """What to launch: first all that needs no other run, and once that is over the rest."""
+    def stages(self, longest_first: bool = False) -> Iterator[list[tuple[Job, tuple[str, ...]]]]:
+        """What to launch: first all that needs no other run, and once that is over the rest.
+
+        Side by side, runs take the least time together if the longest begin; unknown ones before.
+        """
         first, then = self.programme.stages(self.programme.kept)
+        if longest_first:
+            lengths = self.programme.lengths
+            first = sorted(first, key=lambda job: -lengths[job.place].alone)
+            then = sorted(then, key=lambda job: -lengths[job.place].together)
         yield [(job, job.alone) for job in first if job.alone is not None]
         yield [(job, job.overrides) for job in then if job.place not in self._stopped]
 

@@ -34,12 +34,12 @@ class SweptJob:
 
 def job_of(job: JobReturn) -> SweptJob:
     """What a job left on disk."""
-    assert job.cfg is not None
-    assert job.hydra_cfg is not None
     overrides = tuple(job.overrides or ())
     if job.status is not JobStatus.COMPLETED:
         said = reason(job._return_value)  # the property raises it
         return SweptJob(overrides, failure=said.splitlines()[0])
+    assert job.cfg is not None
+    assert job.hydra_cfg is not None
     run = name_run(overrides, job.cfg, job.hydra_cfg.hydra.runtime.choices)
     folder = Path(job.cfg.out, run.name, f"seed{job.cfg.seed}")
     copy = records.published(job.cfg.results, run.name, job.cfg.seed)

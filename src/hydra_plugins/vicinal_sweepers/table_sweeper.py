@@ -57,7 +57,9 @@ class TableSweeper(Sweeper):
         if request.dry_run:
             return
         launched = 0
-        for stage in sweep.stages():
+        assert self.config is not None
+        one_by_one = self.config.hydra.runtime.choices["hydra/launcher"] == "basic"
+        for stage in sweep.stages(longest_first=not one_by_one):
             step = self.max_batch_size or max(len(stage), 1)
             for start in range(0, len(stage), step):
                 self._launch(stage[start : start + step], launched, sweep)
@@ -90,12 +92,8 @@ class TableSweeper(Sweeper):
         return self.context.config_loader.load_sweep_config(self.config, list(overrides))
 
     def _launch(self, jobs: Sequence[Any], start: int, sweep: Any) -> None:
-        from vicinal.cli.sweeps import in_workers, workers_first  # noqa: PLC0415
-
         assert self.launcher is not None
-        assert self.config is not None
-        with workers_first(in_workers(self.config.hydra.runtime.choices)):
-            results = self.launcher.launch([overrides for _, overrides in jobs], start)
+        results = self.launcher.launch([overrides for _, overrides in jobs], start)
         for (job, overrides), result in zip(jobs, results, strict=True):
             try:
                 _ = result.return_value  # raises what the job raised

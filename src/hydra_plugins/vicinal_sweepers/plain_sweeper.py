@@ -12,13 +12,11 @@ class PlainSweeper(BasicSweeper):
     """Runs every combination; then prints what each configuration reached, over its seeds."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        from vicinal.cli.sweeps import Remembering, in_workers  # noqa: PLC0415
+        from vicinal.cli.sweeps import Remembering  # noqa: PLC0415
         from vicinal.tables.swept import compared, job_of  # noqa: PLC0415
 
         assert self.launcher is not None
-        assert self.config is not None
-        workers = in_workers(self.config.hydra.runtime.choices)
-        self.launcher = launcher = Remembering(self.launcher, workers)
+        self.launcher = launcher = Remembering(self.launcher)
         try:
             return super().sweep(arguments)
         finally:  # an interrupted batch has returned nothing
