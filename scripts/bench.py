@@ -11,6 +11,7 @@ python scripts/bench.py certificates         noisy copies, against bare forward 
 python scripts/bench.py words                language models, against a bare loop
 python scripts/bench.py launches             operations of a training step of every method
 python scripts/bench.py ranks                two ranks, and accumulated gradients
+python scripts/bench.py growth               how costs grow with batches, plans, records, …
 python scripts/bench.py fill                 a plan of runs side by side, killed on the way
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
@@ -26,6 +27,7 @@ from benches import (
     evaluations,
     fill,
     gpu,
+    growth,
     launches,
     loader,
     ranks,
@@ -45,6 +47,7 @@ BENCHES = {
     "words": words,
     "launches": launches,
     "ranks": ranks,
+    "growth": growth,
     "fill": fill,
 }
 

@@ -7,7 +7,7 @@ Writes MODEL-BATCH-DEVICE.json.
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
@@ -79,15 +79,17 @@ def bare(arguments: argparse.Namespace) -> Iterator[int]:
             yield len(rows)
 
 
-def measure(contenders: dict[str, Iterator[int]], rounds: int) -> dict[str, list[float]]:
+def measure(
+    contenders: dict[str, Iterator[int]], rounds: int, clock: Callable[[], float] = now
+) -> dict[str, list[float]]:
     """Seconds per step, by contender and round; the first round warms up and is dropped."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         order = random.Random(turn).sample(sorted(contenders), len(contenders))
         for name, steps in ((name, contenders[name]) for name in order):
-            began = now()
+            began = clock()
             next(steps)
-            ended = now()
+            ended = clock()
             if turn:
                 seconds[name].append(ended - began)
     return seconds
