@@ -2,7 +2,8 @@
 
 Both start from the same draws and end in float tensors: three chains per image, mixed with it. They
 take turns. Each figure is the median over rounds, in this process's CPU seconds, so that others on
-the machine matter less. Writes chains.json.
+the machine matter less. At the largest size also each operator by itself, on as many images as a
+step of the chains has for it. Writes chains.json.
 """
 
 import argparse
@@ -19,8 +20,8 @@ from PIL.Image import Resampling, Transform
 from torch import Tensor
 
 from vicinal.draws import Rng, beta, dirichlet
-from vicinal.images.chains import Plan, mixture, rendered
-from vicinal.images.operators import OPERATORS
+from vicinal.images.chains import CACHED, Plan, mixture, rendered
+from vicinal.images.operators import OPERATORS, Operator
 from vicinal.machine.runtime import keep_freed_memory
 from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
@@ -28,6 +29,7 @@ from vicinal.storage.provenance import provenance
 Pixels = UInt8[Tensor, "n c h w"]
 Images = Float[Tensor, "n c h w"]
 BATCHES = {32: 128, 224: 32}
+REPEATS = 10  # of an operator in one turn
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +52,15 @@ def bench(arguments: argparse.Namespace) -> None:
         rows[str(size)] = row = compared(size, count, arguments.rounds)
         ours, theirs = row["ours"], row["pillow"]
         print(f"{size:6} {count:6} {ours:10.0f} {theirs:10.0f} {row['ratio']:7.2f}")
+    size = max(arguments.sizes)
+    alone = {each.__name__: by_itself(each, size, arguments.rounds) for each in OPERATORS}
+    print(f"{'at ' + str(size):14} {'ours':>9} {'Pillow':>10} {'ratio':>7}, in µs per image")
+    for name, row in alone.items():
+        print(f"{name:14} {row['ours']:9.0f} {row['pillow']:10.0f} {row['ratio']:7.2f}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     target = arguments.out / "chains.json"
-    write_json_atomically(target, origin | {"images_per_second": rows, "rounds": arguments.rounds})
+    found = {"images_per_second": rows, f"microseconds_at_{size}": alone}
+    write_json_atomically(target, origin | found | {"rounds": arguments.rounds})
     print(f"written: {target}")
 
 
@@ -61,24 +69,45 @@ def compared(size: int, count: int, rounds: int) -> dict[str, Any]:
     pixels, rng = scenes(size, count), Rng.seeded(0)
     plan = Plan.drawn(count, 3, None, 3.0, rng)
     m, w = beta(1.0, count, rng).float(), dirichlet(count, 3, rng).float()
-    x, contenders = pixels.float() / 255, (in_batches, one_by_one)
-    difference = in_batches(pixels, x, plan, m, w) - one_by_one(pixels, x, plan, m, w)
+    x = pixels.float() / 255
+    difference = in_batches(x, plan, m, w) - one_by_one(pixels, x, plan, m, w)
     if difference.abs().max() > 1e-5:
         raise RuntimeError(f"ours and Pillow's differ by {difference.abs().max().item()}")
-    seconds: dict[str, list[float]] = {contender.__name__: [] for contender in contenders}
-    for turn in range(rounds + 1):
-        for contender in contenders:
-            began = process_time()
-            contender(pixels, x, plan, m, w)
-            if turn:
-                seconds[contender.__name__].append(process_time() - began)
-    ours, theirs = seconds["in_batches"], seconds["one_by_one"]
-    return {
-        "batch": count,
-        "ours": count / median(ours),
-        "pillow": count / median(theirs),
-        "ratio": median(b / a for a, b in zip(ours, theirs, strict=True)),
-    }
+    ours, theirs, ratio = in_turns(
+        lambda: in_batches(x, plan, m, w), lambda: one_by_one(pixels, x, plan, m, w), rounds
+    )
+    return {"batch": count, "ours": count / ours, "pillow": count / theirs, "ratio": ratio}
+
+
+def by_itself(operator: Operator, size: int, rounds: int) -> dict[str, float]:
+    """Microseconds per image of one operator in both ways, and the median ratio."""
+    count = max(1, CACHED // (3 * size**2) // len(OPERATORS))
+    pixels, theirs = scenes(size, count), PILLOW[operator.__name__]
+    levels = Plan.drawn(count, 1, 1, 3.0, Rng.seeded(0)).levels.flatten()
+    images = [Image.fromarray(image) for image in pixels.permute(0, 2, 3, 1).contiguous().numpy()]
+    pairs = list(zip(images, levels.tolist(), strict=True))
+    ours, pillow, ratio = in_turns(
+        lambda: [operator(pixels, levels, 3.0) for _ in range(REPEATS)],
+        lambda: [theirs(*pair) for _ in range(REPEATS) for pair in pairs],
+        rounds,
+    )
+    scale = 1e6 / count / REPEATS
+    return {"ours": ours * scale, "pillow": pillow * scale, "ratio": ratio}
+
+
+def in_turns(
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int
+) -> tuple[float, float, float]:
+    """Median CPU seconds of both, and the median ratio within a round; the first is dropped."""
+    seconds: list[list[float]] = []
+    for _ in range(rounds + 1):
+        began = process_time()
+        ours()
+        halfway = process_time()
+        theirs()
+        seconds.append([halfway - began, process_time() - halfway])
+    first, second = zip(*seconds[1:], strict=True)
+    return median(first), median(second), median(b / a for a, b in seconds[1:])
 
 
 def scenes(size: int, count: int) -> Pixels:
@@ -90,7 +119,7 @@ def scenes(size: int, count: int) -> Pixels:
     return (smooth + noise).round().clamp(0, 255).to(torch.uint8)
 
 
-def in_batches(pixels: Pixels, x: Images, plan: Plan, m: Tensor, w: Tensor) -> Images:
+def in_batches(x: Images, plan: Plan, m: Tensor, w: Tensor) -> Images:
     """This suite's way."""
     return mixture(x, rendered(x, plan), m, w)
 

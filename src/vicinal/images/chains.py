@@ -14,9 +14,10 @@ from vicinal.images.geometry import quantized
 from vicinal.images.operators import OPERATORS
 
 LONGEST = 3  # operators per chain, if the depth is drawn
-# Bytes of chains rendered and mixed in one piece: on a CPU as many as its caches hold, elsewhere
-# as many as leave room beside a network for temporaries some 50 times as large.
-CACHED, HELD = 1 << 21, 1 << 26
+# Bytes of chains rendered, and mixed, in one piece. On a CPU a call must be worth its overhead, yet
+# leave its result in a cache; the mixture is in float32. Elsewhere there must be room beside a
+# network for temporaries some 50 times as large.
+CACHED, MIXED, HELD = 1 << 23, 1 << 19, 1 << 26
 Pixels = UInt8[Tensor, "n c h w"]
 Chains = UInt8[Tensor, "n b c h w"]
 
@@ -69,7 +70,7 @@ def _levels(shape: tuple[int, ...], severity: float, rng: Rng) -> Float64[Tensor
 def rendered(x: Images, plan: Plan) -> Chains:
     """Every chain of every image, in 8 bits as in Pillow; `x` is rounded to 8 bits first."""
     count, width = plan.lengths.shape
-    images = _piece(x, width)
+    images = _piece(x, width, CACHED)
     chains = torch.empty((count, width, *x.shape[1:]), dtype=torch.uint8, device=x.device)
     for first in range(0, count, images):
         part = slice(first, first + images)
@@ -80,17 +81,17 @@ def rendered(x: Images, plan: Plan) -> Chains:
 
 def mixture(x: Images, chains: Chains, m: PerSample, w: Float[Tensor, "n b"]) -> Images:
     """(1 - m) x + m Σ_i w_i a_i, differentiable in m and w."""
-    images = _piece(x, w.shape[1])
     shares = torch.cat([(1 - m)[:, None], m[:, None] * w / 255], dim=1)[..., None, None, None]
+    images = _piece(x, w.shape[1], MIXED)
     if images >= len(x):
         return _mixed(x, chains, shares)
     pieces = zip(x.split(images), chains.split(images), shares.split(images), strict=True)
     return torch.cat([_mixed(*piece) for piece in pieces])
 
 
-def _piece(x: Images, width: int) -> int:
+def _piece(x: Images, width: int, cached: int) -> int:
     """How many images are processed together."""
-    most = CACHED if x.device.type == "cpu" else HELD
+    most = cached if x.device.type == "cpu" else HELD
     return max(1, most // x[0].numel() // width)
 
 
@@ -98,7 +99,7 @@ def _mixed(x: Images, chains: Chains, shares: Float[Tensor, "n s 1 1 1"]) -> Ima
     own, *theirs = shares.unbind(1)
     mixed = own * x
     for share, chain in zip(theirs, chains.unbind(1), strict=True):
-        mixed = mixed.addcmul(share, chain.to(x.dtype))
+        mixed.addcmul_(share, chain.to(x.dtype))
     return mixed
 
 

@@ -4,18 +4,22 @@ Each equals Pillow's result bit for bit, hence float64, and truncation where Pil
 round levels, which are never drawn, truncation may depend on the last bit of a product and be off
 by one step of 255. A level's sign is the operator's direction; operators without one ignore it.
 `reach` bounds the levels' size and is known on the host, so that nothing waits for the device.
+
+At 224 pixels time on a CPU goes where memory is read and written, so temporaries are few and small:
+bytes stay bytes, values go through tables of 256, and no index is wider than it must be.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int64, Integer, UInt8
 from torch import Tensor
 
 from vicinal.images.geometry import quantized, rotated, sheared, translated
 
 Pixels = UInt8[Tensor, "n c h w"]
+Planes = Integer[Tensor, "m p"]
 Levels = Float64[Tensor, " n"]
 Amounts = Float64[Tensor, "*n"]
 Operator = Callable[[Pixels, Levels, float], Pixels]
@@ -23,11 +27,21 @@ Operator = Callable[[Pixels, Levels, float], Pixels]
 
 def autocontrast(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """Each channel stretched to 0 .. 255; a constant one is unchanged."""
-    low, high = torch.aminmax(x.flatten(2), dim=2)
+    low, high = _extremes(x.flatten(2))
     lines = _stretches(x.device).index_select(0, high.long().add_(low, alpha=256).flatten())
-    scale, offset = lines.view(*low.shape, 2, 1, 1).unbind(2)
-    stretched = x.double().mul_(scale) if x.device.type == "cpu" else x * scale
-    return quantized(stretched.add_(offset))
+    scale, offset = lines.view(*low.shape, 2, 1).unbind(2)
+    if x.device.type == "cpu":
+        ramp = torch.arange(256, dtype=torch.float64)
+        tables = quantized((ramp * scale).add_(offset)).flatten(0, 1)
+        return _mapped(x.flatten(0, 1).flatten(1), tables).view(x.shape)
+    return quantized((x * scale[..., None]).add_(offset[..., None]))
+
+
+def _extremes(values: UInt8[Tensor, "n c p"]) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest value of each channel."""
+    if values.device.type == "cpu":  # aminmax is not vectorized there
+        return values.amin(dim=2), values.amax(dim=2)
+    return torch.aminmax(values, dim=2)
 
 
 @lru_cache(maxsize=4)
@@ -42,15 +56,34 @@ def _stretches(device: torch.device) -> Float64[Tensor, "65536 2"]:
 
 def equalize(x: Pixels, levels: Levels, reach: float) -> Pixels:
     """Each channel through its cumulative histogram, in Pillow's integer arithmetic."""
-    values = x.flatten(0, 1).flatten(1).long()
-    counts = torch.zeros((len(values), 256), dtype=torch.int64, device=x.device)
-    counts = counts.scatter_add_(1, values, torch.ones_like(values))
-    brightest = counts.gather(1, values.amax(dim=1, keepdim=True))
+    values = x.flatten(0, 1).flatten(1)
+    if x.device.type != "cpu":
+        values = values.long()  # once, for all that follows
+    counts = _histograms(values)
+    brightest = counts.gather(1, values.amax(dim=1, keepdim=True).long())
     step = (values.shape[1] - brightest) // 255
     below = counts.cumsum(dim=1).sub_(counts).add_(step // 2)
     lut = quantized((below / step.clamp_min(1).double()).clamp_max_(255))
     lut = torch.where(step == 0, torch.arange(256, device=x.device, dtype=torch.uint8), lut)
-    return lut.gather(1, values).view(x.shape)
+    return (_mapped(values, lut) if x.device.type == "cpu" else lut.gather(1, values)).view(x.shape)
+
+
+def _histograms(values: Planes) -> Int64[Tensor, "m 256"]:
+    """How often each value occurs in each plane."""
+    if values.device.type == "cpu":
+        firsts = torch.arange(0, 256 * len(values), 256, dtype=torch.int32)[:, None]
+        places = values.to(torch.int32).add_(firsts).flatten()
+        return places.bincount(minlength=256 * len(values)).view(-1, 256)
+    counts = torch.zeros((len(values), 256), dtype=torch.int64, device=values.device)
+    return counts.scatter_add_(1, values, torch.ones_like(values))  # bincount would wait
+
+
+def _mapped(values: Planes, tables: UInt8[Tensor, "m 256"]) -> UInt8[Tensor, "m p"]:
+    """Each plane through its table, on the CPU: Python's `translate` needs no wide indices."""
+    mapped = torch.empty_like(values)
+    for to, plane, table in zip(mapped.numpy(), values.numpy(), tables.numpy(), strict=True):
+        to.data[:] = bytearray(plane).translate(table.data)
+    return mapped
 
 
 def posterize(x: Pixels, levels: Levels, reach: float) -> Pixels:
@@ -59,11 +92,14 @@ def posterize(x: Pixels, levels: Levels, reach: float) -> Pixels:
 
 
 def solarize(x: Pixels, levels: Levels, reach: float) -> Pixels:
-    """Values of at least 256 - int(25.6 v) inverted; the others unchanged."""
-    highest_kept = (first_inverted(levels) - 1).to(torch.int16).view(-1, 1, 1, 1)
-    # 255 - x is x XOR 255, and a negative number's sign is -1, the byte 255. On a CPU this is much
-    # faster than comparing bytes, and than torch.where.
-    return x ^ (highest_kept - x).bitwise_right_shift_(15).to(torch.uint8)
+    """Values of at least 256 - int(25.6 v) inverted; the others unchanged.
+
+    That is a byte, since v is at least 0.1.
+    """
+    first = first_inverted(levels).to(torch.uint8).view(-1, 1, 1, 1)
+    # 255 - x is x XOR 255. In place, the comparison makes bytes instead of Booleans, which is much
+    # faster on a CPU.
+    return x.clone().ge_(first).neg_().bitwise_xor_(x)
 
 
 def rotate(x: Pixels, levels: Levels, reach: float) -> Pixels:
