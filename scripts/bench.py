@@ -13,6 +13,7 @@ python scripts/bench.py launches             operations of a training step of ev
 python scripts/bench.py ranks                two ranks, and accumulated gradients
 python scripts/bench.py growth               how costs grow with batches, plans, records, …
 python scripts/bench.py fill                 a plan of runs side by side, killed on the way
+python scripts/bench.py waiting              start of a run, tables, plans and the report
 python scripts/bench.py gpu --help           what a bench compares, and its options
 """
 
@@ -32,6 +33,7 @@ from benches import (
     loader,
     ranks,
     steps,
+    waiting,
     words,
 )
 
@@ -49,6 +51,7 @@ BENCHES = {
     "ranks": ranks,
     "growth": growth,
     "fill": fill,
+    "waiting": waiting,
 }
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from table_samples import printed
 
+from vicinal.tables import spreads, verdicts
 from vicinal.tables.cell import Cell
 from vicinal.tables.verdicts import (
     Deviation,
@@ -192,3 +194,13 @@ def test_orderings_are_final_only_with_all_planned_seeds() -> None:
     assert ordering(sure, 2, complete=False, failed=True) == "undecided"
     assert ordering(Interval(0.1, 0.5), 3, complete=True, failed=False) == "undecided"
     assert ordering(None, 0, complete=False, failed=False) == "interim"
+
+
+def test_quantiles_are_those_of_scipys_distributions_bit_for_bit() -> None:
+    """Importing the distributions takes a second."""
+    for freedom in (1, 2, 4, 9, 2.5, 7.77):
+        assert verdicts._t(freedom) == stats.t.ppf(0.975, freedom)
+    for freedom in (1, 2, 3, 9):
+        assert verdicts._widest(freedom) == stats.chi2.ppf(0.99, freedom) / freedom
+        expected = float(stats.chi2.median(freedom) / freedom) ** 0.5
+        assert spreads._median_deviation(freedom + 1) == expected

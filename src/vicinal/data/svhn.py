@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 
 from vicinal.data.download import RemoteFile, fetch
 from vicinal.data.split import Split
@@ -33,6 +32,8 @@ def svhn(root: Path) -> tuple[Split, Split]:
 
 
 def _read(path: Path) -> Split:
+    from scipy.io import loadmat  # noqa: PLC0415 (slow to import)
+
     content = loadmat(path, variable_names=["X", "y"])
     x, y = content["X"], content["y"].flatten().astype(np.int64)
     if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)):

@@ -24,7 +24,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vicinal.contracts import Method, Rows
 from vicinal.data.batches import Extent, Feed
@@ -211,6 +210,8 @@ def counted(model: nn.Module, data: RunData) -> Numbers:
     Those are half of what torch's FlopCounterMode counts: convolutions and matrix products, not
     biases, normalisation, activations, pooling or sums of branches.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 (slow to import)
+
     twin, x = deepcopy(model).to("meta"), data.zeros("meta")
     with evaluating(twin), torch.no_grad(), FlopCounterMode(display=False) as counter:
         twin(x)

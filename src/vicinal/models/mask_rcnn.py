@@ -18,12 +18,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.models import detection as torchvisions
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from vicinal.contracts import Detector, Found, Levels, Loss, Objects, Photos
 from vicinal.models.arguments import at_least_one, image_channels
@@ -111,6 +105,9 @@ class MaskRcnn(Detector):
         num_classes: int,
         shape: tuple[int, ...],
     ) -> None:
+        # To name a run only the signature above is needed, and torchvision is slow to import.
+        from vicinal.models import torchvision_detection as torchvisions  # noqa: PLC0415
+
         super().__init__()
         image_channels(shape)
         at_least_one(width=width, hidden=hidden, proposals=proposals, regions=regions)
@@ -121,22 +118,11 @@ class MaskRcnn(Detector):
             maps = self.network.eval()(torch.zeros(TINY))
         self.network.train()
         widths = [each.shape[1] for each in maps]
-        self.pyramid = FeaturePyramidNetwork(widths, width, LastLevelMaxPool())
-        found = num_classes + 1  # with the background
-        whole = torchvisions.MaskRCNN(
-            _OfWidth(width),
-            rpn_pre_nms_top_n_train=proposals,
-            rpn_post_nms_top_n_train=proposals,
-            rpn_pre_nms_top_n_test=proposals // 2,
-            rpn_post_nms_top_n_test=proposals // 2,
-            box_head=TwoMLPHead(width * 7**2, hidden),
-            box_predictor=FastRCNNPredictor(hidden, found),
-            box_batch_size_per_image=regions,
-            mask_head=MaskRCNNHeads(width, (width,) * 4, 1),
-            mask_predictor=MaskRCNNPredictor(width, width, found),
-        )
+        self.pyramid = torchvisions.pyramid(widths, width)
+        sizes = torchvisions.Sizes(width, hidden, proposals, regions)
         self.width, self.regions = width, regions
-        self.proposals, self.heads = whole.rpn, whole.roi_heads
+        self.proposals, self.heads = torchvisions.heads(sizes, num_classes)
+        self.batch = torchvisions.batch
         self.stages = tuple(f"network.body.{name}" for name in self.network.body.taken)
 
     @property
@@ -161,7 +147,7 @@ class MaskRcnn(Detector):
         }
 
     def losses(self, levels: Levels, x: Photos, y: Objects) -> dict[str, Loss]:
-        images, targets = ImageList(_padded(x), list(y.sizes)), _targets(y, levels)
+        images, targets = self.batch(_padded(x), y.sizes), _targets(y, levels)
         regions, of_regions = self.proposals(images, levels, targets)
         _, of_heads = self.heads(levels, regions, images.image_sizes, targets)
         return {**of_regions, **of_heads}
@@ -173,7 +159,7 @@ class MaskRcnn(Detector):
         if self.training:
             assert y is not None
             return self.losses(levels, x, y)
-        images = ImageList(_padded(x), list(sizes))
+        images = self.batch(_padded(x), sizes)
         regions, _ = self.proposals(images, levels)
         found, _ = self.heads(levels, regions, images.image_sizes)
         return [Found(e["boxes"], e["labels"] - 1, e["scores"], e["masks"]) for e in found]
@@ -186,14 +172,6 @@ class MaskRcnn(Detector):
         heads.box_predictor(heads.box_head(x.new_zeros(count, self.width, 7, 7)))
         objects = x.new_zeros(count // POSITIVE, self.width, 14, 14)
         heads.mask_predictor(heads.mask_head(objects))
-
-
-class _OfWidth(nn.Module):
-    """Stands for a backbone where torchvision only asks for its width."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.out_channels = width
 
 
 def _pyramidal(network: nn.Module) -> tuple[dict[str, nn.Module], tuple[str, ...]]:

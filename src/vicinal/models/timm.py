@@ -3,10 +3,8 @@
 import difflib
 from typing import Any
 
-import timm
 import torch
 from jaxtyping import Float
-from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from vicinal.models.arguments import image_channels
@@ -32,6 +30,9 @@ class Timm(nn.Module):
         num_classes: int,
         shape: tuple[int, ...],
     ) -> None:
+        import timm  # noqa: PLC0415 (slow, and to name a run only the signature above is needed)
+        from timm.layers.norm_act import freeze_batch_norm_2d  # noqa: PLC0415
+
         super().__init__()
         check_name(name, pretrained)
         sized: dict[str, Any] = {}
@@ -62,6 +63,8 @@ class Timm(nn.Module):
 
 def check_name(name: str, pretrained: bool) -> None:
     """Refuse a name that timm does not know, or weights that it does not have."""
+    import timm  # noqa: PLC0415 (slow to import)
+
     architectures, weights = timm.list_models(), timm.list_models(pretrained=True)
     if name not in architectures and name not in weights:
         known = weights if "." in name else architectures

@@ -5,6 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -64,11 +65,17 @@ def canonical(node: Any) -> Any:
         return node
     kept = {key: canonical(value) for key, value in node.items()}
     if "_target_" in node:
-        parameters = inspect.signature(get_object(node["_target_"])).parameters
-        for key, parameter in parameters.items():
-            if key in kept and kept[key] == canonical(parameter.default):
+        for key, default in _defaults(node["_target_"]).items():
+            if key in kept and kept[key] == default:
                 del kept[key]
     return kept
+
+
+@cache
+def _defaults(target: str) -> dict[str, Any]:
+    """The defaults of a constructor, in canonical form."""
+    parameters = inspect.signature(get_object(target)).parameters
+    return {key: canonical(parameter.default) for key, parameter in parameters.items()}
 
 
 def _renamed(node: Any, names: Mapping[str, str]) -> Any:

@@ -7,6 +7,7 @@ this 7.80 G).
 """
 
 import json
+import re
 from functools import cache
 from math import prod
 from typing import Any, NamedTuple
@@ -14,12 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vicinal.contracts import Detector
 from vicinal.data.size import Size, size_of
 from vicinal.models.init import without_weights
+from vicinal.tables import kept
 from vicinal.tables.cell import UNITS, Cell
+
+_TARGET = re.compile(r'"_target_": "([^"]*)"')
 
 
 class Counts(NamedTuple):
@@ -50,6 +53,19 @@ def counts(model: dict[str, Any], size: Size) -> Counts:
 
 @cache
 def _counts(model: str, shape: tuple[int, ...], classes: int) -> Counts:
+    """Counted once by each version of the code: large networks take long, and so does timm."""
+    asked = json.dumps(["counts", model, shape, classes])
+    if any(not target.startswith("vicinal.") for target in _TARGET.findall(model)):
+        return _count(model, shape, classes)  # its code is the user's
+    found = kept.read(asked)
+    if found is None:
+        kept.keep(asked, found := _count(model, shape, classes))
+    return Counts(*found)
+
+
+def _count(model: str, shape: tuple[int, ...], classes: int) -> Counts:
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 (slow to import)
+
     layers = activations = 0
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from scipy import stats
+from scipy import special
 
 from vicinal.cli.overrides import key_of, value_of
 from vicinal.tables.cell import MEASURES, Cell
@@ -51,4 +51,5 @@ def _kind(cell: Cell) -> Kind:
 
 def _median_deviation(runs: int) -> float:
     """The median sample deviation of so many runs whose true deviation is 1."""
-    return float(stats.chi2.median(runs - 1) / (runs - 1)) ** 0.5
+    median_of_squares = 2 * float(special.gammaincinv((runs - 1) / 2, 0.5))  # of chi-squared
+    return (median_of_squares / (runs - 1)) ** 0.5

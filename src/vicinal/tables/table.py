@@ -64,6 +64,7 @@ from vicinal.tables.plan import begin_with
 from vicinal.tables.schema import CELL_FIELDS, as_label, check
 
 TABLES = CONFIGS / "table"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built with it
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ def load(name: str) -> Table:
         raise ValueError(f"{name} is not a table{near} (known: {listed(name, known())})")
     path = TABLES / f"{name}.yaml"
     if path.is_file() and name not in own.names():
-        return Table(name, yaml.safe_load(path.read_text()))
+        return Table(name, _LOADER(path.read_text()).get_single_data())
     try:
         if path.is_file():
             raise ValueError("a table of this name is there already; choose another")

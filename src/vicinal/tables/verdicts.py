@@ -94,7 +94,7 @@ from functools import cache
 from math import sqrt
 from statistics import mean, stdev
 
-from scipy import stats
+from scipy import special
 
 from vicinal.tables.cell import Cell
 
@@ -265,10 +265,10 @@ def _pooled_applies(values: Sequence[float], pooled: Deviation) -> bool:
 
 @cache
 def _widest(freedom: int) -> float:
-    """How many times its expectation a sample variance may be."""
-    return float(stats.chi2.ppf(WIDE_QUANTILE, freedom)) / freedom
+    """How many times its expectation a sample variance may be: a quantile of chi-squared."""
+    return 2 * float(special.gammaincinv(freedom / 2, WIDE_QUANTILE)) / freedom
 
 
 @cache
 def _t(freedom: float) -> float:
-    return float(stats.t.ppf(0.975, freedom))
+    return float(special.stdtrit(freedom, 0.975))

@@ -22,7 +22,6 @@ import torch
 
 from vicinal.contracts import Images, Targets, Vicinity
 from vicinal.draws import Rng
-from vicinal.images.torchvisions import NOTHING, prepared
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,9 @@ class AutoAugment(Vicinity):
             raise ValueError(
                 f"fill must have a value for each of {x.shape[1]} channels, got {list(self.fill)}"
             )
+        # To name a run only the class is needed, and torchvision is slow to import.
+        from vicinal.images.torchvisions import NOTHING, prepared  # noqa: PLC0415
+
         policy = prepared(self.policy, *x.shape[1:], x.device)
         fill = [255 * value for value in self.fill or (0.0,)]
         chosen = torch.randint(len(policy.family), (len(x),), generator=rng.cpu)
