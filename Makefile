@@ -55,7 +55,7 @@ report: $(READY)  ## Regenerate results/report/index.html
 	$(RUN)vicinal report --results results
 
 WHAT ?= steps
-bench: $(READY)  ## Measure speed (WHAT=steps, gpu, loader, chains, corruptions, evaluations, attacks, certificates, words or fill)
+bench: $(READY)  ## Measure speed (WHAT=steps; scripts/bench.py --help lists all)
 	$(RUN)python scripts/bench.py $(WHAT) --out results/bench
 
 FAULTS := CUDA_VISIBLE_DEVICES= $(RUN)python -m pytest -q -rs tests/faults --summary results/bench
