@@ -7,6 +7,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vicinal.cli.configs import build, check, recorded
+from vicinal.cli.garbage import uncollected
 from vicinal.cli.launch import check_launcher, silence_other_ranks
 from vicinal.cli.main import start
 from vicinal.cli.sweeps import Search, search_of
@@ -34,8 +35,9 @@ def execute(config: DictConfig, search: Search | None = None) -> float:
             f"table={choices['table']} is a plan of many runs: start it with -m, and with no "
             "sweeper but its own"
         )
-    check(config, choices, job.overrides.task)
-    run: Run = build(config)
+    with uncollected():
+        check(config, choices, job.overrides.task)
+        run: Run = build(config)
     if OmegaConf.select(config, "runtime.slurm"):
         slurm.become_rank()
         silence_other_ranks()

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from vicinal.tables.plan import Composed
+    from vicinal.tables.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,13 @@ class TableSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
+        from vicinal.cli.garbage import uncollected  # noqa: PLC0415
         from vicinal.errors import RunError  # noqa: PLC0415
-        from vicinal.tables.request import parse_request  # noqa: PLC0415
-        from vicinal.tables.sweep import Sweep  # noqa: PLC0415
-        from vicinal.tables.table import load  # noqa: PLC0415
 
-        self._search_folders()
-        request = parse_request(arguments)
-        sweep = Sweep([load(name) for name in request.tables], request, self._composed)
-        print(sweep.plan())
-        if request.dry_run:
+        with uncollected():
+            sweep = self._planned(arguments)
+            print(sweep.plan())
+        if sweep.request.dry_run:
             return
         launched = 0
         assert self.config is not None
@@ -71,6 +69,15 @@ class TableSweeper(Sweeper):
             raise RunError(
                 f"{len(sweep.failures)} of {len(sweep.unfinished)} runs failed:\n  {failures}"
             )
+
+    def _planned(self, arguments: list[str]) -> "Sweep":
+        from vicinal.tables.request import parse_request  # noqa: PLC0415
+        from vicinal.tables.sweep import Sweep  # noqa: PLC0415
+        from vicinal.tables.table import load  # noqa: PLC0415
+
+        self._search_folders()
+        request = parse_request(arguments)
+        return Sweep([load(name) for name in request.tables], request, self._composed)
 
     def _composed(self, overrides: Sequence[str]) -> "Composed":
         from vicinal.tables.plan import composed  # noqa: PLC0415

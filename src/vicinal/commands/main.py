@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 
 from vicinal.cli.failures import quiet_pipe
+from vicinal.cli.garbage import uncollected
 from vicinal.cli.messages import did_you_mean
 from vicinal.cli.versions import versions
 
@@ -49,7 +50,9 @@ def main() -> None:
 
 def _call(name: str, words: list[str]) -> None:
     sys.argv = [f"vicinal {name}", *words]
-    import_module(f"vicinal.commands.{name}").main()
+    with uncollected():
+        command = import_module(f"vicinal.commands.{name}")
+    command.main()
 
 
 def _complete(line: str) -> None:

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from vicinal.cli.failures import one_line_errors
+from vicinal.cli.garbage import uncollected
 from vicinal.commands.tables import RESULTS, add_folders, found_in, joined, rules, write
 from vicinal.report import figures
 from vicinal.report.page import page
@@ -15,6 +16,7 @@ REPORT = Path("report", "index.html")
 
 
 @one_line_errors()
+@uncollected()
 def main() -> None:
     """Write the page; print where it is."""
     form = argparse.RawDescriptionHelpFormatter

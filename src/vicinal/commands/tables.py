@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.cli.failures import one_line_errors
+from vicinal.cli.garbage import uncollected
 from vicinal.cli.own import importable
 from vicinal.errors import RunError
 from vicinal.storage import records
@@ -47,6 +48,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 @one_line_errors()
+@uncollected()
 def main() -> None:
     """Print what was asked for."""
     arguments = parse()
