@@ -81,6 +81,7 @@ def test_a_launcher_is_told_twice_per_second_of_the_speed_without_evaluation():
     assert 10 / EVERY * 0.8 <= first <= 10 / EVERY + 1
     train_epoch(progress, clock, 100, 0.2)
     assert [each.rate for each in told[5:first]] == pytest.approx([1280.0] * (first - 5))
+    assert min(each.rate for each in told) >= 639.0  # right after the evaluation, too
     assert told[-1].rate == pytest.approx(640.0)  # of the last seconds alone
     assert (told[first - 1].done, told[-1].done) == pytest.approx((0.5, 1.0), abs=0.03)
     assert told[-1].unit == "images"
