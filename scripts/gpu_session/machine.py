@@ -1,6 +1,5 @@
 """Describe this machine in a JSON file: `python -m gpu_session.machine TARGET`."""
 
-import os
 import shutil
 import sys
 from importlib.util import find_spec
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 from benches import nvidia
 
+from vicinal.machine.cores import allowed_cores
 from vicinal.machine.mps import CONTROL
 from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
@@ -37,7 +37,7 @@ def main() -> None:
                 for each in devices
             ],
             "driver": nvidia.query("name,driver_version,memory.total"),
-            "allowed_cores": len(os.sched_getaffinity(0)),
+            "allowed_cores": allowed_cores(),
             "mps": shutil.which(CONTROL),
             "compiler": shutil.which("gcc") or shutil.which("cc"),
             "missing": [name for name in NEEDED if find_spec(name) is None],

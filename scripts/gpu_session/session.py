@@ -1,6 +1,5 @@
 """The parts of the session, assembled from the other modules; nothing here imports torch."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from gpu_session.processes import REPORTS, ROOT, Child, environment
 from gpu_session.runs import Runs, left_to_do
 from gpu_session.sweep import sweep
 from vicinal.errors import RunError
+from vicinal.machine.cores import allowed_cores
 from vicinal.machine.mps import installed, mps
 
 TIMEOUTS = {"steps": 120.0, "pace": 150.0}  # seconds per item, with its worker's start
@@ -180,7 +180,7 @@ class Session:
 
     @property
     def _cores(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or allowed_cores()
 
     @cached_property
     def _environment(self) -> dict[str, str]:

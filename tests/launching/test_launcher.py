@@ -214,7 +214,7 @@ def test_ranks_are_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runs_on_cpus_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "cores", lambda: 8)
+    monkeypatch.setattr(local, "allowed_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     config = sweep(tmp_path, "runtime=cpu", "+dry_run=true")  # which starts no nursery
     config.hydra.overrides.task = ["+dry_run=true"]

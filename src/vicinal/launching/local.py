@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,6 +13,7 @@ from vicinal.launching.places import Cores
 from vicinal.launching.process import NurseryProcess
 from vicinal.launching.settings import Settings
 from vicinal.launching.sharing import Sharing
+from vicinal.machine.cores import allowed_cores
 from vicinal.machine.mps import CONTROL, installed
 
 THREADS = "OMP_NUM_THREADS"
@@ -27,10 +27,10 @@ def on_this_machine(settings: Settings, config: DictConfig, task: str) -> Launch
     if gpus:
         begin = partial(NurseryProcess, task, os.environ, mps)
         return Launching(config, Sharing(gpus, settings.per_gpu), begin)
-    count = settings.per_gpu or cores()
+    count = settings.per_gpu or allowed_cores()
     if THREADS in os.environ:
         return Launching(config, Cores(count), partial(NurseryProcess, task, os.environ))
-    threads = max(1, cores() // count)
+    threads = max(1, allowed_cores() // count)
     # It is read when torch is imported, which is before a child could set it.
     environment = os.environ | {THREADS: str(threads)}
     return Launching(config, Cores(count), partial(NurseryProcess, task, environment), threads)
@@ -46,9 +46,3 @@ def with_mps(settings: Settings, gpus: Sequence[Gpu]) -> bool:
         return settings.mps
     known = bool(gpus) and all(gpu.memory is not None for gpu in gpus)
     return known and settings.per_gpu != 1 and installed()
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    allowed: Any = getattr(os, "sched_getaffinity", None)  # on Linux only
-    return len(allowed(0)) if allowed else os.cpu_count() or 1

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import nn
 
+from vicinal.machine.cores import allowed_cores
+
 MOST_WORKERS = 16
 # For training, its last batch, evaluation, inner searches; dynamo's default limit is 8.
 COMPILATIONS = 64
@@ -231,9 +233,7 @@ def allow_tf32(allowed: bool) -> None:
 def cores() -> int:
     """The usable cores of this node per local rank, at most MOST_WORKERS."""
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    allowed = getattr(os, "sched_getaffinity", None)  # on Linux only
-    count = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return max(1, min(MOST_WORKERS, count // ranks))
+    return max(1, min(MOST_WORKERS, allowed_cores() // ranks))
 
 
 def keep_freed_memory() -> None:
