@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benches.turns import turns
+from benches.writing import write
 from vicinal.cli.configs import build, compose
 from vicinal.draws import Rng
 from vicinal.evaluation.attacked import Attacked
 from vicinal.machine.runtime import Runtime
 from vicinal.models.normalized import Normalized
 from vicinal.run import Run
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 PASSES = {"fgsm": 1, "ifgsm": 10, "pgd": 10, "apgd": 101}  # forwards, each with a backward
@@ -43,11 +43,8 @@ def bench(arguments: argparse.Namespace) -> None:
     print(f"{origin['device']['name']}; {arguments.model}, seconds for {arguments.batch} images")
     print(f"{'attack':<8} {'ours':>10} {'passes':>10} {'ratio':>7}")
     rows = {name: compared(name, model, arguments, runtime) for name in arguments.attacks}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "attacks.json"
     settings = {key: getattr(arguments, key) for key in ("model", "batch", "rounds")}
-    write_json_atomically(target, origin | settings | {"seconds": rows})
-    print(f"written: {target}")
+    write(arguments.out, "attacks", origin | settings | {"seconds": rows})
 
 
 def compared(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from benches.turns import turns
+from benches.writing import write
 from vicinal.cli.configs import build, compose
 from vicinal.data.dataset import Data
 from vicinal.data.split import Split
@@ -19,7 +20,6 @@ from vicinal.draws import Rng
 from vicinal.evaluation.certified import Certified
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 SIGMA, GOAL = 0.25, 0.95
@@ -42,11 +42,10 @@ def bench(arguments: argparse.Namespace) -> None:
     print(f"{origin['device']['name']}; noisy copies per second, batches of {arguments.batch}")
     print(f"{'model':<12} {'certificates':>12} {'bare':>10} {'ratio':>7} (goal: {GOAL})")
     rows = {f"resnet{depth}": compared(depth, arguments, runtime) for depth in arguments.depths}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "certificates.json"
     settings = {key: getattr(arguments, key) for key in ("images", "copies", "batch", "rounds")}
-    write_json_atomically(target, origin | settings | {"goal": GOAL, "copies_per_second": rows})
-    print(f"written: {target}")
+    write(
+        arguments.out, "certificates", origin | settings | {"goal": GOAL, "copies_per_second": rows}
+    )
 
 
 def compared(depth: int, arguments: argparse.Namespace, runtime: Runtime) -> dict[str, float]:

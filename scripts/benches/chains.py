@@ -19,11 +19,11 @@ from PIL import Image, ImageOps
 from PIL.Image import Resampling, Transform
 from torch import Tensor
 
+from benches.writing import write
 from vicinal.draws import Rng, beta, dirichlet
 from vicinal.images.chains import CACHED, Plan, mixture, rendered
 from vicinal.images.operators import OPERATORS, Operator
 from vicinal.machine.runtime import keep_freed_memory
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 Pixels = UInt8[Tensor, "n c h w"]
@@ -57,11 +57,8 @@ def bench(arguments: argparse.Namespace) -> None:
     print(f"{'at ' + str(size):14} {'ours':>9} {'Pillow':>10} {'ratio':>7}, in µs per image")
     for name, row in alone.items():
         print(f"{name:14} {row['ours']:9.0f} {row['pillow']:10.0f} {row['ratio']:7.2f}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "chains.json"
     found = {"images_per_second": rows, f"microseconds_at_{size}": alone}
-    write_json_atomically(target, origin | found | {"rounds": arguments.rounds})
-    print(f"written: {target}")
+    write(arguments.out, "chains", origin | found | {"rounds": arguments.rounds})
 
 
 def compared(size: int, count: int, rounds: int) -> dict[str, Any]:

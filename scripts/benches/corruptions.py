@@ -22,11 +22,11 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from benches.writing import write
 from vicinal.draws import Rng
 from vicinal.images.corruptions.corrupt import COMMON, SEVERITIES, TABLE, corrupted
 from vicinal.images.corruptions.severities import PUBLISHED
 from vicinal.machine.runtime import keep_freed_memory
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 Pixels = UInt8[Tensor, "n 3 h w"]
@@ -61,10 +61,7 @@ def bench(arguments: argparse.Namespace) -> None:
         result["agreement"][str(size)] = equal
         print_times(size, times, totals)
         print_agreement(size, equal)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "corruptions.json"
-    write_json_atomically(target, result)
-    print(f"written: {target}")
+    write(arguments.out, "corruptions", result)
 
 
 def milliseconds(name: str, x: Pixels, rounds: int) -> dict[str, float]:

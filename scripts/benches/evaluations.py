@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from benches.turns import turns
+from benches.writing import write
 from vicinal.cli.configs import build, compose
 from vicinal.data.split import Split
 from vicinal.evaluation.clean import Clean
 from vicinal.machine.runtime import Runtime
 from vicinal.run import Run
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 
@@ -36,11 +36,8 @@ def bench(arguments: argparse.Namespace) -> None:
     print(f"{origin['device']['name']}; images per second, batches of {arguments.batch}")
     print(f"{'model':<16} {'ours':>10} {'bare loop':>10} {'ratio':>7}")
     rows = {name: compared(name, arguments, runtime) for name in arguments.models}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "evaluations.json"
     settings = {key: getattr(arguments, key) for key in ("images", "batch", "rounds")}
-    write_json_atomically(target, origin | settings | {"images_per_second": rows})
-    print(f"written: {target}")
+    write(arguments.out, "evaluations", origin | settings | {"images_per_second": rows})
 
 
 def compared(name: str, arguments: argparse.Namespace, runtime: Runtime) -> dict[str, float]:

@@ -19,9 +19,9 @@ from statistics import mean
 from time import perf_counter, sleep
 from typing import Any
 
+from benches.writing import write
 from vicinal.cli.configs import build, recorded
 from vicinal.run import Run
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 from vicinal.tables.plan import compose_cached
 
@@ -66,10 +66,7 @@ def bench(arguments: argparse.Namespace) -> None:
     print(f"{ideal / launched:.3f} of the ideal (goal {GOAL}); killed twice {disturbed:.1f} s")
     print("\n".join(faults) or "nothing lost, nothing twice, all records equal")
     settings = {key: getattr(arguments, key) for key in ("runs", "at_once", "epochs", "overrides")}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "fill.json"
-    write_json_atomically(target, provenance("cpu") | settings | {"goal": GOAL} | found)
-    print(f"written: {target}")
+    write(arguments.out, "fill", provenance("cpu") | settings | {"goal": GOAL} | found)
 
 
 def alone(lines: Sequence[str], count: int, out: Path) -> list[float]:

@@ -18,8 +18,8 @@ from benches.drawn import composed
 from benches.fits import fit
 from benches.growth_steps import by_batch, by_copies, by_ranks, by_subnets, by_width, maxup_work
 from benches.growth_tables import by_records, by_runs, by_seeds
-from vicinal.machine.runtime import cores
-from vicinal.storage.files import write_json_atomically
+from benches.writing import write
+from vicinal.machine.cores import allowed_cores
 from vicinal.storage.provenance import provenance
 
 Measure = Callable[[Sequence[int], int, Sequence[str]], dict[int, float]]
@@ -82,17 +82,14 @@ def bench(arguments: argparse.Namespace) -> None:
     """Measure, print a table, write the JSON."""
     rows = {name: measured(name, arguments) for name in arguments.only}
     origin = provenance(composed(*arguments.overrides).runtime.target)
-    print(f"{origin['device']['name']}, {cores()} cores", *table(rows), sep="\n")
+    print(f"{origin['device']['name']}, {allowed_cores()} cores", *table(rows), sep="\n")
     settings = {key: getattr(arguments, key) for key in ("overrides", "rounds", "quick")}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "growth.json"
-    write_json_atomically(target, origin | settings | {"costs": rows})
-    print(f"written: {target}")
+    write(arguments.out, "growth", origin | settings | {"costs": rows})
 
 
 def measured(name: str, arguments: argparse.Namespace) -> Row:
     """The row of one cost; more ranks than cores say nothing of ranks."""
-    cost, most = COSTS[name], cores() if name == "ranks" else None
+    cost, most = COSTS[name], allowed_cores() if name == "ranks" else None
     sizes = cost.few if arguments.quick else cost.sizes
     if name == "ranks" and arguments.ranks:
         sizes = tuple(arguments.ranks)

@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benches.drawn import composed, drawn_data, methods
 from benches.racing import Row, one_line
+from benches.writing import write
 from vicinal.loop import Loop
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 WARM = 3  # steps that compile
@@ -79,11 +79,8 @@ def bench(arguments: argparse.Namespace) -> None:
         except Exception as error:
             rows[method] = {"error": one_line(error)}
         print(told(method, rows[method]), flush=True)
-    target = arguments.out / "launches.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
     settings = {"model": arguments.model, "batch": arguments.batch}
-    write_json_atomically(target, provenance("cpu") | settings | {"methods": rows})
-    print(f"written: {target}")
+    write(arguments.out, "launches", provenance("cpu") | settings | {"methods": rows})
 
 
 def counted(arguments: argparse.Namespace, method: str) -> Row:

@@ -30,6 +30,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from benches.writing import write
 from vicinal.contracts import Vicinity
 from vicinal.data.batches import Batches
 from vicinal.data.decode.crops import Crop, content, render, rgb
@@ -38,7 +39,6 @@ from vicinal.data.split import Part
 from vicinal.data.streamed_images import StreamedImages
 from vicinal.draws import Rng
 from vicinal.machine.runtime import cores
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 MEAN, STD, SIZE, RESIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 256
@@ -76,10 +76,7 @@ def bench(arguments: argparse.Namespace) -> None:
     }
     for name, found in per_image.items():
         print(f"{name:32} {found:6.3f} ms per image")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "loader-cpu.json"
-    write_json_atomically(target, result)
-    print(f"written: {target}")
+    write(arguments.out, "loader-cpu", result)
 
 
 def table(speeds: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:

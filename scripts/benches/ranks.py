@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from benches.drawn import composed, drawn_data, endless
+from benches.writing import write
 from vicinal.machine import ranks
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 METHODS = ("erm", "mixup", "gradaug", "augmax")
@@ -72,9 +72,7 @@ def bench(arguments: argparse.Namespace) -> None:
     for name, row in rows.items():
         print(f"{name:12}" + "".join(f"{value:19.3f}" for value in row.values()))
     settings = {key: getattr(arguments, key) for key in ("model", "batch", "rounds", "steps")}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_json_atomically(arguments.out / "ranks.json", origin | settings | {"methods": rows})
-    print(f"written: {arguments.out / 'ranks.json'}")
+    write(arguments.out, "ranks", origin | settings | {"methods": rows})
 
 
 def measured(

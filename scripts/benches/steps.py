@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from benches.drawn import composed, drawn_data, endless, methods
 from benches.racing import now
+from benches.writing import write
 from vicinal.data.dataset import Data
 from vicinal.data.split import Split
 from vicinal.run import Run
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 STEPS = 64  # data for this many are drawn once
@@ -42,10 +42,7 @@ def bench(arguments: argparse.Namespace) -> None:
     contenders |= {name: ours(arguments, name) for name in others}
     seconds = measure(contenders, arguments.rounds)
     result = table(arguments, seconds)
-    target = arguments.out / f"{arguments.model}-{arguments.batch}-{result['device']['type']}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_json_atomically(target, result)
-    print(f"written: {target}")
+    write(arguments.out, f"{arguments.model}-{arguments.batch}-{result['device']['type']}", result)
 
 
 def chosen(arguments: argparse.Namespace, *overrides: str) -> tuple[Run, Data]:

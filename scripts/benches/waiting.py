@@ -16,8 +16,8 @@ from random import Random
 from statistics import median
 from time import perf_counter
 
+from benches.writing import write
 from vicinal.storage import records
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 ROOT = Path(__file__).parents[2]
@@ -50,10 +50,7 @@ def bench(arguments: argparse.Namespace) -> None:
     result = provenance("cpu") | {"rounds": arguments.rounds, "records": count, "waited": found}
     for what, each in found.items():
         print(f"{what:40} {each['seconds']:7.2f} s  {each['cpu_seconds']:7.2f} s of a CPU")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "waiting-cpu.json"
-    write_json_atomically(target, result)
-    print(f"written: {target}")
+    write(arguments.out, "waiting-cpu", result)
 
 
 def commands(own: Path, folder: Path) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from benches.drawn import drawn_text
 from benches.turns import turns
+from benches.writing import write
 from vicinal.cli.configs import build, compose
 from vicinal.contracts import Memory
 from vicinal.data.batches import Extent
@@ -27,7 +28,6 @@ from vicinal.draws import Rng
 from vicinal.methods.next_word import NextWord
 from vicinal.models.awd_lstm import AwdLstm, LockedDropout, WeightDropLstm
 from vicinal.run import Run
-from vicinal.storage.files import write_json_atomically
 from vicinal.storage.provenance import provenance
 
 LENGTH = 70  # words of a segment
@@ -72,11 +72,8 @@ def bench(arguments: argparse.Namespace) -> None:
     result = table(arguments, turns(contenders, arguments.rounds))
     origin = provenance(device)
     print(f"{origin['device']['name']}, {arguments.width:g} of the width")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    target = arguments.out / "words.json"
     written = origin | settings | {"width": arguments.width, "length": LENGTH, "goals": GOALS}
-    write_json_atomically(target, written | result)
-    print(f"written: {target}")
+    write(arguments.out, "words", written | result)
 
 
 def composed(arguments: argparse.Namespace, method: str, *overrides: str) -> Run:
