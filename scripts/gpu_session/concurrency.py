@@ -10,7 +10,8 @@ from time import monotonic
 
 from gpu_session.parts import PartError
 from gpu_session.pool import Row, done, read
-from gpu_session.processes import POLL, Child, ending
+from gpu_session.processes import POLL, Child
+from vicinal.launching.process import ending
 from vicinal.storage.files import write_json_atomically
 
 COUNTS = (1, 2, 4)

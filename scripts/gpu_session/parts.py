@@ -14,8 +14,9 @@ from time import monotonic, time
 from typing import Any
 
 from gpu_session.pool import read
-from gpu_session.processes import TAIL, Child, ending
+from gpu_session.processes import TAIL, Child
 from vicinal.errors import RunError
+from vicinal.launching.process import ending
 from vicinal.storage.files import write_json_atomically
 
 Note = dict[str, Any]

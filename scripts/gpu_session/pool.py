@@ -13,7 +13,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from gpu_session.processes import POLL, Child, ending
+from gpu_session.processes import POLL, Child
+from vicinal.launching.process import ending
 from vicinal.storage.files import write_json_atomically
 
 Row = dict[str, Any]

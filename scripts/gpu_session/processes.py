@@ -107,13 +107,6 @@ def tail(log: Path, lines: int = TAIL) -> str:
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
 
-def ending(code: int) -> str:
-    """An exit code in words."""
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"ended with code {code}"
-
-
 def environment(out: Path) -> dict[str, str]:
     """For child processes: paths of the sources, and caches that need no writable home."""
     cache = out / "cache"

@@ -15,7 +15,8 @@ from time import monotonic, sleep
 
 from gpu_session.choose import MARGIN, Concurrency, Job, Measured
 from gpu_session.pool import Row, read
-from gpu_session.processes import ROOT, Child, ending
+from gpu_session.processes import ROOT, Child
+from vicinal.launching.process import ending
 from vicinal.storage.files import write_json_atomically
 
 GRACE = 10.0  # seconds that a stopped run has to write its checkpoint

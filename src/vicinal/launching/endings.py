@@ -13,6 +13,7 @@ from vicinal import errors
 from vicinal.cli.failures import add_job
 from vicinal.errors import PreemptedError, RunError, StoppedByUserError
 from vicinal.launching.lines import last_line
+from vicinal.launching.process import ending
 
 SPEAKER = "vicinal: "  # before the one-line messages in a log
 
@@ -32,16 +33,15 @@ def failure(told: Mapping[str, Any], code: int, log: Path, start: int) -> Except
     if code > 0 and last.startswith(SPEAKER):
         return RunError(last.removeprefix(SPEAKER))
     said = f"; its last line: {last}" if last else ""
-    return RunError(f"{ending(code)}{said}")
+    return RunError(f"{_silent(code)}{said}")
 
 
-def ending(code: int) -> str:
-    """An exit code in words."""
+def _silent(code: int) -> str:
+    """The ending of a run that has told no result."""
     if code >= 0:
-        return f"ended with code {code} and without a result"
-    name = signal.Signals(-code).name
+        return f"{ending(code)} and without a result"
     hint = ", which the system sends when memory runs out" if -code == signal.SIGKILL else ""
-    return f"killed by {name}{hint}"
+    return f"{ending(code)}{hint}"
 
 
 def returned(

@@ -65,12 +65,16 @@ class NurseryProcess:
         return [json.loads(line) for line in lines]
 
     def _death(self) -> RunError:
-        code = self.process.wait()
-        how = f"was killed by {Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        how = ending(self.process.wait())
         return RunError(
-            f"process {self.process.pid}, which starts the runs, {how}; running ones stop at a "
-            "checkpoint, and the same line again resumes"
+            f"process {self.process.pid}, which starts the runs, has ended ({how}); running ones "
+            "stop at a checkpoint, and the same line again resumes"
         )
+
+
+def ending(code: int) -> str:
+    """An exit code in words."""
+    return f"killed by {Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
 def _close(process: Popen[bytes]) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from vicinal.launching.jobs import Job
 from vicinal.launching.names import common, short_names, shortened
-from vicinal.loggers.progress import REFRESH_SECONDS, duration
+from vicinal.loggers.progress import REFRESH_SECONDS, can_draw, duration
 
 STATE_SECONDS = 60.0  # between lines of the plan's state where there is no terminal
 BAR = 20  # characters, where the terminal is wide
@@ -34,8 +34,7 @@ class Screen:
     _next: float = field(default=-math.inf, init=False)  # when to show the state again
 
     def __post_init__(self) -> None:
-        on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
-        self._live = _live(self.console) if on_terminal else None
+        self._live = _live(self.console) if can_draw(self.console) else None
 
     def __enter__(self) -> "Screen":
         if self._live is not None:

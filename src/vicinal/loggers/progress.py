@@ -109,8 +109,8 @@ class Progress:
         total_steps = self.epochs * self.steps_per_epoch
         self._rate = Rate(self.start_step, total_steps, self.clock)
         self._recent = Recent(self._rate.began)
-        on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
-        self._bar = _bar(self.console, self.clock) if self.enabled and on_terminal else None
+        shown = self.enabled and can_draw(self.console)
+        self._bar = _bar(self.console, self.clock) if shown else None
 
     def __enter__(self) -> "Progress":
         if self._bar is not None:
@@ -197,11 +197,16 @@ class Progress:
         return "  ".join([*where, *self._shown(), self._speed(), self._left()])
 
 
+def can_draw(console: Console) -> bool:
+    """Whether it is a terminal on which lines can be drawn over."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 @contextmanager
 def counting(title: str, done: int, total: int, enabled: bool) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, on stderr, which each call moves by one; elsewhere nothing is shown."""
     console = Console(stderr=True)
-    if not (enabled and console.is_terminal and not console.is_dumb_terminal and total > 1):
+    if not (enabled and total > 1 and can_draw(console)):
         yield lambda: None
         return
     with Bar(*Bar.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
