@@ -1,5 +1,6 @@
 """Sweeps by `hydra/launcher=gpus` whose launcher and nursery are forks of the test's process."""
 
+import json
 import os
 import signal
 import sys
@@ -88,3 +89,32 @@ def lives(process: int) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+def histories(folder: Path) -> dict[str, list[int]]:
+    """The epochs that each run has told of, by its seed."""
+    return {
+        path.parent.name: [json.loads(line)["epoch"] for line in path.read_text().splitlines()]
+        for path in folder.rglob("history.jsonl")
+    }
+
+
+def records(folder: Path) -> dict[str, Any]:
+    """What is the same however a run came to its end."""
+    found = {}
+    for path in folder.rglob("record.json"):
+        record = json.loads(path.read_text())
+        curves = {key: curve for key, curve in record["curves"].items() if key != "seconds"}
+        found[path.parent.name] = {"metrics": record["metrics"], "curves": curves}
+    return found
+
+
+def longer(now: dict[str, list[int]], before: dict[str, list[int]]) -> list[str]:
+    return [seed for seed, epochs in now.items() if len(epochs) > len(before.get(seed, ()))]
+
+
+def assert_nothing_lost_or_twice(disturbed: Path, whole: Path, epochs: int) -> None:
+    """Three seeds have every epoch once, and the records of a sweep that nothing disturbed."""
+    told = histories(disturbed)
+    assert told == {seed: list(range(1, epochs + 1)) for seed in ("seed0", "seed1", "seed2")}
+    assert records(disturbed) == records(whole)

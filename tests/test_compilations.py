@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partialmethod
 
-import jaxtyping
 import pytest
 import torch
 from composing import compose
-from torch import nn
+from tracing import traced
 
 from vicinal.cli.configs import build
 from vicinal.data.dataset import Data
@@ -30,16 +28,9 @@ GRAPHS = {
 
 
 @pytest.fixture(autouse=True)
-def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is traced is run as it stands."""
-    compile_ = partialmethod(nn.Module.compile, backend="aot_eager")
-    monkeypatch.setattr(nn.Module, "compile", compile_)
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    torch.compiler.reset()
-    torch._dynamo.utils.counters.clear()
-    uncompiled._say.cache_clear()
-    yield
-    torch.compiler.reset()
+def tracing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with traced(monkeypatch):
+        yield
 
 
 def looped(method: str, compiled: bool) -> Loop:

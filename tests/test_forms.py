@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partialmethod
 from itertools import islice
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from composing import FIRST, ONE_OF_EACH_CLASS, OTHERS, brief, compose
-from torch import nn
+from tracing import traced
 from wording import says
 
 from vicinal.cli.configs import build, resolved
@@ -34,15 +32,9 @@ SETTINGS = "dataset=digits", "dataset.size=8", "model=wrn10_2", "schedule.batch_
 
 
 @pytest.fixture(autouse=True)
-def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is traced is run as it stands; torch's own compilers need not be tested here."""
-    compile_ = partialmethod(nn.Module.compile, backend="aot_eager")
-    monkeypatch.setattr(nn.Module, "compile", compile_)
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    torch.compiler.reset()
-    uncompiled._say.cache_clear()
-    yield
-    torch.compiler.reset()
+def tracing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with traced(monkeypatch):
+        yield
 
 
 def trained(method: str, *settings: str) -> Loop:

@@ -1,17 +1,22 @@
 """A sweep of runs side by side, of which any process may be killed: nothing is lost or twice."""
 
-import json
 import os
 import re
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faults.runs import TINY
-from launched import Launched, await_end
+from launched import (
+    Launched,
+    assert_nothing_lost_or_twice,
+    await_end,
+    histories,
+    longer,
+    records,
+)
 from wording import says
 
 from vicinal.errors import PreemptedError, StoppedByUserError
@@ -21,24 +26,6 @@ LINE = [
     *(word for word in TINY if "checkpoint_seconds" not in word and "epochs" not in word),
     *("runtime.checkpoint_seconds=1e9", f"schedule.epochs={EPOCHS}", "seed=0,1,2"),
 ]  # only a signal makes a checkpoint
-
-
-def histories(folder: Path) -> dict[str, list[int]]:
-    """The epochs that each run has told of, by its seed."""
-    return {
-        path.parent.name: [json.loads(line)["epoch"] for line in path.read_text().splitlines()]
-        for path in folder.rglob("history.jsonl")
-    }
-
-
-def records(folder: Path) -> dict[str, Any]:
-    """What is the same however a run came to its end."""
-    found = {}
-    for path in folder.rglob("record.json"):
-        record = json.loads(path.read_text())
-        curves = {key: curve for key, curve in record["curves"].items() if key != "seconds"}
-        found[path.parent.name] = {"metrics": record["metrics"], "curves": curves}
-    return found
 
 
 def disturb(folder: Path, act: Callable[[Launched], None]) -> tuple[int | None, str, str]:
@@ -53,10 +40,6 @@ def disturb(folder: Path, act: Callable[[Launched], None]) -> tuple[int | None, 
     out, err = sweep.communicate()
     await_end(runs)
     return sweep.returncode, out, err
-
-
-def longer(now: dict[str, list[int]], before: dict[str, list[int]]) -> list[str]:
-    return [seed for seed, epochs in now.items() if len(epochs) > len(before.get(seed, ()))]
 
 
 def killed(number: int, which: Callable[[Launched], int]) -> Callable[[Launched], None]:
@@ -105,7 +88,4 @@ def test_whatever_is_killed_the_same_line_goes_on(tmp_path: Path) -> None:
         sweep = Launched(LINE, folder)
         sweep.communicate()
         assert sweep.returncode == 0
-    assert set(histories(disturbed)) == {"seed0", "seed1", "seed2"}
-    for epochs in histories(disturbed).values():
-        assert epochs == list(range(1, EPOCHS + 1))
-    assert records(disturbed) == records(whole)
+    assert_nothing_lost_or_twice(disturbed, whole, EPOCHS)

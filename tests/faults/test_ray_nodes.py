@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from faults.runs import TINY
-from faults.test_launched import histories, longer, records
 from forks import Fork
-from launched import Launched
+from launched import Launched, assert_nothing_lost_or_twice, histories, longer
 from ray_nodes import Nodes, nodes
 
 from vicinal.errors import StoppedByUserError
@@ -69,7 +68,4 @@ def test_interrupted_and_with_a_node_less_the_same_line_goes_on(tmp_path: Path) 
     sweep = Launched(LINE, whole)
     sweep.communicate()
     assert sweep.returncode == 0
-    assert set(histories(disturbed)) == {"seed0", "seed1", "seed2"}
-    for epochs in histories(disturbed).values():
-        assert epochs == list(range(1, EPOCHS + 1))
-    assert records(disturbed) == records(whole)
+    assert_nothing_lost_or_twice(disturbed, whole, EPOCHS)
